@@ -1,0 +1,10 @@
+"""What happens around training, test and prediction: checkpoints on signals, progress, figures, reports, files."""
+
+from dielectric_gnn.callbacks.figures import SpectrumFigures
+from dielectric_gnn.callbacks.graceful_stop import GracefulStop
+from dielectric_gnn.callbacks.predictions import PredictionWriter
+from dielectric_gnn.callbacks.progress import EpochLines
+from dielectric_gnn.callbacks.random_state import RandomState
+from dielectric_gnn.callbacks.test_report import TestReport
+
+__all__ = ["EpochLines", "GracefulStop", "PredictionWriter", "RandomState", "SpectrumFigures", "TestReport"]

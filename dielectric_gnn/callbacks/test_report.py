@@ -1,0 +1,145 @@
+"""The published table for a test set: printed, as CSV and Markdown, per material, and as a figure."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+
+from dielectric_gnn.callbacks.figures import comparison_cases
+from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.files import write_csv, write_text
+from dielectric_gnn.metrics import COLUMNS, DrudeR2, MaterialTable
+from dielectric_gnn.module import DielectricModule, labels_of
+from dielectric_gnn.plots import comparison_figure, save_figure
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_KEYS = tuple(column.key for column in COLUMNS)
+_MODEL, _TRIVIAL = "model", "training mean"
+
+
+class TestReport(Callback):
+    """Collects every material of a test and writes the report into `<run_dir>/test/`.
+
+    Beside the model stands the trivial predictor, which answers every crystal with the mean spectrum and mean Drude
+    frequency of the training set.
+    """
+
+    __test__ = False  # not a test class, whatever its name says to pytest
+
+    def __init__(self) -> None:
+        self._tables: dict[str, MaterialTable] = {}
+        self._drude_r2: dict[str, DrudeR2] = {}
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin empty tables."""
+        module = _dielectric(pl_module)
+        names = [_MODEL] + ([_TRIVIAL] if module.facts else [])
+        self._tables = {name: MaterialTable(_KEYS).to(module.device) for name in names}
+        self._drude_r2 = {name: DrudeR2().to(module.device) for name in names}
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: CrystalGraph,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add the materials of the batch."""
+        module = _dielectric(pl_module)
+        response, values = outputs
+        self._tables[_MODEL].update(batch.index, values)
+        self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
+        if module.facts:
+            trivial = module.facts.trivial_response(batch.num_crystals)
+            trivial = type(trivial)(trivial.eps_inter.to(module.device), trivial.drude.to(module.device))
+            self._tables[_TRIVIAL].update(batch.index, module.evaluate_response(trivial, batch))
+            self._drude_r2[_TRIVIAL].update(trivial.drude, labels_of(batch).drude)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and print the report."""
+        module = _dielectric(pl_module)
+        rows, drude_r2 = {}, {}
+        for name, table in self._tables.items():  # collective: every process takes part
+            index, values = table.compute()
+            rows[name] = values.cpu().numpy()
+            drude_r2[name] = float(self._drude_r2[name].compute())
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir) / "test"
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        summary = _summary(rows, drude_r2)
+        markdown = _markdown(summary)
+        write_csv(folder / "summary.csv", summary[0], summary[1:])
+        write_text(folder / "summary.md", markdown)
+        header = ["material_id", "formula", *_KEYS]
+        write_csv(folder / "per_material.csv", header, _per_material(index.cpu().numpy(), rows[_MODEL], data.store))
+        self._draw_quantiles(folder / "quantiles.png", module, data, index.cpu().numpy(), rows[_MODEL])
+        sys.stdout.write(
+            f"\nTest set, {len(index)} materials\n\n{markdown}\n"
+            f"Table, per-material values and figure are in {folder}/\n"
+        )
+
+    def _draw_quantiles(
+        self,
+        path: Path,
+        module: DielectricModule,
+        data: Any,
+        index: NDArray[np.int64],
+        rows: NDArray[np.float64],
+    ) -> None:
+        """Materials at quantiles of the loss: what a good, a typical and a bad prediction look like."""
+        loss = rows[:, _KEYS.index("loss")]
+        order = loss.argsort()
+        places = [order[round(quantile * (len(order) - 1))] for quantile in QUANTILES]
+        graph = data.store.gather(index[places]).to(module.device)
+        with torch.inference_mode():
+            cases = comparison_cases(data.store, graph, module(graph))
+        titled = [
+            (f"{quantile:.0%} quantile, loss {loss[place]:.3f}: {title}", true, predicted)
+            for quantile, place, (title, true, predicted) in zip(QUANTILES, places, cases, strict=True)
+        ]
+        save_figure(comparison_figure(data.store.grid.energies(), titled), path)
+
+
+def _dielectric(module: LightningModule) -> DielectricModule:
+    if not isinstance(module, DielectricModule):
+        raise TypeError(f"TestReport reports on a DielectricModule, got {type(module).__name__}")
+    return module
+
+
+def _summary(rows: dict[str, NDArray[np.float64]], drude_r2: dict[str, float]) -> list[list[str]]:
+    """Header and one line per predictor and statistic; undefined values are shown as a dash."""
+    table = [["predictor", "statistic", *(column.heading for column in COLUMNS), "R² ω_D"]]
+    for name, values in rows.items():
+        for statistic, function in (("mean", np.mean), ("median", np.median), ("σ", np.std)):
+            cells = []
+            for place, column in enumerate(COLUMNS):
+                defined = values[~np.isnan(values[:, place]), place]
+                cells.append(f"{function(defined):.{column.digits}f}" if defined.size else "–")
+            r2 = f"{drude_r2[name]:.3f}" if statistic == "mean" and np.isfinite(drude_r2[name]) else "–"
+            table.append([name, statistic, *cells, r2])
+    return table
+
+
+def _markdown(table: list[list[str]]) -> str:
+    widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in table]
+    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _per_material(index: NDArray[np.int64], values: NDArray[np.float64], store: CrystalStore) -> list[list[str]]:
+    return [
+        [store.material_ids[row], store.formulas[row], *(f"{number:.6g}" for number in numbers)]
+        for row, numbers in zip(index, values, strict=True)
+    ]

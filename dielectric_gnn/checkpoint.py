@@ -1,0 +1,141 @@
+"""Checkpoints: what the toolkit adds to Lightning's, and reading them back without executing anything.
+
+A checkpoint holds tensors and plain types only and is always read with `weights_only=True`. Its section
+`dielectric_gnn` states the configuration it was made from, so that `test` and `predict` need nothing else. A class
+path in it is used only if it lies in this package or PyTorch, or if the user names the same class.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from dielectric_gnn import __version__
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import write_atomically
+from dielectric_gnn.training_facts import TrainingFacts
+
+SECTION = "dielectric_gnn"
+SCHEMA = 1
+_TRUSTED_PACKAGES = ("dielectric_gnn", "torch")
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, so that a kill leaves the old one whole."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write `checkpoint` to `path`."""
+
+        def save(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+
+        write_atomically(Path(path), save)
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read tensors and plain types; nothing in the file is executed."""
+        return read_checkpoint(path, map_location)
+
+
+def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of this toolkit safely.
+
+    Raises:
+        InputError: The file is absent, damaged, unsafe, not a checkpoint of this toolkit, or of a newer schema.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{file}: no such checkpoint; `fit` writes best.ckpt and last.ckpt into <run_dir>/checkpoints")
+    try:
+        checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{file}: not a readable checkpoint, truncated or unsafe? ({reason})") from error
+    section_of(checkpoint, str(file))
+    return dict(checkpoint)
+
+
+def add_section(checkpoint: dict[str, Any], config: dict[str, Any] | None, facts: TrainingFacts | None) -> None:
+    """Add the toolkit's own section to a Lightning checkpoint."""
+    checkpoint[SECTION] = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "config": config,
+        "facts": None if facts is None else facts.to_plain(),
+    }
+
+
+def section_of(checkpoint: Any, name: str) -> dict[str, Any]:
+    """The toolkit's own section of a checkpoint.
+
+    Raises:
+        InputError: There is none, or it was written by a newer version.
+    """
+    section = checkpoint.get(SECTION) if isinstance(checkpoint, dict) else None
+    if not isinstance(section, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"{name}: not a dielectric_gnn checkpoint; it has no section {SECTION!r}")
+    if section["schema"] > SCHEMA:
+        raise InputError(
+            f"{name}: written by dielectric_gnn {section['version']} (schema {section['schema']}), this is "
+            f"{__version__} (schema {SCHEMA}); update dielectric_gnn"
+        )
+    return section
+
+
+def check_weights(
+    saved: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    section: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
+) -> None:
+    """Check that saved weights fit a model of weights `own`.
+
+    Raises:
+        InputError: They do not: the message names both architectures and the first weight that differs.
+    """
+    saved_shapes = {key: tuple(value.shape) for key, value in saved.items()}
+    own_shapes = {key: tuple(value.shape) for key, value in own.items()}
+    if saved_shapes == own_shapes:
+        return
+    key = next(k for k in sorted({*saved_shapes, *own_shapes}) if saved_shapes.get(k) != own_shapes.get(k))
+    raise InputError(
+        f"the checkpoint is of another architecture ({_architecture(section['config'])}) than the configured model "
+        f"({_architecture(config)}): {key} is {saved_shapes.get(key, 'absent')} in the checkpoint and "
+        f"{own_shapes.get(key, 'absent')} in the model; drop the model options to use the checkpoint's own"
+    )
+
+
+def _architecture(config: Mapping[str, Any] | None) -> str:
+    if config is None:
+        return "built in Python"
+    model = config["model"]
+    parts = [model[key] for key in ("backbone", "head") if model.get(key)]
+    return " + ".join(
+        f"{part['class_path'].rsplit('.', 1)[-1]} {dict(part.get('init_args') or {})}" for part in parts
+    )
+
+
+def untrusted_classes(config: Any, trusted: set[str]) -> Iterator[str]:
+    """Class paths in `config` from outside this package and PyTorch that are not in `trusted`."""
+    if isinstance(config, Mapping):
+        path = config.get("class_path")
+        if isinstance(path, str) and path.split(".")[0] not in _TRUSTED_PACKAGES and path not in trusted:
+            yield path
+        for value in config.values():
+            yield from untrusted_classes(value, trusted)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from untrusted_classes(value, trusted)

@@ -1,0 +1,200 @@
+"""The command `dielectric-gnn`: LightningCLI with the project's defaults."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from dielectric_gnn.callbacks import (
+    EpochLines,
+    GracefulStop,
+    PredictionWriter,
+    RandomState,
+    SpectrumFigures,
+    TestReport,
+)
+from dielectric_gnn.checkpoint import SECTION, AtomicCheckpointIO, read_checkpoint, untrusted_classes
+from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.module import DielectricModule
+
+_CHECKPOINTS = "checkpoints"
+
+
+class DielectricCLI(LightningCLI):
+    """LightningCLI whose evaluation verbs take model and data settings from the checkpoint."""
+
+    def __init__(self, args: ArgsType = None) -> None:
+        super().__init__(
+            DielectricModule,
+            CrystalDataModule,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=1,
+            trainer_defaults={"num_sanity_val_steps": 0, "use_distributed_sampler": False, "max_epochs": 500},
+            auto_configure_optimizers=False,
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Options beside model, data and trainer."""
+        parser.add_argument(
+            "--run_dir",
+            type=str | None,
+            default=None,
+            help="Folder for everything this command writes. Default: runs/<date-time> for fit, and the run that the "
+            "checkpoint belongs to for the other verbs.",
+        )
+        parser.add_lightning_class_args(SpectrumFigures, "figures")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.set_defaults(
+            {
+                "model.backbone": {"class_path": "dielectric_gnn.backbones.OptiMetal2B"},
+                "model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"weight_decay": 8e-6}},
+            }
+        )
+
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        """Build the parsers; `predict` gets a short way to name crystals."""
+        super().setup_parser(*args, **kwargs)
+        self._parser("predict").add_argument(
+            "--crystals",
+            nargs="+",
+            type=str,
+            default=None,
+            help="Structure files (CIF, POSCAR, pymatgen JSON) and folders of them. Default: the test set.",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; where a checkpoint is evaluated, parse again with its settings as defaults."""
+        super().parse_arguments(parser, args)
+        verb = self.config.subcommand
+        if verb == "fit":
+            return
+        path = self.config[verb].ckpt_path
+        if path is None:
+            raise InputError(f"{verb} needs a trained model; give --ckpt_path <run_dir>/{_CHECKPOINTS}/best.ckpt")
+        stored = read_checkpoint(path)[SECTION]["config"]
+        if stored is None:
+            return  # built in Python: the configuration must come from the command line
+        typed = set(_class_paths(self.config[verb].as_dict()))
+        for class_path in untrusted_classes(stored, trusted=typed):
+            raise InputError(
+                f"{path}: made with {class_path}, which is not part of dielectric_gnn; if you trust that code, name "
+                "the same class with --config or --model.backbone, and make sure it can be imported"
+            )
+        defaults = {f"{group}.{key}": value for group in ("model", "data") for key, value in stored[group].items()}
+        self._parser(verb).set_defaults(defaults)
+        super().parse_arguments(parser, args)
+
+    def before_instantiate_classes(self) -> None:
+        """Settle folder, loggers and progress display."""
+        verb = self.config.subcommand
+        config = self.config[verb]
+        self.run_dir = _run_dir(config)
+        config.trainer.default_root_dir = str(self.run_dir)
+        if verb == "predict" and config.crystals:
+            config.data.crystals = list(config.crystals)
+        if config.trainer.enable_progress_bar is None:
+            config.trainer.enable_progress_bar = sys.stdout.isatty()
+        if config.trainer.enable_model_summary is None:
+            config.trainer.enable_model_summary = verb == "fit"
+        self.save_config_kwargs["config_filename"] = f"{verb}.yaml"
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer with the project's loggers, callbacks and checkpoint files."""
+        config = self.config_init[self.config.subcommand]
+        fit = self.config.subcommand == "fit"
+        if config.trainer.logger in (None, True):
+            kwargs["logger"] = _loggers(self.run_dir) if fit else False
+        kwargs["callbacks"] = [*_as_list(config.trainer.callbacks), *(_fit_callbacks(self.run_dir) if fit else [])]
+        if not config.trainer.enable_progress_bar:
+            kwargs["callbacks"].append(EpochLines())
+        kwargs["callbacks"].append(TestReport())
+        kwargs["enable_checkpointing"] = config.trainer.enable_checkpointing if fit else False
+        kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
+        return super().instantiate_trainer(**kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Let checkpoints say what they were made from."""
+        stored = self._parser(self.config.subcommand).dump(self.config[self.config.subcommand], format="json")
+        import json
+
+        plain = json.loads(stored)
+        self.model.config = {"model": plain["model"], "data": {**plain["data"], "crystals": None}}
+
+    def after_fit(self) -> None:
+        """Say where the results are."""
+        best = self.run_dir / _CHECKPOINTS / "best.ckpt"
+        if self.trainer.is_global_zero and best.is_file():
+            sys.stdout.write(
+                f"\nTraining is done; everything is in {self.run_dir}/\n"
+                f"  dielectric-gnn test --ckpt_path {best}\n  tensorboard --logdir {self.run_dir}\n"
+            )
+
+
+def _fit_callbacks(run_dir: Path) -> list[Callback]:
+    folder = run_dir / _CHECKPOINTS
+    best = ModelCheckpoint(folder, "best", monitor="val/loss", save_top_k=1, enable_version_counter=False)
+    last = ModelCheckpoint(folder, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
+    return [best, last, GracefulStop(folder / "last.ckpt"), RandomState(), LearningRateMonitor("epoch")]
+
+
+def _loggers(run_dir: Path) -> list[Any]:
+    """TensorBoard, and CSV in a new folder for every launch, so that a continued run keeps its history."""
+    csv_logger = CSVLogger(run_dir, name="csv")
+    return [csv_logger, TensorBoardLogger(run_dir, name="", version="tensorboard")]
+
+
+def _run_dir(config: Any) -> Path:
+    if config.run_dir is not None:
+        return Path(config.run_dir)
+    if config.get("ckpt_path") is None:
+        return Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = Path(config.ckpt_path).resolve().parent
+    return folder.parent if folder.name == _CHECKPOINTS else folder
+
+
+def _class_paths(config: Any) -> list[str]:
+    """Every class path named anywhere in a configuration."""
+    return list(untrusted_classes(config, trusted=set()))
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Sequence | Mapping) else [value]
+
+
+def _quiet() -> None:
+    """Silence advice that does not apply here."""
+    for message in (
+        ".*does not have many workers.*",  # gathering takes 0.02 ms per crystal: workers would only cost
+        ".*is smaller than the logging interval.*",  # metrics are logged once per epoch
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`torch.jit.*` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: not any(word in record.getMessage() for word in ("Tip:", "TPU available", "💡"))
+    )
+
+
+def main(args: ArgsType = None) -> None:
+    """Run the command; a user's mistake ends it with one line and status 2."""
+    _quiet()
+    try:
+        DielectricCLI(args)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

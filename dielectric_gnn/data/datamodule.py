@@ -1,0 +1,152 @@
+"""The one LightningDataModule: a source of materials in, batches of crystals out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF
+from dielectric_gnn.data.sampling import CrystalLoader, EvaluationBatches, TrainingBatches
+from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFiles
+from dielectric_gnn.data.sources.base import OnError
+from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, nested_subset
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.training_facts import TrainingFacts
+
+log = logging.getLogger(__name__)
+
+
+class CrystalDataModule(LightningDataModule):
+    """Reads materials, builds their graphs, splits them and serves batches.
+
+    Args:
+        source: Where labelled materials come from, by class path; null means the embedded metals.
+        crystals: What `predict` reads instead of the test set: structure files and folders.
+        on_error: A material that cannot be used: `raise` stops, `skip` lists it in rejects.csv and goes on.
+        batch_size: Crystals per training batch (and process), at least 2.
+        eval_batch_size: Crystals per batch of validation, test and prediction.
+        cutoff: Neighbour cutoff of the graphs (Å).
+        train_size: Number of training materials, strictly nested: smaller sets are inside larger ones; null: all.
+        subset_seed: Of the permutation whose first `train_size` materials are taken.
+        split_fractions: Shares of train, validation and test, by formula, where the source fixes no split.
+        split_seed: Of that split.
+        shuffle_seed: Of the order of training batches; null means seed_everything.
+    """
+
+    store: CrystalStore
+
+    def __init__(
+        self,
+        source: RecordSource | None = None,
+        crystals: Sequence[str] | None = None,
+        on_error: OnError = "raise",
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        cutoff: float = DEFAULT_CUTOFF,
+        train_size: int | None = None,
+        subset_seed: int = 0,
+        split_fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+        shuffle_seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 2 or eval_batch_size < 1:
+            raise InputError(
+                f"batch_size is {batch_size} and eval_batch_size {eval_batch_size}, expected at least 2 (batch norm "
+                "cannot train on one crystal) and 1"
+            )
+        if cutoff <= 0:
+            raise InputError(f"cutoff is {cutoff} Å, expected more than 0")
+        self.source = source or ExampleMetals()
+        self.crystals = list(crystals) if crystals else None
+        self.on_error = on_error
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.cutoff = cutoff
+        self.train_size = train_size
+        self.subset_seed = subset_seed
+        self.split_fractions = split_fractions
+        self.split_seed = split_seed
+        self.shuffle_seed = shuffle_seed
+        self.indices: dict[str, NDArray[np.int64]] = {}
+
+    def setup(self, stage: str) -> None:
+        """Read the materials and build graphs and splits, once."""
+        if self.indices:
+            return
+        wants_crystals = stage == "predict" and self.crystals is not None
+        source = StructureFiles(self.crystals or []) if wants_crystals else self.source
+        self.store = CrystalStore.from_records(source.records(self.on_error), self.cutoff)
+        if self.trainer is None or self.trainer.is_global_zero:
+            folder = Path(self.trainer.default_root_dir if self.trainer else ".")
+            source.report_rejects(folder / f"rejects_{stage}.csv")
+        if wants_crystals:
+            self.indices = {"predict": np.arange(len(self.store))}
+            return
+        split = source.split() or composition_split(
+            self.store.material_ids, self.store.formulas, self.split_fractions, self.split_seed
+        )
+        position = {material_id: row for row, material_id in enumerate(self.store.material_ids)}
+        self.indices = {
+            name: np.array([position[m] for m in split[name] if m in position]) for name in SPLIT_NAMES
+        }
+        train = nested_subset([m for m in split["train"] if m in position], self.train_size, self.subset_seed)
+        self.indices["train"] = np.array([position[m] for m in train])
+        self.indices["predict"] = self.indices["test"]
+        if stage == "fit" and self.indices["train"].size < 2:
+            raise InputError("training needs at least 2 materials, because of batch norm")
+        log.info(
+            "%d materials: %s", len(self.store), {name: self.indices[name].size for name in SPLIT_NAMES}
+        )
+
+    def train_dataloader(self) -> CrystalLoader:
+        """Shuffled batches of the training materials."""
+        seed = self.shuffle_seed if self.shuffle_seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        sampler = TrainingBatches(self.indices["train"], self.batch_size, seed)
+        return CrystalLoader(self.store, sampler, self._position, pin_memory=torch.cuda.is_available())
+
+    def val_dataloader(self) -> CrystalLoader:
+        """The validation materials, each once."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> CrystalLoader:
+        """The test materials, each once."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> CrystalLoader:
+        """The crystals asked for, or the test materials, each once."""
+        return self._evaluation_loader("predict")
+
+    def training_facts(self) -> TrainingFacts:
+        """What a model remembers of the training materials."""
+        train, store = self.indices["train"], self.store
+        if store.eps_inter is None or store.drude is None:
+            raise InputError("these materials have no spectra to learn from; use a source with labels")
+        # float64 sums: a mean over 10⁵ spectra in float32 would lose digits.
+        return TrainingFacts(
+            num_materials=train.size,
+            elements=store.elements(train),
+            broadening=store.broadening,
+            mean_eps_inter=torch.from_numpy(store.eps_inter[train].mean(axis=0, dtype=np.float64)).float(),
+            mean_drude=torch.tensor(store.drude[train].mean(dtype=np.float64), dtype=torch.float32),
+        )
+
+    def _evaluation_loader(self, name: str) -> CrystalLoader:
+        sampler = EvaluationBatches(self.indices[name], self.eval_batch_size)
+        return CrystalLoader(self.store, sampler, pin_memory=torch.cuda.is_available())
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch and batch of it that come next; what a checkpoint must remember."""
+        trainer: Any = self.trainer
+        batches_done = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        epoch, batch = divmod(batches_done, trainer.num_training_batches)
+        return epoch, batch

@@ -1,0 +1,113 @@
+"""Crystal to multigraph: every neighbour within the cutoff, all periodic images, is an edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dielectric_gnn.data.record import CrystalRecord
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+DEFAULT_CUTOFF = 5.5
+"""Neighbour cutoff of the published study in Å."""
+
+
+def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """All ordered pairs of atoms closer than `cutoff`, periodic images included, the zero-length pair excluded.
+
+    Every edge has its reverse, and edges are sorted by source atom, so each atom's edges are contiguous.
+
+    Shapes:
+        edge_index (2, E), source → target; edge_vectors (E, 3) from the source to the target image.
+
+    Units:
+        Å.
+    """
+    from vesin import NeighborList
+
+    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    source, target, vectors = search.compute(
+        record.positions, record.lattice, periodic=True, quantities="ijD"
+    )
+    return np.stack([source, target]).astype(np.int32), vectors.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class CrystalGraph:
+    """A batch of B crystals as one graph of N atoms and E edges; what backbones see.
+
+    Shapes:
+        atomic_numbers: (N,) int64. edge_index: (2, E) int64, source → target, sorted by source; both
+        directions of every pair are present. edge_vectors: (E, 3) from source to target image.
+        batch: (N,) int64, the crystal of each atom, non-decreasing. index: (B,) int64, position of each crystal
+        in its data set. eps_inter: (B, W, 2) and drude: (B,), the targets; None where nothing is known.
+
+    Units:
+        edge_vectors Å, drude eV.
+    """
+
+    atomic_numbers: Tensor
+    edge_index: Tensor
+    edge_vectors: Tensor
+    batch: Tensor
+    index: Tensor
+    eps_inter: Tensor | None = None
+    drude: Tensor | None = None
+
+    @property
+    def num_crystals(self) -> int:
+        """B."""
+        return self.index.shape[0]
+
+    @property
+    def num_atoms(self) -> int:
+        """N."""
+        return self.atomic_numbers.shape[0]
+
+    @cached_property
+    def edge_lengths(self) -> Tensor:
+        """Neighbour distances (E,) in Å, computed once per batch."""
+        return torch.linalg.vector_norm(self.edge_vectors, dim=1)
+
+    def to(self, *args: Any, **kwargs: Any) -> CrystalGraph:
+        """Move to a device; with a floating `dtype`, convert the floating tensors too."""
+        dtype = next((arg for arg in (*args, kwargs.get("dtype")) if isinstance(arg, torch.dtype)), None)
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(f"a crystal graph holds integers and floats; it cannot become {dtype}")
+
+        def move(tensor: Tensor) -> Tensor:
+            if dtype is not None and not tensor.is_floating_point():
+                return tensor.to(device=kwargs.get("device"))
+            return tensor.to(*args, **kwargs)
+
+        return self._map(move)
+
+    def pin_memory(self) -> CrystalGraph:
+        """Copy into page-locked memory, for fast transfer to a GPU."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Any) -> CrystalGraph:
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return replace(
+            self, **{key: function(value) for key, value in values.items() if value is not None}
+        )
+
+    def to_pyg(self) -> Data:
+        """The same graph as a `torch_geometric.data.Data`, for backbones built from PyG layers."""
+        from torch_geometric.data import Data
+
+        return Data(
+            z=self.atomic_numbers,
+            edge_index=self.edge_index,
+            edge_vec=self.edge_vectors,
+            edge_weight=self.edge_lengths,
+            batch=self.batch,
+        )

@@ -1,0 +1,172 @@
+"""`CrystalRecord`: the structure and, where known, the optical response of one material, checked on creation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dielectric_gnn.errors import RecordError
+from dielectric_gnn.grid import EnergyGrid
+
+MAX_ATOMIC_NUMBER = 83
+"""Bismuth: the heaviest element of the published data, and of the element embeddings."""
+
+MIN_DISTANCE = 0.5
+"""Two atoms closer than this (Å) are taken for a mistake in the file."""
+
+NEGATIVE_LOSS_TOLERANCE = 1e-2
+"""Im ε may fall below zero by this much (numerical noise) before a spectrum is rejected."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpticalLabels:
+    """Computed response of a material along A axes: 3 (x, y, z) as published, or 1 where only the average is known.
+
+    Shapes:
+        eps_inter: (A, W) complex, on `grid`. drude: (A,).
+
+    Units:
+        eps_inter dimensionless, drude and broadening in eV.
+
+    Args:
+        eps_inter: Interband dielectric function.
+        drude: Drude frequency ω_D.
+        grid: Photon energies of `eps_inter`.
+        broadening: Half width of the Lorentzian broadening Γ; None where the file does not say.
+    """
+
+    eps_inter: NDArray[np.complex128]
+    drude: NDArray[np.float64]
+    grid: EnergyGrid = field(default_factory=EnergyGrid)
+    broadening: float | None = None
+
+    def average(self) -> tuple[NDArray[np.complex128], float]:
+        """Orientation average as the published study defines it (arXiv:2602.05702).
+
+        The mean over axes of ε, and the root mean square of ω_D, since ω_D enters ε squared.
+
+        Returns:
+            ε̄_inter (W,) and ω̄_D in eV.
+        """
+        return self.eps_inter.mean(axis=0), float(np.sqrt(np.mean(self.drude**2)))
+
+    def problem(self) -> str | None:
+        """What makes these labels unusable, or None."""
+        axes = self.eps_inter.shape[0] if self.eps_inter.ndim == 2 else 0
+        if axes not in (1, 3) or self.eps_inter.shape[1] != self.grid.num or self.drude.shape != (axes,):
+            return (
+                f"spectra of shape {self.eps_inter.shape} with Drude frequencies of shape {self.drude.shape}, "
+                f"expected (1 or 3 axes, {self.grid.num}) with one Drude frequency per axis"
+            )
+        if not np.isfinite(self.eps_inter).all():
+            return f"eps_inter holds {np.count_nonzero(~np.isfinite(self.eps_inter))} NaN or infinite values"
+        if not np.isfinite(self.drude).all() or (self.drude < 0).any():
+            return f"drude_freq is {self.drude.tolist()}, expected finite values >= 0 eV"
+        lowest = float(self.eps_inter.imag.min())
+        if lowest < -NEGATIVE_LOSS_TOLERANCE:
+            return (
+                f"Im eps falls to {lowest:.3g}, expected >= 0 (tolerance {NEGATIVE_LOSS_TOLERANCE:g}); "
+                "with the e^(+iwt) convention, conjugate the spectrum"
+            )
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalRecord:
+    """One material: a periodic structure and, unless it is to be predicted, its optical labels.
+
+    Shapes (n atoms):
+        lattice: (3, 3), rows are lattice vectors. atomic_numbers: (n,). positions: (n, 3), Cartesian.
+
+    Units:
+        Å.
+
+    Args:
+        material_id: Unique name of the material within its data set.
+        lattice: Lattice vectors.
+        atomic_numbers: Z of every atom, 1 to 83.
+        positions: Atom positions.
+        labels: Computed response, if known.
+        metadata: Whatever else the file says (plain values), kept but not interpreted.
+        source: Where the record came from, named in errors; the identifier if not given.
+
+    Raises:
+        RecordError: Wrong shapes, non-finite values, a flat cell, no atoms, an element beyond Bi, overlapping
+            atoms, or unusable labels; the message names the material and the cure.
+    """
+
+    material_id: str
+    lattice: NDArray[np.float64]
+    atomic_numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    labels: OpticalLabels | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        problem = self._structure_problem() or (self.labels.problem() if self.labels else None)
+        if problem:
+            where = f"{self.source} ({self.material_id})" if self.source else self.material_id
+            raise RecordError(where, problem)
+
+    @cached_property
+    def formula(self) -> str:
+        """Reduced chemical formula, e.g. `Al2Cu`; what splits are disjoint in."""
+        from pymatgen.core import Composition
+
+        counts = Counter(int(z) for z in self.atomic_numbers)
+        composition = Composition({element_symbol(z): count for z, count in counts.items()})
+        return str(composition.reduced_formula)
+
+    def _structure_problem(self) -> str | None:
+        numbers = self.atomic_numbers
+        if numbers.size == 0:
+            return "the structure has no atoms"
+        if self.lattice.shape != (3, 3) or self.positions.shape != (numbers.size, 3):
+            return (
+                f"lattice of shape {self.lattice.shape} with positions of shape {self.positions.shape}, "
+                f"expected (3, 3) with ({numbers.size}, 3)"
+            )
+        if not (np.isfinite(self.lattice).all() and np.isfinite(self.positions).all()):
+            return "lattice or positions hold NaN or infinite values"
+        if abs(np.linalg.det(self.lattice)) < MIN_DISTANCE**3:
+            return f"the cell volume is {abs(np.linalg.det(self.lattice)):.3g} Å^3: lattice vectors are coplanar"
+        unknown = sorted({int(z) for z in numbers if not 1 <= z <= MAX_ATOMIC_NUMBER})
+        if unknown:
+            return f"atomic number {unknown[0]} is outside 1 to {MAX_ATOMIC_NUMBER} (H to Bi), which models know"
+        return self._overlap_problem()
+
+    def _overlap_problem(self) -> str | None:
+        from vesin import NeighborList
+
+        pairs = NeighborList(cutoff=MIN_DISTANCE, full_list=False, n_threads=1)
+        i, j, distance = pairs.compute(self.positions, self.lattice, periodic=True, quantities="ijd")
+        if len(i) == 0:
+            return None
+        nearest = int(np.argmin(distance))
+        return (
+            f"atoms {int(i[nearest])} and {int(j[nearest])} are {float(distance[nearest]):.3f} Å apart, "
+            f"expected at least {MIN_DISTANCE:g} Å; check units and duplicated sites"
+        )
+
+
+@cache
+def element_symbol(atomic_number: int) -> str:
+    """Chemical symbol of an atomic number."""
+    from pymatgen.core import Element
+
+    return str(Element.from_Z(atomic_number).symbol)
+
+
+@cache
+def atomic_number(symbol: str) -> int:
+    """Atomic number of a chemical symbol; raises ValueError for an unknown one."""
+    from pymatgen.core import Element
+
+    return int(Element(symbol).Z)

@@ -1,0 +1,8 @@
+"""One file per format of the outside world, each an iterable of `CrystalRecord`."""
+
+from dielectric_gnn.data.sources.base import RecordSource
+from dielectric_gnn.data.sources.entry_json import EntryJson
+from dielectric_gnn.data.sources.example import ExampleMetals
+from dielectric_gnn.data.sources.structure_files import StructureFiles
+
+__all__ = ["EntryJson", "ExampleMetals", "RecordSource", "StructureFiles"]

@@ -1,0 +1,78 @@
+"""What every source of records shares: iteration, an optional fixed split, and the handling of bad materials."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.files import write_csv
+
+OnError = Literal["raise", "skip"]
+
+log = logging.getLogger(__name__)
+
+
+class RecordSource(ABC):
+    """The materials of one data set, in one format.
+
+    After reading, `rejects` holds the bad materials that were skipped.
+    """
+
+    def __init__(self) -> None:
+        self.rejects: list[RecordError] = []
+
+    @abstractmethod
+    def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
+        """Read the materials one by one.
+
+        Args:
+            on_error: `raise` stops at the first bad material; `skip` goes on and keeps it in `rejects`.
+
+        Raises:
+            RecordError: A material cannot be used, under `raise`.
+            InputError: There is nothing to read.
+        """
+
+    def split(self) -> dict[str, list[str]] | None:
+        """Material ids of `train`, `val` and `test` where the data set fixes them; None: they are drawn."""
+        return None
+
+    def _read_each(
+        self, items: Iterable[Path], read: Callable[[Path], CrystalRecord], on_error: OnError
+    ) -> Iterator[CrystalRecord]:
+        """Read every item, refusing identifiers seen before, and treat bad ones as `on_error` says."""
+        self.rejects = []
+        seen: dict[str, Path] = {}
+        for item in items:
+            try:
+                record = read(item)
+                if record.material_id in seen:
+                    first = seen[record.material_id]
+                    raise RecordError(str(item), f"material id {record.material_id!r} was read from {first} already")
+            except RecordError as error:
+                if on_error == "raise":
+                    raise
+                self.rejects.append(error)
+                continue
+            seen[record.material_id] = item
+            yield record
+
+    def report_rejects(self, path: Path) -> None:
+        """Write the rejected materials, if any, as CSV (source, problem) and log how many there are."""
+        if not self.rejects:
+            return
+        write_csv(path, ["source", "problem"], ([r.source, r.problem] for r in self.rejects))
+        log.warning("%d materials were rejected and skipped; they are listed in %s", len(self.rejects), path)
+
+
+def existing_path(path: str | Path) -> Path:
+    """`path` with `~` expanded; raises InputError if nothing is there."""
+    resolved = Path(path).expanduser()
+    if not resolved.exists():
+        raise InputError(f"{resolved}: no such file or folder")
+    return resolved

@@ -1,0 +1,145 @@
+"""Many crystals as flat arrays: a batch is gathered by slicing, not by collating objects one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.graph import CrystalGraph, neighbour_edges
+from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
+from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.grid import EnergyGrid
+
+
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalStore:
+    """The graphs, and where known the averaged targets, of M crystals.
+
+    Shapes:
+        atom_offsets, edge_offsets: (M + 1,), crystal m owns rows offset[m] to offset[m + 1].
+        atomic_numbers: (N,). edge_index: (2, E), atoms counted from 0 within their crystal.
+        edge_vectors: (E, 3). eps_inter: (M, W, 2) and drude: (M,), or None.
+
+    Units:
+        Å and eV.
+
+    Args:
+        material_ids: One per crystal.
+        formulas: Reduced formulas, one per crystal.
+        cutoff: Neighbour cutoff the graphs were built with.
+        grid: Photon energies of the targets.
+        broadening: Γ of the targets in eV; None if the files do not say.
+    """
+
+    material_ids: Sequence[str]
+    formulas: Sequence[str]
+    atom_offsets: NDArray[np.int64]
+    edge_offsets: NDArray[np.int64]
+    atomic_numbers: NDArray[np.uint8]
+    edge_index: NDArray[np.int32]
+    edge_vectors: NDArray[np.float32]
+    eps_inter: NDArray[np.float32] | None
+    drude: NDArray[np.float32] | None
+    cutoff: float
+    grid: EnergyGrid
+    broadening: float | None
+
+    def __len__(self) -> int:
+        return len(self.material_ids)
+
+    @classmethod
+    def from_records(cls, records: Iterable[CrystalRecord], cutoff: float) -> CrystalStore:
+        """Build the graphs of `records`, which must all be labelled or all be unlabelled.
+
+        Raises:
+            InputError: No records, some labelled and some not, or two broadenings in one set.
+        """
+        records = list(records)
+        if not records:
+            raise InputError("the source holds no usable materials")
+        edges = [neighbour_edges(record, cutoff) for record in records]
+        labels = _common_labels(records)
+        averages = [label.average() for label in labels]
+        return cls(
+            material_ids=[record.material_id for record in records],
+            formulas=[record.formula for record in records],
+            atom_offsets=_offsets([record.atomic_numbers.size for record in records]),
+            edge_offsets=_offsets([index.shape[1] for index, _ in edges]),
+            atomic_numbers=np.concatenate([record.atomic_numbers for record in records]).astype(np.uint8),
+            edge_index=np.concatenate([index for index, _ in edges], axis=1),
+            edge_vectors=np.concatenate([vectors for _, vectors in edges]),
+            eps_inter=_real_imaginary([eps for eps, _ in averages]) if labels else None,
+            drude=np.array([drude for _, drude in averages], dtype=np.float32) if labels else None,
+            cutoff=cutoff,
+            grid=labels[0].grid if labels else EnergyGrid(),
+            broadening=labels[0].broadening if labels else None,
+        )
+
+    def gather(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalGraph:
+        """The batch of the given crystals, in the order given.
+
+        Args:
+            indices: Positions in the store, (B,).
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        atoms, atom_counts = _ragged_rows(self.atom_offsets, chosen)
+        edges, edge_counts = _ragged_rows(self.edge_offsets, chosen)
+        first_atom = np.cumsum(atom_counts) - atom_counts
+        edge_index = self.edge_index[:, edges] + np.repeat(first_atom, edge_counts)
+        return CrystalGraph(
+            atomic_numbers=torch.from_numpy(self.atomic_numbers[atoms].astype(np.int64)),
+            edge_index=torch.from_numpy(edge_index),
+            edge_vectors=torch.from_numpy(self.edge_vectors[edges]),
+            batch=torch.from_numpy(np.repeat(np.arange(chosen.size), atom_counts)),
+            index=torch.from_numpy(chosen),
+            eps_inter=None if self.eps_inter is None else torch.from_numpy(self.eps_inter[chosen]),
+            drude=None if self.drude is None else torch.from_numpy(self.drude[chosen]),
+        )
+
+    def elements(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
+        """Atomic numbers that occur in the given crystals, sorted."""
+        rows, _ = _ragged_rows(self.atom_offsets, np.asarray(indices, dtype=np.int64))
+        return [int(number) for number in np.unique(self.atomic_numbers[rows])]
+
+
+def _common_labels(records: Sequence[CrystalRecord]) -> list[OpticalLabels]:
+    labels = [record.labels for record in records if record.labels is not None]
+    if labels and len(labels) != len(records):
+        bare = next(record for record in records if record.labels is None)
+        raise InputError(f"{bare.material_id} has no spectra while other materials of the set do")
+    for record in records:
+        label = record.labels
+        if label and (label.broadening, label.grid) != (labels[0].broadening, labels[0].grid):
+            raise RecordError(
+                record.source or record.material_id,
+                f"broadening {label.broadening} eV and grid {label.grid}, but {records[0].material_id} has "
+                f"{labels[0].broadening} eV and {labels[0].grid}; one data set needs one of each "
+                "(broadening_ev of the source sets it for all)",
+            )
+    return labels
+
+
+def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _real_imaginary(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[np.float32]:
+    stacked = np.stack(spectra)
+    return np.stack([stacked.real, stacked.imag], axis=-1).astype(np.float32)
+
+
+def _ragged_rows(
+    offsets: NDArray[np.int64], chosen: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row numbers that the chosen segments own, one after another, and how many each owns."""
+    starts = offsets[chosen]
+    counts = offsets[chosen + 1] - starts
+    shift = starts - (np.cumsum(counts) - counts)
+    return np.arange(counts.sum()) + np.repeat(shift, counts), counts

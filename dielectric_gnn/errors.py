@@ -1,0 +1,24 @@
+"""Errors that a user caused and can mend: told in one line, without a traceback through the library."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: says what is wrong, where, what was expected, and the cure.
+
+    The command prints the message alone and exits with status 2; in Python it is an ordinary exception.
+    """
+
+
+class RecordError(InputError):
+    """A material that cannot be used; bulk readers skip it under `on_error: skip`.
+
+    Args:
+        source: File or archive member that holds the material, or its identifier.
+        problem: What is wrong, what was expected, and the cure where there is one.
+    """
+
+    def __init__(self, source: str, problem: str) -> None:
+        super().__init__(f"{source}: {problem}")
+        self.source = source
+        self.problem = problem

@@ -1,0 +1,53 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place.
+
+    An interrupted write leaves the old file as it was and no half file under the final name.
+
+    Args:
+        path: Where the file shall be; parent folders are made.
+        write: Called with the temporary path, which keeps the suffix of `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically; see `write_atomically`."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_csv(
+    path: Path, header: Iterable[str], rows: Iterable[Iterable[object]], comments: Iterable[str] = ()
+) -> None:
+    """Write a table as CSV, atomically.
+
+    Args:
+        path: The file.
+        header: Column names, with units.
+        rows: The cells.
+        comments: Lines before the header, each marked with `# `.
+    """
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            file.writelines(f"# {comment}\n" for comment in comments)
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+
+    write_atomically(path, write)

@@ -1,0 +1,171 @@
+"""The metrics of the published table: computed per material, then averaged over materials.
+
+The states are sums and counts, so a mean depends neither on the batch size nor on the number of processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from dielectric_gnn import optics
+from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.response import Response
+
+
+@dataclass(frozen=True)
+class Column:
+    """One per-material metric: its key in logs and files, and its heading for people."""
+
+    key: str
+    heading: str
+    digits: int = 3
+
+
+COLUMNS = (
+    Column("loss", "loss"),
+    Column("mae", "MAE ε"),
+    Column("mae_re", "MAE Re ε"),
+    Column("mae_im", "MAE Im ε"),
+    Column("r2_re", "R² Re ε"),
+    Column("r2_im", "R² Im ε"),
+    Column("sc_re", "SC Re ε"),
+    Column("sc_im", "SC Im ε"),
+    Column("drude_error", "|Δω_D| (eV)"),
+    Column("drude_error_percent", "|Δω_D|/ω_D (%)", 1),
+    Column("delta_e", "ΔE", 2),
+)
+"""The columns of the published table, in its order."""
+
+SMALLEST_DRUDE = 1e-2
+"""Below this ω_D (eV) the relative error of the Drude frequency is left undefined."""
+
+
+def material_metrics(
+    prediction: Response, target: Response, grid: EnergyGrid, damping: float = optics.DEFAULT_DAMPING
+) -> dict[str, Tensor]:
+    """Every metric of the published table (arXiv:2602.05702) but the loss, for each material on its own.
+
+    MAE over energies; R² = 1 − Σ(p − t)² / Σ(t − t̄)²; similarity coefficient SC = 1 − ∫|p − t| / ∫|t|
+    (trapezoid); |Δω_D| and its relative error; ΔE (CIE 1976) of the colours of the total responses.
+
+    Args:
+        prediction: Of B materials; quantities that are not predicted are NaN and so are their metrics.
+        target: The labels.
+        grid: Photon energies.
+        damping: γ of the Drude term in eV, for the colour.
+
+    Returns:
+        (B,) float64 for each key of `COLUMNS` except `loss`, on the device of the prediction.
+    """
+    device = prediction.drude.device
+    predicted, true = prediction.eps_inter.double(), target.eps_inter.double()
+    difference = (predicted - true).abs()
+    mae = difference.mean(dim=1)
+    spread = (true - true.mean(dim=1, keepdim=True)).square().sum(dim=1)
+    r2 = 1 - difference.square().sum(dim=1) / spread
+    similarity = 1 - torch.trapezoid(difference, dim=1) / torch.trapezoid(true.abs(), dim=1)
+    drude_error = (prediction.drude.double() - target.drude.double()).abs()
+    relative = 100 * drude_error / target.drude.double()
+    values = {"mae": mae.mean(dim=1)}
+    for axis, name in enumerate(("re", "im")):
+        values |= {f"mae_{name}": mae[:, axis], f"r2_{name}": r2[:, axis], f"sc_{name}": similarity[:, axis]}
+    values["drude_error"] = drude_error
+    values["drude_error_percent"] = torch.where(target.drude >= SMALLEST_DRUDE, relative, torch.nan)
+    difference_e = optics.colour_difference(
+        _colour(prediction, grid, damping), _colour(target, grid, damping)
+    )
+    values["delta_e"] = torch.from_numpy(difference_e).to(device)
+    return values
+
+
+def _colour(response: Response, grid: EnergyGrid, damping: float) -> optics.FloatArray:
+    response = response.cpu()
+    eps_inter = torch.view_as_complex(response.eps_inter.contiguous()).numpy()
+    return optics.response_colour(grid.energies(), eps_inter, response.drude.numpy(), damping)
+
+
+class MaterialMeans(Metric):
+    """Mean over materials of every per-material value; values that are NaN (undefined) do not count.
+
+    Args:
+        keys: Which values.
+    """
+
+    full_state_update = False
+    sums: Tensor
+    counts: Tensor
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        super().__init__()
+        self.keys = keys
+        zeros = torch.zeros(len(keys), dtype=torch.float64)
+        self.add_state("sums", default=zeros, dist_reduce_fx="sum")
+        self.add_state("counts", default=zeros.clone(), dist_reduce_fx="sum")
+
+    def update(self, values: dict[str, Tensor]) -> None:
+        """Add the values, (B,) each, of B materials."""
+        stacked = torch.stack([values[key].detach().double() for key in self.keys])
+        defined = ~stacked.isnan()
+        self.sums += stacked.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf).sum(dim=1)
+        self.counts += defined.sum(dim=1)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The means; NaN where nothing was defined."""
+        return dict(zip(self.keys, self.sums / self.counts, strict=True))
+
+
+class DrudeR2(Metric):
+    """Coefficient of determination of the Drude frequency over the whole set, from sums alone."""
+
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("sums", default=torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Add predicted and true ω_D (B,) in eV."""
+        true = target.detach().double()
+        residual = true - prediction.detach().double()
+        ones = torch.ones_like(true)
+        self.sums += torch.stack([ones.sum(), true.sum(), true.square().sum(), residual.square().sum()])
+
+    def compute(self) -> Tensor:
+        """R²; NaN for fewer than two distinct values, or where ω_D is not predicted."""
+        count, total, squares, residuals = self.sums
+        return 1 - residuals / (squares - total.square() / count)
+
+
+class MaterialTable(Metric):
+    """Every value of every material, each material once: for medians, standard deviations and files.
+
+    Args:
+        keys: Which values.
+    """
+
+    full_state_update = False
+    index: list[Tensor]
+    rows: list[Tensor]
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        super().__init__()
+        self.keys = keys
+        self.add_state("index", default=[], dist_reduce_fx="cat")
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    def update(self, index: Tensor, values: dict[str, Tensor]) -> None:
+        """Add B materials: their positions in the data set (B,) and values (B,) each."""
+        self.index.append(index.detach())
+        self.rows.append(torch.stack([values[key].detach().double() for key in self.keys], dim=1))
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Positions (M,) in increasing order and rows (M, len(keys))."""
+        index = torch.cat(self.index) if isinstance(self.index, list) else self.index
+        rows = torch.cat(self.rows) if isinstance(self.rows, list) else self.rows
+        order = index.argsort()
+        return index[order], rows[order]

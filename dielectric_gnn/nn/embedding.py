@@ -1,0 +1,58 @@
+"""Elements as features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+NUM_GROUPS = 18
+NUM_PERIODS = 6
+
+_PERIOD_LENGTHS = (2, 8, 8, 18, 18, 32)
+
+
+def group_and_period(atomic_number: int) -> tuple[int, int]:
+    """Group (1–18) and period (1–6) of an element up to Rn; the lanthanides count as group 3.
+
+    Example:
+        >>> [group_and_period(z) for z in (1, 2, 6, 29, 58, 72, 83)]
+        [(1, 1), (18, 1), (14, 2), (11, 4), (3, 6), (4, 6), (15, 6)]
+    """
+    place = atomic_number
+    for period, length in enumerate(_PERIOD_LENGTHS, start=1):
+        if place <= length:
+            break
+        place -= length
+    s_block = 1 if period == 1 else 2
+    if place <= s_block:
+        return place, period
+    from_right = length - place
+    return max(NUM_GROUPS - from_right, 3), period
+
+
+class GroupPeriodEmbedding(nn.Module):
+    """One-hot group (18) and one-hot period (6) of each element, without parameters.
+
+    Elements never seen in training share group and period with seen ones
+    (doi:10.1103/PhysRevMaterials.8.L122201).
+
+    Shapes:
+        atomic_numbers (N,) from 1 to 86 → (N, 24).
+    """
+
+    table: Tensor
+    dim = NUM_GROUPS + NUM_PERIODS
+
+    def __init__(self) -> None:
+        super().__init__()
+        num_elements = sum(_PERIOD_LENGTHS)
+        table = torch.zeros(num_elements + 1, self.dim)
+        for number in range(1, num_elements + 1):
+            group, period = group_and_period(number)
+            table[number, group - 1] = 1
+            table[number, NUM_GROUPS + period - 1] = 1
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, atomic_numbers: Tensor) -> Tensor:
+        """Features of each atom."""
+        return self.table.index_select(0, atomic_numbers)

@@ -1,0 +1,142 @@
+"""Figures for people: predicted against calculated spectra, and one material's optical response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dielectric_gnn import optics
+from dielectric_gnn.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe-Ito colours, told apart by colour-blind readers.
+_TRUE, _PREDICTED, _THIRD = "#000000", "#d55e00", "#0072b2"
+_ENERGY_LABEL = "photon energy (eV)"
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """ε_inter (W,) complex and ω_D (eV) of one material, to be drawn."""
+
+    eps_inter: optics.ComplexArray
+    drude: float
+
+    def srgb(self, energies: optics.FloatArray, damping: float) -> tuple[float, float, float] | None:
+        """Colour of a polished sample, or None where the response is not fully known."""
+        if not (np.isfinite(self.eps_inter).all() and np.isfinite(self.drude)):
+            return None
+        xyz = optics.response_colour(energies, self.eps_inter, self.drude, damping)
+        red, green, blue = optics.colour_srgb(xyz).tolist()
+        return red, green, blue
+
+
+def comparison_figure(
+    energies: optics.FloatArray,
+    cases: Sequence[tuple[str, Spectrum, Spectrum]],
+    damping: float = optics.DEFAULT_DAMPING,
+) -> Figure:
+    """Calculated against predicted interband spectra, one row per material, with colour swatches.
+
+    Args:
+        energies: Photon energies (W,) in eV.
+        cases: Title, calculated and predicted spectrum of each material.
+        damping: γ of the Drude term in eV, for the colours.
+    """
+    figure = _new_figure(9.0, 2.3 * len(cases) + 0.4)
+    axes = figure.subplots(len(cases), 2, squeeze=False, sharex=True)
+    for (re_axis, im_axis), (title, true, predicted) in zip(axes, cases, strict=True):
+        for axis, part, name in ((re_axis, np.real, "Re"), (im_axis, np.imag, "Im")):
+            axis.plot(energies, part(true.eps_inter), color=_TRUE, lw=1.2, label="calculated")
+            axis.plot(energies, part(predicted.eps_inter), color=_PREDICTED, lw=1.2, label="predicted")
+            axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
+            axis.axhline(0, color="0.8", lw=0.6, zorder=0)
+        re_axis.set_title(title, loc="left", fontsize=9)
+        im_axis.set_title(
+            rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9
+        )
+        colours = [spectrum.srgb(energies, damping) for spectrum in (true, predicted)]
+        _swatches(im_axis, colours, ["calculated", "predicted"])
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel(_ENERGY_LABEL)
+        axis.set_xlim(energies[0], energies[-1])
+    return figure
+
+
+def response_figure(
+    title: str, energies: optics.FloatArray, spectrum: Spectrum, damping: float = optics.DEFAULT_DAMPING
+) -> Figure:
+    """Interband and total ε, n and k, and reflectivity of one material, with its colour.
+
+    Args:
+        title: Above the figure.
+        energies: Photon energies (W,) in eV.
+        spectrum: The response.
+        damping: γ of the Drude term in eV.
+    """
+    eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
+    n, k = optics.refractive_index(eps)
+    figure = _new_figure(9.0, 6.0)
+    figure.suptitle(title, fontsize=11)
+    (inter, total), (index, mirror) = figure.subplots(2, 2, sharex=True)
+    for axis, values, label in (
+        (inter, spectrum.eps_inter, r"\varepsilon_\mathrm{inter}"),
+        (total, eps, r"\varepsilon"),
+    ):
+        axis.plot(energies, values.real, color=_TRUE, label=rf"Re ${label}$")
+        axis.plot(energies, values.imag, color=_PREDICTED, label=rf"Im ${label}$")
+    # The Drude term diverges at zero energy: show the total where it tells something.
+    visible = spectrum.eps_inter[energies > 1.0]
+    reach = 1.3 * max(5.0, float(np.abs([visible.real, visible.imag]).max()))
+    total.set_ylim(-reach, reach)
+    index.plot(energies, n, color=_TRUE, label="n")
+    index.plot(energies, k, color=_PREDICTED, label="k")
+    index.set_ylim(0, 1.3 * max(2.0, float(np.max([n[energies > 1.0], k[energies > 1.0]]))))
+    mirror.plot(energies, optics.reflectivity(n, k), color=_THIRD, label="reflectivity")
+    mirror.axvspan(*(optics.HC_EV_NM / np.array(optics.VISIBLE_NM)), color="0.92", zorder=0, label="visible")
+    mirror.set_ylim(0, 1)
+    _swatches(mirror, [spectrum.srgb(energies, damping)], ["colour"])
+    for axis in (inter, total, index, mirror):
+        axis.axhline(0, color="0.8", lw=0.6, zorder=0)
+        axis.legend(frameon=False, fontsize=8, loc="upper center")
+        axis.set_xlim(energies[0], energies[-1])
+    for axis in (index, mirror):
+        axis.set_xlabel(_ENERGY_LABEL)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG, atomically."""
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=110))
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    # No pyplot: its global figures leak, and need a display on some machines.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _swatches(
+    axis: Axes, colours: Sequence[tuple[float, float, float] | None], labels: Sequence[str]
+) -> None:
+    """Rectangles of the given colours in the upper right corner of an axis."""
+    from matplotlib.patches import Rectangle
+
+    for place, (colour, label) in enumerate(zip(reversed(colours), reversed(labels), strict=True)):
+        left = 0.84 - 0.17 * place
+        if colour is not None:
+            patch = Rectangle((left, 0.72), 0.14, 0.22, facecolor=colour, edgecolor="0.3", lw=0.6)
+            patch.set_transform(axis.transAxes)
+            axis.add_patch(patch)
+            axis.text(left + 0.07, 0.69, label, fontsize=7, ha="center", va="top", transform=axis.transAxes)
