@@ -1,6 +1,55 @@
-"""`python -m dielectric_gnn` is the command `dielectric-gnn`."""
+"""The command `dielectric-gnn`, also `python -m dielectric_gnn`.
 
-from dielectric_gnn.cli import main
+The first help page is printed here, because importing PyTorch and Lightning for it takes seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from dielectric_gnn import __version__
+
+_HELP = """\
+dielectric-gnn: learn the optical response of crystals from their structure alone
+
+Verbs:
+  fit        train a model                    dielectric-gnn fit --config configs/quickstart.yaml
+  test       table and figure on the test set dielectric-gnn test --ckpt_path RUN/checkpoints/best.ckpt
+  validate   metrics on the validation set    dielectric-gnn validate --ckpt_path RUN/checkpoints/best.ckpt
+  predict    spectra of your crystals         dielectric-gnn predict --ckpt_path RUN/checkpoints/best.ckpt \\
+                                                --crystals POSCAR silver.cif folder/
+
+Configuration: give --config several times; later files and options win.
+  dielectric-gnn fit --config configs/base.yaml --config configs/backbone/optimate.yaml \\
+    --config configs/data/example.yaml --config configs/trainer/cpu.yaml --trainer.max_epochs 100
+  dielectric-gnn fit ... --print_config                          show the resulting configuration
+  dielectric-gnn fit --help                                      every option of a verb
+  dielectric-gnn fit --model.backbone.help OptiMetal2B           options of one backbone
+  dielectric-gnn fit ... --run_dir RUN --ckpt_path RUN/checkpoints/last.ckpt    continue a stopped training
+
+Options:
+  -h, --help   this page
+  --version    version number
+"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        args: Command line without the program's name; None takes that of the process.
+    """
+    words = sys.argv[1:] if args is None else args
+    if not words or words in (["-h"], ["--help"]):
+        sys.stdout.write(_HELP)
+        return
+    if words == ["--version"]:
+        sys.stdout.write(f"dielectric-gnn {__version__}\n")
+        return
+    from dielectric_gnn.cli import run
+
+    run(args)
+
 
 if __name__ == "__main__":
     main()

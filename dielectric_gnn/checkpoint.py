@@ -123,9 +123,7 @@ def _architecture(config: Mapping[str, Any] | None) -> str:
         return "built in Python"
     model = config["model"]
     parts = [model[key] for key in ("backbone", "head") if model.get(key)]
-    return " + ".join(
-        f"{part['class_path'].rsplit('.', 1)[-1]} {dict(part.get('init_args') or {})}" for part in parts
-    )
+    return " + ".join(f"{part['class_path'].rsplit('.', 1)[-1]} {dict(part.get('init_args') or {})}" for part in parts)
 
 
 def untrusted_classes(config: Any, trusted: set[str]) -> Iterator[str]:

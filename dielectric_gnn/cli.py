@@ -1,7 +1,8 @@
-"""The command `dielectric-gnn`: LightningCLI with the project's defaults."""
+"""The verbs of the command: LightningCLI with the project's defaults."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import warnings
@@ -16,12 +17,12 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from dielectric_gnn.callbacks import (
-    EpochLines,
     GracefulStop,
     PredictionWriter,
     RandomState,
     SpectrumFigures,
     TestReport,
+    TrainingLines,
 )
 from dielectric_gnn.checkpoint import SECTION, AtomicCheckpointIO, read_checkpoint, untrusted_classes
 from dielectric_gnn.data.datamodule import CrystalDataModule
@@ -43,6 +44,7 @@ class DielectricCLI(LightningCLI):
             trainer_defaults={"num_sanity_val_steps": 0, "use_distributed_sampler": False, "max_epochs": 500},
             auto_configure_optimizers=False,
             args=args,
+            parser_kwargs={"prog": "dielectric-gnn"},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -66,6 +68,8 @@ class DielectricCLI(LightningCLI):
     def setup_parser(self, *args: Any, **kwargs: Any) -> None:
         """Build the parsers; `predict` gets a short way to name crystals."""
         super().setup_parser(*args, **kwargs)
+        self._parser("test").set_defaults({"verbose": False})  # the report is the better table
+        self._parser("predict").set_defaults({"return_predictions": False})  # they are in files
         self._parser("predict").add_argument(
             "--crystals",
             nargs="+",
@@ -107,7 +111,7 @@ class DielectricCLI(LightningCLI):
         if config.trainer.enable_progress_bar is None:
             config.trainer.enable_progress_bar = sys.stdout.isatty()
         if config.trainer.enable_model_summary is None:
-            config.trainer.enable_model_summary = verb == "fit"
+            config.trainer.enable_model_summary = False
         self.save_config_kwargs["config_filename"] = f"{verb}.yaml"
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -116,20 +120,22 @@ class DielectricCLI(LightningCLI):
         fit = self.config.subcommand == "fit"
         if config.trainer.logger in (None, True):
             kwargs["logger"] = _loggers(self.run_dir) if fit else False
-        kwargs["callbacks"] = [*_as_list(config.trainer.callbacks), *(_fit_callbacks(self.run_dir) if fit else [])]
-        if not config.trainer.enable_progress_bar:
-            kwargs["callbacks"].append(EpochLines())
-        kwargs["callbacks"].append(TestReport())
+        kwargs["callbacks"] = [
+            *_as_list(config.trainer.callbacks),
+            *(_fit_callbacks(self.run_dir) if fit else []),
+        ]
+        kwargs["callbacks"] += [
+            TrainingLines(every_epoch=not config.trainer.enable_progress_bar),
+            TestReport(),
+        ]
         kwargs["enable_checkpointing"] = config.trainer.enable_checkpointing if fit else False
         kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     def after_instantiate_classes(self) -> None:
         """Let checkpoints say what they were made from."""
-        stored = self._parser(self.config.subcommand).dump(self.config[self.config.subcommand], format="json")
-        import json
-
-        plain = json.loads(stored)
+        verb = self.config.subcommand
+        plain = json.loads(self._parser(verb).dump(self.config[verb], format="json"))
         self.model.config = {"model": plain["model"], "data": {**plain["data"], "crystals": None}}
 
     def after_fit(self) -> None:
@@ -183,6 +189,7 @@ def _quiet() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*`torch.jit.*` is deprecated.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",  # they serve `fit` alone
     ):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
@@ -190,8 +197,8 @@ def _quiet() -> None:
     )
 
 
-def main(args: ArgsType = None) -> None:
-    """Run the command; a user's mistake ends it with one line and status 2."""
+def run(args: list[str] | None = None) -> None:
+    """Run a verb; a user's mistake ends the process with one line and status 2."""
     _quiet()
     try:
         DielectricCLI(args)

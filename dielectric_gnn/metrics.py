@@ -75,9 +75,7 @@ def material_metrics(
         values |= {f"mae_{name}": mae[:, axis], f"r2_{name}": r2[:, axis], f"sc_{name}": similarity[:, axis]}
     values["drude_error"] = drude_error
     values["drude_error_percent"] = torch.where(target.drude >= SMALLEST_DRUDE, relative, torch.nan)
-    difference_e = optics.colour_difference(
-        _colour(prediction, grid, damping), _colour(target, grid, damping)
-    )
+    difference_e = optics.colour_difference(_colour(prediction, grid, damping), _colour(target, grid, damping))
     values["delta_e"] = torch.from_numpy(difference_e).to(device)
     return values
 

@@ -140,9 +140,10 @@ class DielectricModule(LightningModule):
         """Log the validation metrics."""
         self._log_evaluation("val")
 
-    def test_step(self, graph: CrystalGraph, batch_idx: int) -> tuple[Response, dict[str, Tensor]]:
+    def test_step(self, graph: CrystalGraph, batch_idx: int) -> dict[str, Any]:
         """Add the batch to the test metrics; returns response and per-material values for the report."""
-        return self._evaluate(graph)
+        response, values = self._evaluate(graph)
+        return {"response": response, "values": values}
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics."""
@@ -221,4 +222,3 @@ def labels_of(graph: CrystalGraph) -> Response:
 def trainable_parameters(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-

@@ -58,9 +58,7 @@ def comparison_figure(
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
         re_axis.set_title(title, loc="left", fontsize=9)
-        im_axis.set_title(
-            rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9
-        )
+        im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
         colours = [spectrum.srgb(energies, damping) for spectrum in (true, predicted)]
         _swatches(im_axis, colours, ["calculated", "predicted"])
     axes[0, 0].legend(frameon=False, fontsize=8)
@@ -127,9 +125,7 @@ def _new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _swatches(
-    axis: Axes, colours: Sequence[tuple[float, float, float] | None], labels: Sequence[str]
-) -> None:
+def _swatches(axis: Axes, colours: Sequence[tuple[float, float, float] | None], labels: Sequence[str]) -> None:
     """Rectangles of the given colours in the upper right corner of an axis."""
     from matplotlib.patches import Rectangle
 

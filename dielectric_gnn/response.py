@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,9 +27,9 @@ class Response:
     eps_inter: Tensor
     drude: Tensor
 
-    def detach(self) -> Response:
-        """The same values without gradient history."""
-        return Response(self.eps_inter.detach(), self.drude.detach())
+    def to(self, *args: Any, **kwargs: Any) -> Response:
+        """Move to a device or convert, as `torch.Tensor.to`."""
+        return Response(self.eps_inter.to(*args, **kwargs), self.drude.to(*args, **kwargs))
 
     def cpu(self) -> Response:
         """The same values in main memory, as float32 or wider (half precisions are widened)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch.optim import Optimizer
@@ -49,8 +50,7 @@ class WarmupCosine:
             raise InputError("a cosine schedule needs trainer.max_epochs, or schedule.cosine_epochs")
         unit = steps_per_epoch if self.interval == "step" else 1
 
-        def factor(count: int, peak: float) -> float:
+        def factor(peak: float, count: int) -> float:
             return self.rate(count / unit, peak, max_epochs or 1) / peak if peak else 1.0
 
-        peaks = [float(group["lr"]) for group in optimizer.param_groups]
-        return LambdaLR(optimizer, [lambda count, peak=peak: factor(count, peak) for peak in peaks])
+        return LambdaLR(optimizer, [partial(factor, float(group["lr"])) for group in optimizer.param_groups])

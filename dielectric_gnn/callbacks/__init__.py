@@ -3,8 +3,15 @@
 from dielectric_gnn.callbacks.figures import SpectrumFigures
 from dielectric_gnn.callbacks.graceful_stop import GracefulStop
 from dielectric_gnn.callbacks.predictions import PredictionWriter
-from dielectric_gnn.callbacks.progress import EpochLines
+from dielectric_gnn.callbacks.progress import TrainingLines
 from dielectric_gnn.callbacks.random_state import RandomState
 from dielectric_gnn.callbacks.test_report import TestReport
 
-__all__ = ["EpochLines", "GracefulStop", "PredictionWriter", "RandomState", "SpectrumFigures", "TestReport"]
+__all__ = [
+    "GracefulStop",
+    "PredictionWriter",
+    "RandomState",
+    "SpectrumFigures",
+    "TestReport",
+    "TrainingLines",
+]

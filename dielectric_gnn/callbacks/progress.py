@@ -1,19 +1,42 @@
-"""Progress where no terminal watches: one plain line per epoch."""
+"""What a training says of itself: what is trained on what and, where no terminal watches, a line per epoch."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from dielectric_gnn.data.splits import SPLIT_NAMES
+from dielectric_gnn.module import trainable_parameters
 
-class EpochLines(Callback):
-    """Prints epoch, losses, learning rate and time per epoch, for log files and batch systems."""
 
-    def __init__(self) -> None:
+class TrainingLines(Callback):
+    """Prints model, parameters and data once and, for log files and batch systems, one plain line per epoch.
+
+    Args:
+        every_epoch: Whether to print the lines per epoch; a progress bar replaces them in a terminal.
+    """
+
+    def __init__(self, every_epoch: bool) -> None:
+        self.every_epoch = every_epoch
         self._started = 0.0
         self._rate = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what is trained on what."""
+        if not trainer.is_global_zero:
+            return
+        module: Any = pl_module
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        parts = " → ".join(type(part).__name__ for part in (module.backbone, module.pooling, module.head))
+        sizes = ", ".join(f"{data.indices[name].size} {name}" for name in SPLIT_NAMES)
+        sys.stdout.write(
+            f"model: {parts}, {trainable_parameters(module):,} trainable parameters\n"
+            f"data: {type(data.source).__name__}, {sizes} materials, broadening {data.store.broadening} eV\n"
+        )
+        sys.stdout.flush()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the time, and the learning rate before the schedule changes it."""
@@ -22,7 +45,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line."""
-        if not trainer.is_global_zero:
+        if not (self.every_epoch and trainer.is_global_zero):
             return
         seconds = time.perf_counter() - self._started
         losses = " ".join(

@@ -19,10 +19,16 @@ class RandomState(Callback):
     def state_dict(self) -> dict[str, Any]:
         """States as numbers and tensors, loadable without executing code."""
         version, python_state, gauss = random.getstate()
-        name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+        name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
         return {
             "python": [version, list(python_state), gauss],
-            "numpy": [str(name), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
+            "numpy": [
+                str(name),
+                torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+                int(position),
+                int(has_gauss),
+                float(cached),
+            ],
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
@@ -39,7 +45,7 @@ class RandomState(Callback):
         version, python_state, gauss = state["python"]
         random.setstate((version, tuple(python_state), gauss))
         name, keys, position, has_gauss, cached = state["numpy"]
-        np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+        np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
         torch.set_rng_state(state["torch"].cpu())
         if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all([tensor.cpu() for tensor in state["cuda"]])

@@ -56,12 +56,11 @@ class TestReport(Callback):
     ) -> None:
         """Add the materials of the batch."""
         module = _dielectric(pl_module)
-        response, values = outputs
+        response, values = outputs["response"], outputs["values"]
         self._tables[_MODEL].update(batch.index, values)
         self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
         if module.facts:
-            trivial = module.facts.trivial_response(batch.num_crystals)
-            trivial = type(trivial)(trivial.eps_inter.to(module.device), trivial.drude.to(module.device))
+            trivial = module.facts.trivial_response(batch.num_crystals).to(module.device)
             self._tables[_TRIVIAL].update(batch.index, module.evaluate_response(trivial, batch))
             self._drude_r2[_TRIVIAL].update(trivial.drude, labels_of(batch).drude)
 

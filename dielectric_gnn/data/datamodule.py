@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF
-from dielectric_gnn.data.sampling import CrystalLoader, EvaluationBatches, TrainingBatches
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.sampling import EvaluationBatches, TrainingBatches, TrainingLoader, evaluation_loader
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFiles
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, nested_subset
@@ -96,33 +97,29 @@ class CrystalDataModule(LightningDataModule):
             self.store.material_ids, self.store.formulas, self.split_fractions, self.split_seed
         )
         position = {material_id: row for row, material_id in enumerate(self.store.material_ids)}
-        self.indices = {
-            name: np.array([position[m] for m in split[name] if m in position]) for name in SPLIT_NAMES
-        }
+        self.indices = {name: np.array([position[m] for m in split[name] if m in position]) for name in SPLIT_NAMES}
         train = nested_subset([m for m in split["train"] if m in position], self.train_size, self.subset_seed)
         self.indices["train"] = np.array([position[m] for m in train])
         self.indices["predict"] = self.indices["test"]
         if stage == "fit" and self.indices["train"].size < 2:
             raise InputError("training needs at least 2 materials, because of batch norm")
-        log.info(
-            "%d materials: %s", len(self.store), {name: self.indices[name].size for name in SPLIT_NAMES}
-        )
+        log.info("%d materials: %s", len(self.store), {name: self.indices[name].size for name in SPLIT_NAMES})
 
-    def train_dataloader(self) -> CrystalLoader:
+    def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of the training materials."""
         seed = self.shuffle_seed if self.shuffle_seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        sampler = TrainingBatches(self.indices["train"], self.batch_size, seed)
-        return CrystalLoader(self.store, sampler, self._position, pin_memory=torch.cuda.is_available())
+        batches = TrainingBatches(self.indices["train"], self.batch_size, seed)
+        return TrainingLoader(self.store, batches, self._position)
 
-    def val_dataloader(self) -> CrystalLoader:
+    def val_dataloader(self) -> DataLoader[CrystalGraph]:
         """The validation materials, each once."""
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> CrystalLoader:
+    def test_dataloader(self) -> DataLoader[CrystalGraph]:
         """The test materials, each once."""
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> CrystalLoader:
+    def predict_dataloader(self) -> DataLoader[CrystalGraph]:
         """The crystals asked for, or the test materials, each once."""
         return self._evaluation_loader("predict")
 
@@ -140,9 +137,8 @@ class CrystalDataModule(LightningDataModule):
             mean_drude=torch.tensor(store.drude[train].mean(dtype=np.float64), dtype=torch.float32),
         )
 
-    def _evaluation_loader(self, name: str) -> CrystalLoader:
-        sampler = EvaluationBatches(self.indices[name], self.eval_batch_size)
-        return CrystalLoader(self.store, sampler, pin_memory=torch.cuda.is_available())
+    def _evaluation_loader(self, name: str) -> DataLoader[CrystalGraph]:
+        return evaluation_loader(self.store, EvaluationBatches(self.indices[name], self.eval_batch_size))
 
     def _position(self) -> tuple[int, int]:
         """Epoch and batch of it that come next; what a checkpoint must remember."""

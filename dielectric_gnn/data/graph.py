@@ -20,7 +20,7 @@ DEFAULT_CUTOFF = 5.5
 """Neighbour cutoff of the published study in Å."""
 
 
-def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """All ordered pairs of atoms closer than `cutoff`, periodic images included, the zero-length pair excluded.
 
     Every edge has its reverse, and edges are sorted by source atom, so each atom's edges are contiguous.
@@ -34,10 +34,8 @@ def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.in
     from vesin import NeighborList
 
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    source, target, vectors = search.compute(
-        record.positions, record.lattice, periodic=True, quantities="ijD"
-    )
-    return np.stack([source, target]).astype(np.int32), vectors.astype(np.float32)
+    source, target, vectors = search.compute(record.positions, record.lattice, periodic=True, quantities="ijD")
+    return np.stack([source, target]).astype(np.int32), vectors
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,7 @@ class CrystalGraph:
 
     def _map(self, function: Any) -> CrystalGraph:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return replace(
-            self, **{key: function(value) for key, value in values.items() if value is not None}
-        )
+        return replace(self, **{key: function(value) for key, value in values.items() if value is not None})
 
     def to_pyg(self) -> Data:
         """The same graph as a `torch_geometric.data.Data`, for backbones built from PyG layers."""

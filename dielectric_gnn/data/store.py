@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,8 +13,6 @@ from dielectric_gnn.data.graph import CrystalGraph, neighbour_edges
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
-
-
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +41,7 @@ class CrystalStore:
     edge_offsets: NDArray[np.int64]
     atomic_numbers: NDArray[np.uint8]
     edge_index: NDArray[np.int32]
-    edge_vectors: NDArray[np.float32]
+    edge_vectors: NDArray[np.floating]
     eps_inter: NDArray[np.float32] | None
     drude: NDArray[np.float32] | None
     cutoff: float
@@ -55,8 +52,15 @@ class CrystalStore:
         return len(self.material_ids)
 
     @classmethod
-    def from_records(cls, records: Iterable[CrystalRecord], cutoff: float) -> CrystalStore:
+    def from_records(
+        cls, records: Iterable[CrystalRecord], cutoff: float, edge_dtype: type[np.floating] = np.float32
+    ) -> CrystalStore:
         """Build the graphs of `records`, which must all be labelled or all be unlabelled.
+
+        Args:
+            records: The crystals.
+            cutoff: Neighbour cutoff in Å.
+            edge_dtype: Precision of the edge vectors; tests of symmetry want float64.
 
         Raises:
             InputError: No records, some labelled and some not, or two broadenings in one set.
@@ -74,7 +78,7 @@ class CrystalStore:
             edge_offsets=_offsets([index.shape[1] for index, _ in edges]),
             atomic_numbers=np.concatenate([record.atomic_numbers for record in records]).astype(np.uint8),
             edge_index=np.concatenate([index for index, _ in edges], axis=1),
-            edge_vectors=np.concatenate([vectors for _, vectors in edges]),
+            edge_vectors=np.concatenate([vectors for _, vectors in edges]).astype(edge_dtype),
             eps_inter=_real_imaginary([eps for eps, _ in averages]) if labels else None,
             drude=np.array([drude for _, drude in averages], dtype=np.float32) if labels else None,
             cutoff=cutoff,
@@ -135,9 +139,7 @@ def _real_imaginary(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[np.flo
     return np.stack([stacked.real, stacked.imag], axis=-1).astype(np.float32)
 
 
-def _ragged_rows(
-    offsets: NDArray[np.int64], chosen: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ragged_rows(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row numbers that the chosen segments own, one after another, and how many each owns."""
     starts = offsets[chosen]
     counts = offsets[chosen + 1] - starts

@@ -18,15 +18,14 @@ def group_and_period(atomic_number: int) -> tuple[int, int]:
         >>> [group_and_period(z) for z in (1, 2, 6, 29, 58, 72, 83)]
         [(1, 1), (18, 1), (14, 2), (11, 4), (3, 6), (4, 6), (15, 6)]
     """
-    place = atomic_number
-    for period, length in enumerate(_PERIOD_LENGTHS, start=1):
-        if place <= length:
-            break
-        place -= length
+    place, period = atomic_number, 1
+    while place > _PERIOD_LENGTHS[period - 1]:
+        place -= _PERIOD_LENGTHS[period - 1]
+        period += 1
     s_block = 1 if period == 1 else 2
     if place <= s_block:
         return place, period
-    from_right = length - place
+    from_right = _PERIOD_LENGTHS[period - 1] - place
     return max(NUM_GROUPS - from_right, 3), period
 
 

@@ -37,7 +37,7 @@ class CGConv(nn.Module):
         """Update every atom."""
         weight = torch.cat([self.filter.weight, self.core.weight])
         bias = torch.cat([self.filter.bias, self.core.bias])
-        center, neighbour, edge = weight.split([self.dim, self.dim, weight.shape[1] - 2 * self.dim], dim=1)
+        center, neighbour, edge = weight.tensor_split([self.dim, 2 * self.dim], dim=1)
         source, target = edge_index
         z = F.linear(edges, edge)
         z = z + F.linear(x, center, bias).index_select(0, source)

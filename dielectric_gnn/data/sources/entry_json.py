@@ -10,7 +10,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ from dielectric_gnn.data.sources.base import OnError, RecordSource, existing_pat
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
 
-JSON_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
+JSON_OPENERS: dict[str, Callable[[Path], BinaryIO | gzip.GzipFile | bz2.BZ2File]] = {
     ".json": lambda path: path.open("rb"),
-    ".json.gz": lambda path: gzip.open(path, "rb"),
-    ".json.bz2": lambda path: bz2.open(path, "rb"),
+    ".json.gz": gzip.GzipFile,
+    ".json.bz2": bz2.BZ2File,
 }
 _AXES = 3
 

@@ -33,7 +33,8 @@ class ExampleMetals(RecordSource):
         with resources.as_file(_FOLDER / _ARRAYS) as path, np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         metadata = json.loads(str(arrays["metadata"]))
-        grid = EnergyGrid(*arrays["grid"][:2].tolist(), num=int(arrays["grid"][2]))
+        start, stop, num = arrays["grid"].tolist()
+        grid = EnergyGrid(start, stop, int(num))
         eps = _undo_axes(arrays["spectra"], arrays["spectrum_of_axis"])
         offsets = arrays["atom_offsets"]
         for row, material_id in enumerate(arrays["material_ids"].tolist()):
@@ -90,7 +91,8 @@ def write_example(folder: Path, records: Sequence[CrystalRecord], split: dict[st
 def _unique_axes(eps: Sequence[NDArray[np.complex128]]) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Distinct spectra (S, 2, W) and, for every crystal and axis, which of them it is (M, 3)."""
     distinct: dict[bytes, int] = {}
-    spectra, which = [], []
+    spectra: list[NDArray[np.float32]] = []
+    which: list[int] = []
     for crystal in eps:
         parts = np.stack([crystal.real, crystal.imag], axis=1).astype(np.float32)
         for axis in parts:

@@ -14,6 +14,7 @@ from dielectric_gnn.data.sources.base import OnError, RecordSource, existing_pat
 from dielectric_gnn.data.sources.entry_json import JSON_OPENERS, load_json, parse_structure
 from dielectric_gnn.errors import InputError, RecordError
 
+
 class StructureFiles(RecordSource):
     """Crystal structures from files (CIF, POSCAR, pymatgen JSON, …) and folders of them.
 
@@ -32,11 +33,7 @@ class StructureFiles(RecordSource):
     def _files(self) -> list[Path]:
         files: list[Path] = []
         for path in map(existing_path, self.paths):
-            found = (
-                sorted(f for f in path.iterdir() if f.is_file() and f.name[0] != ".")
-                if path.is_dir()
-                else [path]
-            )
+            found = sorted(f for f in path.iterdir() if f.is_file() and f.name[0] != ".") if path.is_dir() else [path]
             if not found:
                 raise InputError(f"{path}: the folder holds no files")
             files += found

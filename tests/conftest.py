@@ -1,0 +1,39 @@
+"""Fixtures shared by all tests. Warnings of our own code are errors; see `pytest_configure` for the exemptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.sources import ExampleMetals
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def metals() -> list[CrystalRecord]:
+    """The embedded metals."""
+    return list(ExampleMetals().records())
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(default)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).resolve().parents[1]

@@ -1,0 +1,116 @@
+"""Architecture against the published parameter counts, and the pieces of the model."""
+
+import pytest
+import torch
+
+from dielectric_gnn.backbones import OptiMate, OptiMetal2B
+from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.heads import FreeFormHead
+from dielectric_gnn.module import DielectricModule, trainable_parameters
+from dielectric_gnn.objective import MaeObjective
+from dielectric_gnn.response import Response
+from dielectric_gnn.schedule import WarmupCosine
+
+PUBLISHED_2B_CGC = {
+    16: 278_627, 32: 585_507, 64: 1_296_035, 128: 3_104_163, 256: 8_268_707, 512: 24_790_947, 1024: 82_608_035,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "count"), PUBLISHED_2B_CGC.items())
+def test_optimetal2b_has_the_published_number_of_parameters(width: int, count: int) -> None:
+    with torch.device("meta"):
+        assert trainable_parameters(DielectricModule(OptiMetal2B(width))) == count
+
+
+def published_optimate() -> DielectricModule:
+    return DielectricModule(
+        OptiMate(),
+        head=lambda dim, grid: FreeFormHead(dim, grid, [1024] * 3, ["im"], leaky_output=True, drude=False),
+        objective=MaeObjective(drude_weight=0, components=["im"]),
+    )
+
+
+def test_optimate_has_the_published_number_of_parameters() -> None:
+    assert trainable_parameters(published_optimate()) == 4_902_545
+
+
+def test_imaginary_head_leaves_the_rest_undefined_and_trains() -> None:
+    module = published_optimate()
+    data = CrystalDataModule()
+    data.setup("fit")
+    graph = data.store.gather(range(6))
+    response = module(graph)
+    assert response.eps_inter[..., 0].isnan().all() and response.drude.isnan().all()
+    assert response.eps_inter[..., 1].isfinite().all()
+    target = Response(graph.eps_inter, graph.drude)  # type: ignore[arg-type]
+    loss = module.objective.per_material(response, target)["loss"]
+    expected = (response.eps_inter[..., 1] - target.eps_inter[..., 1]).abs().mean(dim=1)
+    torch.testing.assert_close(loss, expected)
+    loss.mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_real_head_puts_its_spectrum_in_the_real_part() -> None:
+    head = FreeFormHead(4, EnergyGrid(0, 20, 11), components=["re"], drude=False)
+    eps = head(torch.randn(2, 4)).eps_inter
+    assert eps.shape == (2, 11, 2) and eps[..., 0].isfinite().all() and eps[..., 1].isnan().all()
+
+
+def test_drude_frequency_is_never_negative() -> None:
+    head = FreeFormHead(4, EnergyGrid(0, 20, 11))
+    assert (head(torch.randn(64, 4)).drude >= 0).all()
+
+
+def test_head_and_objective_must_treat_the_same_quantities() -> None:
+    with pytest.raises(InputError, match=r"FreeFormHead predicts .*'re'.* but MaeObjective compares \['im'\]"):
+        DielectricModule(OptiMetal2B(8), objective=MaeObjective(drude_weight=0, components=["im"]))
+
+
+def test_objective_is_its_formula() -> None:
+    grid = EnergyGrid(0, 20, 5)
+    torch.manual_seed(0)
+    prediction, target = (Response(torch.randn(3, grid.num, 2), torch.rand(3)) for _ in range(2))
+    terms = MaeObjective(eps_weight=2.0, drude_weight=0.5).per_material(prediction, target)
+    for row in range(3):
+        mae = (prediction.eps_inter[row] - target.eps_inter[row]).abs().mean()
+        drude = (prediction.drude[row] - target.drude[row]).abs()
+        torch.testing.assert_close(terms["loss"][row], 2 * mae + 0.5 * drude)
+
+
+@pytest.mark.parametrize("bad", [{"eps_weight": 0}, {"drude_weight": -1}, {"components": []}])
+def test_impossible_objectives_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="eps_weight"):
+        MaeObjective(**bad)  # type: ignore[arg-type]
+
+
+def test_schedule_warms_up_and_anneals_to_zero() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    scheduler = WarmupCosine(warmup_epochs=5).build(optimizer, max_epochs=25, steps_per_epoch=7)
+    rates = []
+    for _ in range(25):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx(1e-7)
+    assert rates[1] == pytest.approx(1e-7 + (0.01 - 1e-7) / 5)
+    assert rates[5] == pytest.approx(0.01) == max(rates)
+    assert rates[15] == pytest.approx(0.005)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_schedule_by_step_passes_through_the_same_rates() -> None:
+    schedule = WarmupCosine(warmup_epochs=2, interval="step")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    scheduler = schedule.build(optimizer, max_epochs=10, steps_per_epoch=4)
+    for step in range(40):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(schedule.rate(step / 4, 0.01, 10))
+        optimizer.step()
+        scheduler.step()
+
+
+def test_annealing_needs_an_end() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    with pytest.raises(InputError, match="max_epochs"):
+        WarmupCosine().build(optimizer, max_epochs=-1, steps_per_epoch=1)
