@@ -126,6 +126,19 @@ def _architecture(config: Mapping[str, Any] | None) -> str:
     return " + ".join(f"{part['class_path'].rsplit('.', 1)[-1]} {dict(part.get('init_args') or {})}" for part in parts)
 
 
+def check_trust(name: str, config: Any, trusted: set[str]) -> None:
+    """Refuse a stored configuration that names code from outside this package and PyTorch, unless it is trusted.
+
+    Raises:
+        InputError: It does.
+    """
+    for class_path in untrusted_classes(config, trusted):
+        raise InputError(
+            f"{name}: made with {class_path}, which is not part of dielectric_gnn; if you trust that code, name the "
+            "same class yourself (--config or --model.backbone; trust=[...] in Python) and make sure it can be imported"
+        )
+
+
 def untrusted_classes(config: Any, trusted: set[str]) -> Iterator[str]:
     """Class paths in `config` from outside this package and PyTorch that are not in `trusted`."""
     if isinstance(config, Mapping):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,12 +25,13 @@ from dielectric_gnn.callbacks import (
     TestReport,
     TrainingLines,
 )
-from dielectric_gnn.checkpoint import SECTION, AtomicCheckpointIO, read_checkpoint, untrusted_classes
+from dielectric_gnn.checkpoint import SECTION, AtomicCheckpointIO, check_trust, read_checkpoint, untrusted_classes
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.module import DielectricModule
 
 _CHECKPOINTS = "checkpoints"
+_RUN_DIR_VARIABLE = "DIELECTRIC_GNN_RUN_DIR"
 
 
 class DielectricCLI(LightningCLI):
@@ -90,12 +92,8 @@ class DielectricCLI(LightningCLI):
         stored = read_checkpoint(path)[SECTION]["config"]
         if stored is None:
             return  # built in Python: the configuration must come from the command line
-        typed = set(_class_paths(self.config[verb].as_dict()))
-        for class_path in untrusted_classes(stored, trusted=typed):
-            raise InputError(
-                f"{path}: made with {class_path}, which is not part of dielectric_gnn; if you trust that code, name "
-                "the same class with --config or --model.backbone, and make sure it can be imported"
-            )
+        typed = set(untrusted_classes(self.config[verb].as_dict(), trusted=set()))
+        check_trust(path, stored, typed)
         defaults = {f"{group}.{key}": value for group in ("model", "data") for key, value in stored[group].items()}
         self._parser(verb).set_defaults(defaults)
         super().parse_arguments(parser, args)
@@ -106,6 +104,8 @@ class DielectricCLI(LightningCLI):
         config = self.config[verb]
         self.run_dir = _run_dir(config)
         config.trainer.default_root_dir = str(self.run_dir)
+        if verb == "fit" and config.ckpt_path is None:
+            _refuse_to_overwrite(self.run_dir)
         if verb == "predict" and config.crystals:
             config.data.crystals = list(config.crystals)
         if config.trainer.enable_progress_bar is None:
@@ -164,15 +164,22 @@ def _loggers(run_dir: Path) -> list[Any]:
 def _run_dir(config: Any) -> Path:
     if config.run_dir is not None:
         return Path(config.run_dir)
-    if config.get("ckpt_path") is None:
-        return Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = Path(config.ckpt_path).resolve().parent
-    return folder.parent if folder.name == _CHECKPOINTS else folder
+    if config.get("ckpt_path") is not None:
+        folder = Path(config.ckpt_path).resolve().parent
+        return folder.parent if folder.name == _CHECKPOINTS else folder
+    if "LOCAL_RANK" not in os.environ:  # processes that this one launches take its choice
+        os.environ[_RUN_DIR_VARIABLE] = datetime.now().strftime("runs/%Y%m%d-%H%M%S")
+    if _RUN_DIR_VARIABLE not in os.environ:
+        raise InputError("several processes that were not launched by this command need the same --run_dir")
+    return Path(os.environ[_RUN_DIR_VARIABLE])
 
 
-def _class_paths(config: Any) -> list[str]:
-    """Every class path named anywhere in a configuration."""
-    return list(untrusted_classes(config, trusted=set()))
+def _refuse_to_overwrite(run_dir: Path) -> None:
+    last = run_dir / _CHECKPOINTS / "last.ckpt"
+    if last.exists() and "LOCAL_RANK" not in os.environ:
+        raise InputError(
+            f"{run_dir} holds a training already; continue it with --ckpt_path {last}, or choose another --run_dir"
+        )
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from dielectric_gnn.callbacks.graceful_stop import GracefulStop
 from dielectric_gnn.callbacks.predictions import PredictionWriter
 from dielectric_gnn.callbacks.progress import TrainingLines
 from dielectric_gnn.callbacks.random_state import RandomState
-from dielectric_gnn.callbacks.test_report import TestReport
+from dielectric_gnn.callbacks.report import TestReport
 
 __all__ = [
     "GracefulStop",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -89,7 +90,7 @@ class CrystalDataModule(LightningDataModule):
         self.store = CrystalStore.from_records(source.records(self.on_error), self.cutoff)
         if self.trainer is None or self.trainer.is_global_zero:
             folder = Path(self.trainer.default_root_dir if self.trainer else ".")
-            source.report_rejects(folder / f"rejects_{stage}.csv")
+            source.report_rejects(folder / f"rejects_{TrainerFn(stage).value}.csv")
         if wants_crystals:
             self.indices = {"predict": np.arange(len(self.store))}
             return
@@ -108,8 +109,8 @@ class CrystalDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of the training materials."""
         seed = self.shuffle_seed if self.shuffle_seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        batches = TrainingBatches(self.indices["train"], self.batch_size, seed)
-        return TrainingLoader(self.store, batches, self._position)
+        batches = TrainingBatches(self.indices["train"], self.batch_size, seed, self._position)
+        return TrainingLoader(self.store, batches)
 
     def val_dataloader(self) -> DataLoader[CrystalGraph]:
         """The validation materials, each once."""
@@ -141,7 +142,7 @@ class CrystalDataModule(LightningDataModule):
         return evaluation_loader(self.store, EvaluationBatches(self.indices[name], self.eval_batch_size))
 
     def _position(self) -> tuple[int, int]:
-        """Epoch and batch of it that come next; what a checkpoint must remember."""
+        """Epoch and batch of it that training needs next, also after a restart."""
         trainer: Any = self.trainer
         batches_done = trainer.fit_loop.epoch_loop.batch_progress.total.ready
         epoch, batch = divmod(batches_done, trainer.num_training_batches)

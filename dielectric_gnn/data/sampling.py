@@ -58,33 +58,30 @@ class EvaluationBatches(Sampler[NDArray[np.int64]]):
 class TrainingBatches(Sampler[NDArray[np.int64]]):
     """Every crystal once per epoch, in an order that depends on the seed and the epoch alone.
 
-    So the order can be continued from any batch of any epoch without storing a generator's state.
+    So a training can be continued from any batch of any epoch without storing a generator's state.
 
     Args:
         indices: Positions in the store.
         batch_size: Crystals per batch.
         seed: Of the shuffles.
+        position: Tells the epoch and the batch of it that training needs next; asked when the first batch is drawn.
     """
 
-    def __init__(self, indices: NDArray[np.int64], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, indices: NDArray[np.int64], batch_size: int, seed: int, position: Callable[[], tuple[int, int]]
+    ) -> None:
         self.indices = indices
         self.seed = seed
         self.bounds = batch_bounds(indices.size, batch_size, fold_single=True)
-        self.epoch = 0
-        self.first_batch = 0
+        self.position = position
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the shuffle; Lightning calls this before every epoch."""
-        self.epoch = epoch
-
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
-        first, self.first_batch = self.first_batch, 0
-        bounds = self.bounds[first:]
-        for start, stop in pairwise(bounds):
+        epoch, first = self.position()
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+        for start, stop in pairwise(self.bounds[first:]):
             yield order[start:stop]
 
 
@@ -100,31 +97,24 @@ class _Batches(Dataset[CrystalGraph]):
 
 def evaluation_loader(store: CrystalStore, batches: EvaluationBatches) -> DataLoader[CrystalGraph]:
     """Batches for validation, test and prediction."""
-    return DataLoader(_Batches(store), batch_size=None, sampler=batches, pin_memory=torch.cuda.is_available())
+    return DataLoader(_Batches(store), sampler=batches, **_loader_options())
 
 
 class TrainingLoader(DataLoader[CrystalGraph]):
-    """Training batches, gathered in the main process, which needs about 0.02 ms per crystal.
+    """Training batches, gathered in the main process, which needs about 0.02 ms per crystal."""
 
-    Its state is the place in training, so that a checkpoint taken in mid-epoch continues at the next batch.
-
-    Args:
-        store: The crystals.
-        batches: Yields the positions of each batch.
-        position: Tells the epoch and the batch of it that come next, when a checkpoint is written.
-    """
-
-    def __init__(self, store: CrystalStore, batches: TrainingBatches, position: Callable[[], tuple[int, int]]) -> None:
-        super().__init__(_Batches(store), batch_size=None, sampler=batches, pin_memory=torch.cuda.is_available())
-        self.batches = batches
-        self.position = position
+    def __init__(self, store: CrystalStore, batches: TrainingBatches) -> None:
+        super().__init__(_Batches(store), sampler=batches, **_loader_options())
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and batch that come next."""
-        epoch, batch = self.position()
-        return {"epoch": epoch, "batch": batch}
+        """Tells Lightning that this loader goes on in mid-epoch; the place follows from the trainer's progress."""
+        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Start the next iteration at the stored place."""
-        self.batches.epoch = int(state["epoch"])
-        self.batches.first_batch = int(state["batch"])
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def _loader_options() -> dict[str, Any]:
+    # A loader draws a seed whenever its iteration starts; from the global generator, that would make a continued
+    # training differ from one that ran through.
+    return {"batch_size": None, "pin_memory": torch.cuda.is_available(), "generator": torch.Generator()}

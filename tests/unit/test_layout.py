@@ -1,0 +1,46 @@
+"""The rooms of the house: a file imports only from rooms above it."""
+
+import ast
+from pathlib import Path
+
+import dielectric_gnn
+
+PACKAGE = Path(dielectric_gnn.__file__).parent
+# From top to bottom; a folder is one room, but for data/, whose files have an order of their own.
+ROOMS = [
+    "", "errors", "files", "grid", "response", "optics", "plots", "training_facts", "data.record", "data.sources",
+    "data.graph", "data.store", "data.splits", "data.sampling", "data.datamodule", "nn", "backbones", "heads",
+    "objective", "metrics", "schedule", "checkpoint", "module", "callbacks", "loading", "cli", "__main__", "testing",
+]  # fmt: skip
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")[1:]
+    if not parts or parts == ["data"]:
+        return ""
+    return ".".join(parts[:2]) if parts[0] == "data" else parts[0]
+
+
+def test_imports_point_upwards() -> None:
+    found = 0
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(["dielectric_gnn", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(
+            ".__init__"
+        )
+        here = ROOMS.index(room_of(module))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dielectric_gnn"):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                target = names[0] if node.module in ("dielectric_gnn", "dielectric_gnn.data") else node.module
+                if target == "dielectric_gnn.__version__":
+                    continue
+                there = ROOMS.index(room_of(target))
+                assert there <= here, f"{module} imports {target}, from a room below"
+                found += 1
+    assert found > 50
+
+
+def test_data_knows_nothing_of_networks() -> None:
+    for path in (PACKAGE / "data").rglob("*.py"):
+        text = path.read_text()
+        assert "dielectric_gnn.nn" not in text and "dielectric_gnn.backbones" not in text
