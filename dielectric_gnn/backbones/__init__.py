@@ -3,5 +3,6 @@
 from dielectric_gnn.backbones.base import AtomFeatures, Backbone
 from dielectric_gnn.backbones.optimate import OptiMate
 from dielectric_gnn.backbones.optimetal2b import OptiMetal2B
+from dielectric_gnn.backbones.optimetal3b import OptiMetal3B
 
-__all__ = ["AtomFeatures", "Backbone", "OptiMate", "OptiMetal2B"]
+__all__ = ["AtomFeatures", "Backbone", "OptiMate", "OptiMetal2B", "OptiMetal3B"]

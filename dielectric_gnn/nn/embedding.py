@@ -2,13 +2,76 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
+
+from dielectric_gnn.data.record import MAX_ATOMIC_NUMBER
 
 NUM_GROUPS = 18
 NUM_PERIODS = 6
 
 _PERIOD_LENGTHS = (2, 8, 8, 18, 18, 32)
+
+
+class NodeEmbedding(nn.Module, ABC):
+    """Turns atomic numbers into features.
+
+    Shapes:
+        atomic_numbers (N,) from 1 to 83 → (N, dim).
+
+    Args:
+        dim: Number of features.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    @abstractmethod
+    def forward(self, atomic_numbers: Tensor) -> Tensor:
+        """Features of each atom."""
+
+
+class AtomEmbedding(NodeEmbedding):
+    """A learned vector for each of the 83 elements from H to Bi.
+
+    Args:
+        dim: Its length.
+    """
+
+    def __init__(self, dim: int = 64) -> None:
+        super().__init__(dim)
+        self.vectors = nn.Embedding(MAX_ATOMIC_NUMBER, dim)
+
+    def forward(self, atomic_numbers: Tensor) -> Tensor:
+        """Features of each atom."""
+        features: Tensor = self.vectors(atomic_numbers - 1)
+        return features
+
+
+class GroupPeriodEmbedding(NodeEmbedding):
+    """One-hot group (18) and one-hot period (6) of each element, without parameters.
+
+    Elements never seen in training share group and period with seen ones
+    (doi:10.1103/PhysRevMaterials.8.L122201).
+    """
+
+    table: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(NUM_GROUPS + NUM_PERIODS)
+        table = torch.zeros(MAX_ATOMIC_NUMBER + 1, self.dim)
+        for number in range(1, MAX_ATOMIC_NUMBER + 1):
+            group, period = group_and_period(number)
+            table[number, group - 1] = 1
+            table[number, NUM_GROUPS + period - 1] = 1
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, atomic_numbers: Tensor) -> Tensor:
+        """Features of each atom."""
+        return self.table.index_select(0, atomic_numbers)
 
 
 def group_and_period(atomic_number: int) -> tuple[int, int]:
@@ -27,31 +90,3 @@ def group_and_period(atomic_number: int) -> tuple[int, int]:
         return place, period
     from_right = _PERIOD_LENGTHS[period - 1] - place
     return max(NUM_GROUPS - from_right, 3), period
-
-
-class GroupPeriodEmbedding(nn.Module):
-    """One-hot group (18) and one-hot period (6) of each element, without parameters.
-
-    Elements never seen in training share group and period with seen ones
-    (doi:10.1103/PhysRevMaterials.8.L122201).
-
-    Shapes:
-        atomic_numbers (N,) from 1 to 86 → (N, 24).
-    """
-
-    table: Tensor
-    dim = NUM_GROUPS + NUM_PERIODS
-
-    def __init__(self) -> None:
-        super().__init__()
-        num_elements = sum(_PERIOD_LENGTHS)
-        table = torch.zeros(num_elements + 1, self.dim)
-        for number in range(1, num_elements + 1):
-            group, period = group_and_period(number)
-            table[number, group - 1] = 1
-            table[number, NUM_GROUPS + period - 1] = 1
-        self.register_buffer("table", table, persistent=False)
-
-    def forward(self, atomic_numbers: Tensor) -> Tensor:
-        """Features of each atom."""
-        return self.table.index_select(0, atomic_numbers)

@@ -1,4 +1,4 @@
-"""Message-passing layers: each atom collects from the neighbours that its edges point to.
+"""Message-passing layers: each node collects from the neighbours that its edges point to.
 
 Edges are sorted by source and every edge has its reverse, so collecting at the source is the same sum as at the
 target, over contiguous rows.
@@ -6,18 +6,21 @@ target, over contiguous rows.
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.nn.segment import segment_softmax, segment_sum
 
 
-class CGConv(nn.Module):
-    """Crystal-graph convolution: x_i + Σ_j σ(W_f z_ij + b_f) ⊙ softplus(W_s z_ij + b_s), z_ij = [x_i, x_j, e_ij].
-
-    The weight of z splits into blocks for x_i, x_j and e_ij: the atom blocks act once per atom instead of once
-    per edge, which is exact. Source: doi:10.1103/PhysRevLett.120.145301.
+class MessagePassing(nn.Module, ABC):
+    """A layer that keeps the width of its nodes, so that layers can be exchanged and stacked.
 
     Shapes:
         x (N, C), edge_index (2, E), edges (E, D) → (N, C).
@@ -30,11 +33,30 @@ class CGConv(nn.Module):
     def __init__(self, dim: int, edge_dim: int) -> None:
         super().__init__()
         self.dim = dim
+        self.edge_dim = edge_dim
+
+    @abstractmethod
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
+        """Update every node."""
+
+
+MessagePassingFactory: TypeAlias = Callable[[int, int], MessagePassing]
+
+
+class CGConv(MessagePassing):
+    """Crystal-graph convolution: x_i + Σ_j σ(W_f z_ij + b_f) ⊙ softplus(W_s z_ij + b_s), z_ij = [x_i, x_j, e_ij].
+
+    The weight of z splits into blocks for x_i, x_j and e_ij: the node blocks act once per node instead of once per
+    edge, which is exact. Source: doi:10.1103/PhysRevLett.120.145301.
+    """
+
+    def __init__(self, dim: int, edge_dim: int) -> None:
+        super().__init__(dim, edge_dim)
         self.filter = nn.Linear(2 * dim + edge_dim, dim)
         self.core = nn.Linear(2 * dim + edge_dim, dim)
 
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
-        """Update every atom."""
+        """Update every node."""
         weight = torch.cat([self.filter.weight, self.core.weight])
         bias = torch.cat([self.filter.bias, self.core.bias])
         center, neighbour, edge = weight.tensor_split([self.dim, 2 * self.dim], dim=1)
@@ -46,8 +68,47 @@ class CGConv(nn.Module):
         return x + segment_sum(gate.sigmoid() * F.softplus(value), source, x.shape[0])
 
 
+class TransformerConv(MessagePassing):
+    """Graph transformer with edge features, heads concatenated, and a gate between messages and skip.
+
+    a_ij = softmax_j(q_i · (k_j + W_e e_ij) / √(C/heads)); o_i = Σ_j a_ij (v_j + W_e e_ij); s_i = W x_i + b;
+    β_i = σ(w · [o_i, s_i, o_i − s_i]); out_i = β_i s_i + (1 − β_i) o_i. Source: arXiv:2009.03509.
+
+    Args:
+        dim: C, a multiple of `heads`.
+        edge_dim: D.
+        heads: Attention heads of C / heads channels.
+    """
+
+    def __init__(self, dim: int, edge_dim: int, heads: int = 8) -> None:
+        super().__init__(dim, edge_dim)
+        self.heads = _checked_heads(type(self).__name__, dim, heads)
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.edge = nn.Linear(edge_dim, dim, bias=False)
+        self.skip = nn.Linear(dim, dim)
+        self.gate = nn.Linear(3 * dim, 1, bias=False)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
+        """Update every node; one without neighbours collects zero."""
+        source, target = edge_index
+        head = (-1, self.heads, self.dim // self.heads)
+        edge = self.edge(edges)
+        keys = (self.key(x).index_select(0, target) + edge).view(head)
+        queries = (self.query(x) / math.sqrt(head[2])).index_select(0, source).view(head)
+        weights = segment_softmax((queries * keys).sum(dim=2), source, x.shape[0])
+        values = (self.value(x).index_select(0, target) + edge).view(head)
+        collected = segment_sum((values * weights[:, :, None]).flatten(1), source, x.shape[0])
+        skip = self.skip(x)
+        # w · [o, s, o − s] without forming the concatenation.
+        first, second, difference = self.gate.weight.chunk(3, dim=1)
+        beta = (F.linear(collected, first + difference) + F.linear(skip, second - difference)).sigmoid()
+        return beta * skip + (1 - beta) * collected
+
+
 class GATv2Conv(nn.Module):
-    """Graph attention v2 with edge features, heads concatenated, no self loops.
+    """Graph attention v2 with edge features, heads concatenated, no self loops; it may change the width.
 
     a_ij = softmax_j(a · LeakyReLU(W_r x_i + W_l x_j + W_e e_ij)); out_i = Σ_j a_ij W_l x_j + b.
     Source: arXiv:2105.14491.
@@ -75,7 +136,7 @@ class GATv2Conv(nn.Module):
         nn.init.xavier_uniform_(self.attention)
 
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
-        """Update every atom; one without neighbours gets the bias."""
+        """Update every node; one without neighbours gets the bias."""
         source, target = edge_index
         values = self.neighbour(x).index_select(0, target)
         keys = values + self.center(x).index_select(0, source) + self.edge(edges)
@@ -83,3 +144,30 @@ class GATv2Conv(nn.Module):
         weights = segment_softmax((keys * self.attention).sum(dim=2), source, x.shape[0])
         messages = values.view_as(keys) * weights[:, :, None]
         return segment_sum(messages.flatten(1), source, x.shape[0]) + self.bias
+
+
+class ResidualGATv2(MessagePassing):
+    """GATv2 whose heads together keep the width, plus a linear map of the node itself.
+
+    Args:
+        dim: C, a multiple of `heads`.
+        edge_dim: D.
+        heads: Attention heads of C / heads channels.
+    """
+
+    def __init__(self, dim: int, edge_dim: int, heads: int = 8) -> None:
+        super().__init__(dim, edge_dim)
+        heads = _checked_heads(type(self).__name__, dim, heads)
+        self.attention = GATv2Conv(dim, dim // heads, edge_dim, heads)
+        self.residual = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
+        """Update every node."""
+        out: Tensor = self.attention(x, edge_index, edges) + self.residual(x)
+        return out
+
+
+def _checked_heads(layer: str, dim: int, heads: int) -> int:
+    if heads < 1 or dim % heads:
+        raise InputError(f"{layer} has {heads} heads, which do not divide the width {dim} of the backbone")
+    return heads

@@ -6,6 +6,24 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm that a batch of fewer than two rows does not break: it is normalised as in evaluation.
+
+    Such batches occur: crystals without a three-body pair, an isolated atom without an edge.
+
+    Shapes:
+        (R, C) → (R, C).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise every channel."""
+        if self.training and input.shape[0] < 2:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        out: Tensor = super().forward(input)
+        return out
 
 
 class MLP(nn.Module):
@@ -24,7 +42,7 @@ class MLP(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(dims[:-1]):
-            layers += [nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU()]
+            layers += [nn.Linear(fan_in, fan_out), BatchNorm(fan_out), nn.ReLU()]
         layers.append(nn.Linear(dims[-2], dims[-1]))
         self.layers = nn.Sequential(*layers)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.nn.segment import segment_softmax, segment_sum
 
 
@@ -48,3 +50,45 @@ class VectorAttentionPooling(Pooling):
         """Weighted mean of each crystal's rows."""
         weights = segment_softmax(self.attention(scalars), batch, num_crystals)
         return segment_sum(weights * scalars, batch, num_crystals)
+
+
+class ScalarAttentionPooling(Pooling):
+    """Softmax-weighted mean of the atoms, one weight per atom: Σ_i softmax_i(w · x + b) x_i."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.attention = nn.Linear(dim, 1)
+
+    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+        """Weighted mean of each crystal's rows."""
+        weights = segment_softmax(self.attention(scalars), batch, num_crystals)
+        return segment_sum(weights * scalars, batch, num_crystals)
+
+
+class Set2SetPooling(Pooling):
+    """Set2Set (arXiv:1511.06391): an LSTM asks the atoms several times; the result is projected back to F.
+
+    Args:
+        dim: F.
+        steps: How many times it asks.
+    """
+
+    def __init__(self, dim: int, steps: int = 3) -> None:
+        super().__init__(dim)
+        if steps < 1:
+            raise InputError(f"steps of Set2SetPooling is {steps}, expected at least 1")
+        self.steps = steps
+        self.cell = nn.LSTMCell(2 * dim, dim)
+        self.projection = nn.Linear(2 * dim, dim)
+
+    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+        """Answer of each crystal's rows."""
+        hidden = memory = scalars.new_zeros(num_crystals, self.dim)
+        answer = scalars.new_zeros(num_crystals, 2 * self.dim)
+        for _ in range(self.steps):
+            hidden, memory = self.cell(answer, (hidden, memory))
+            logits = (scalars * hidden.index_select(0, batch)).sum(dim=1, keepdim=True)
+            weights = segment_softmax(logits, batch, num_crystals)
+            answer = torch.cat([hidden, segment_sum(weights * scalars, batch, num_crystals)], dim=1)
+        out: Tensor = self.projection(answer)
+        return out

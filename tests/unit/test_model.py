@@ -3,25 +3,34 @@
 import pytest
 import torch
 
-from dielectric_gnn.backbones import OptiMate, OptiMetal2B
+from dielectric_gnn.backbones import OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads import FreeFormHead
 from dielectric_gnn.module import DielectricModule, trainable_parameters
+from dielectric_gnn.nn.message_passing import TransformerConv
 from dielectric_gnn.objective import MaeObjective
 from dielectric_gnn.response import Response
 from dielectric_gnn.schedule import WarmupCosine
 
-PUBLISHED_2B_CGC = {
-    16: 278_627, 32: 585_507, 64: 1_296_035, 128: 3_104_163, 256: 8_268_707, 512: 24_790_947, 1024: 82_608_035,
-}  # fmt: skip
+# Width: parameters of OptiMetal2B with CGConv and with TransformerConv, and of OptiMetal3B (arXiv:2602.05702).
+PUBLISHED = {
+    16: (278_627, 278_275, 291_827),
+    32: (585_507, 583_779, 635_459),
+    64: (1_296_035, 1_288_483, 1_490_147),
+    128: (3_104_163, 3_072_675, 3_869_219),
+    256: (8_268_707, 8_140_195, 11_306_147),
+    512: (24_790_947, 24_271_779, 36_895_139),
+    1024: (82_608_035, 80_521_123, 130_933_667),
+}
 
 
-@pytest.mark.parametrize(("width", "count"), PUBLISHED_2B_CGC.items())
-def test_optimetal2b_has_the_published_number_of_parameters(width: int, count: int) -> None:
+@pytest.mark.parametrize("width", PUBLISHED)
+def test_models_have_the_published_number_of_parameters(width: int) -> None:
     with torch.device("meta"):
-        assert trainable_parameters(DielectricModule(OptiMetal2B(width))) == count
+        backbones = [OptiMetal2B(width), OptiMetal2B(width, message_passing=TransformerConv), OptiMetal3B(width)]
+        assert tuple(trainable_parameters(DielectricModule(backbone)) for backbone in backbones) == PUBLISHED[width]
 
 
 def published_optimate() -> DielectricModule:

@@ -5,15 +5,23 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy.special import spherical_jn
 from torch import Tensor, nn
 
+from dielectric_gnn.backbones import OptiMetal2B
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, group_and_period
-from dielectric_gnn.nn.message_passing import CGConv, GATv2Conv
+from dielectric_gnn.nn.embedding import AtomEmbedding, GroupPeriodEmbedding, group_and_period
+from dielectric_gnn.nn.message_passing import CGConv, GATv2Conv, ResidualGATv2, TransformerConv
 from dielectric_gnn.nn.mlp import MLP
 from dielectric_gnn.nn.norm import GraphLayerNorm
-from dielectric_gnn.nn.pooling import MeanPooling, VectorAttentionPooling
-from dielectric_gnn.nn.radial import GaussianBasis, polynomial_envelope
+from dielectric_gnn.nn.pooling import (
+    MeanPooling,
+    Pooling,
+    ScalarAttentionPooling,
+    Set2SetPooling,
+    VectorAttentionPooling,
+)
+from dielectric_gnn.nn.radial import BesselBasis, GaussianBasis, polynomial_envelope
 from dielectric_gnn.nn.segment import segment_softmax, segment_sum
 from dielectric_gnn.testing import graph_of, sample_crystals
 
@@ -108,6 +116,39 @@ def test_gatv2_gives_an_atom_without_neighbours_the_bias() -> None:
     torch.testing.assert_close(out, layer.bias.expand(2, -1))
 
 
+def test_transformer_equals_pyg_in_values_and_gradients() -> None:
+    x, edge_index, edges = random_graph()
+    ours = TransformerConv(8, 3, heads=4)
+    theirs = pyg.TransformerConv(8, 2, heads=4, edge_dim=3, beta=True)
+    names = {"query": "lin_query", "key": "lin_key", "value": "lin_value", "edge": "lin_edge", "skip": "lin_skip"}
+    for mine, other in {**names, "gate": "lin_beta"}.items():
+        getattr(theirs, other).load_state_dict(getattr(ours, mine).state_dict())
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    first, second = ours(a, edge_index, edges), theirs(b, edge_index, edges)
+    torch.testing.assert_close(first, second, rtol=1e-10, atol=1e-10)
+    pairs = [(getattr(ours, mine).weight, getattr(theirs, other).weight) for mine, other in names.items()]
+    same_gradients(first, second, [(a, b), (ours.gate.weight, theirs.lin_beta.weight), *pairs])
+
+
+def test_residual_gatv2_equals_pyg() -> None:
+    x, edge_index, edges = random_graph()
+    ours = ResidualGATv2(8, 3, heads=4)
+    theirs = pyg.GATv2Conv(8, 2, heads=4, edge_dim=3, add_self_loops=False, residual=True)
+    theirs.lin_l.load_state_dict(ours.attention.neighbour.state_dict())
+    theirs.lin_r.load_state_dict(ours.attention.center.state_dict())
+    theirs.lin_edge.load_state_dict(ours.attention.edge.state_dict())
+    theirs.res.load_state_dict(ours.residual.state_dict())
+    with torch.no_grad():
+        theirs.att.copy_(ours.attention.attention[None])
+    torch.testing.assert_close(ours(x, edge_index, edges), theirs(x, edge_index, edges), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("layer", [TransformerConv, ResidualGATv2])
+def test_heads_must_divide_the_width(layer: type[nn.Module]) -> None:
+    with pytest.raises(InputError, match=rf"{layer.__name__} has 8 heads, which do not divide the width 12"):
+        OptiMetal2B(12, message_passing=layer)  # type: ignore[arg-type]
+
+
 def test_graph_layer_norm_equals_pyg() -> None:
     x, batch = torch.randn(7, 4) * 3 + 1, torch.tensor([0, 0, 0, 1, 2, 2, 2])
     ours, theirs = GraphLayerNorm(4), pyg.LayerNorm(4, mode="graph")
@@ -118,12 +159,37 @@ def test_graph_layer_norm_equals_pyg() -> None:
 
 def test_poolings_equal_loops() -> None:
     x, batch = torch.randn(6, 4), torch.tensor([0, 0, 0, 1, 1, 2])
-    mean, attention = MeanPooling(4), VectorAttentionPooling(4)
+    mean, attention, scalar = MeanPooling(4), VectorAttentionPooling(4), ScalarAttentionPooling(4)
     for crystal in range(3):
         rows = x[batch == crystal]
         torch.testing.assert_close(mean(x, batch, 3)[crystal], rows.mean(0))
         weights = torch.softmax(attention.attention(rows), dim=0)
         torch.testing.assert_close(attention(x, batch, 3)[crystal], (weights * rows).sum(0))
+        weights = torch.softmax(scalar.attention(rows), dim=0)
+        torch.testing.assert_close(scalar(x, batch, 3)[crystal], (weights * rows).sum(0))
+
+
+def test_set2set_equals_pyg() -> None:
+    x, batch = torch.randn(6, 4), torch.tensor([0, 0, 0, 1, 1, 2])
+    ours, theirs = Set2SetPooling(4, steps=3), pyg.aggr.Set2Set(4, processing_steps=3)
+    with torch.no_grad():
+        for name, parameter in ours.cell.named_parameters():
+            getattr(theirs.lstm, f"{name}_l0").copy_(parameter)
+    torch.testing.assert_close(ours(x, batch, 3), ours.projection(theirs(x, batch)), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("pooling", [MeanPooling, ScalarAttentionPooling, VectorAttentionPooling, Set2SetPooling])
+def test_pooling_is_intensive_and_blind_to_order_and_batch(pooling: type[Pooling]) -> None:
+    layer, x = pooling(4), torch.randn(5, 4, requires_grad=True)
+    alone = layer(x, torch.zeros(5, dtype=torch.long), 1)
+    tripled = layer(x.repeat(3, 1), torch.zeros(15, dtype=torch.long), 1)
+    shuffled = layer(x[[3, 1, 4, 0, 2]], torch.zeros(5, dtype=torch.long), 1)
+    batched = layer(torch.cat([torch.randn(2, 4), x]), torch.tensor([0] * 2 + [1] * 5), 2)[1:]
+    for other in (tripled, shuffled, batched):
+        torch.testing.assert_close(other, alone, rtol=1e-10, atol=1e-10)
+    alone.sum().backward()
+    assert x.grad is not None
+    assert all(p.grad is not None for p in layer.parameters())
 
 
 def test_gaussians_and_envelope_are_their_closed_forms() -> None:
@@ -139,6 +205,22 @@ def test_gaussians_and_envelope_are_their_closed_forms() -> None:
     faded = GaussianBasis(5.5, 32, width=4.0, envelope_exponent=4)(r)
     torch.testing.assert_close(faded, basis * expected_envelope[:, None], rtol=1e-10, atol=1e-13)
     assert (faded[3:] == 0).all()
+
+
+def test_bessel_basis_is_the_spherical_bessel_function_of_scipy() -> None:
+    r = torch.linspace(0.3, 5.4, 40)
+    features = BesselBasis(5.5, 6, envelope_exponent=None)(r).detach().numpy()
+    for n in range(1, 7):
+        k = n * np.pi / 5.5
+        np.testing.assert_allclose(
+            features[:, n - 1], np.sqrt(2 / 5.5) * k * spherical_jn(0, k * r.numpy()), rtol=1e-10, atol=1e-12
+        )
+    assert not list(BesselBasis(5.5).parameters()) and len(list(BesselBasis(5.5, trainable=True).parameters())) == 1
+
+
+def test_atom_embedding_has_a_vector_per_element() -> None:
+    embedding = AtomEmbedding(7)
+    torch.testing.assert_close(embedding(torch.tensor([1, 83])), embedding.vectors.weight[[0, 82]])
 
 
 def test_envelope_is_smooth_at_the_cutoff() -> None:

@@ -1,0 +1,134 @@
+"""OptiMetal3B: the three-body model of the published scaling study, arXiv:2602.05702."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dielectric_gnn.backbones.base import AtomFeatures, Backbone
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
+from dielectric_gnn.nn.interaction import InteractionBlock
+from dielectric_gnn.nn.message_passing import MessagePassing, MessagePassingFactory, TransformerConv
+from dielectric_gnn.nn.mlp import MLP
+from dielectric_gnn.nn.norm import GraphLayerNorm
+from dielectric_gnn.nn.radial import GaussianBasis, RadialBasis
+from dielectric_gnn.nn.triplets import AngleBasis, Triplets, triplets_of
+
+
+class PairUpdate(nn.Module):
+    """Features of a pair learn from its two members: f ← LayerNorm(f + W [x_a, x_b, f] + b).
+
+    The blocks of W for the members act once per member instead of once per pair, which is exact.
+
+    Shapes:
+        features (P, C), members (M, C), pairs (2, P) positions of the members, batch (P,) → (P, C).
+
+    Args:
+        dim: C.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.linear = nn.Linear(3 * dim, dim)
+        self.norm = GraphLayerNorm(dim)
+
+    def forward(self, features: Tensor, members: Tensor, pairs: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+        """Update every pair."""
+        first, second, own = self.linear.weight.chunk(3, dim=1)
+        # The residual is folded into the matrix that acts on the features: (1 + W) f.
+        own = own + torch.eye(self.dim, dtype=own.dtype, device=own.device)
+        updated = F.linear(features, own)
+        updated = updated + F.linear(members, first, self.linear.bias).index_select(0, pairs[0])
+        updated = updated + F.linear(members, second).index_select(0, pairs[1])
+        out: Tensor = self.norm(updated, batch, num_crystals)
+        return out
+
+
+class TripletLayer(nn.Module):
+    """Edges learn from atoms, angles from edges, edges from angles, and atoms from edges.
+
+    The third step is message passing on the edge graph: its nodes are the edges, its links the three-body pairs.
+
+    Args:
+        dim: Width h of atoms, edges and angles.
+        message_passing: Layer used on both graphs.
+        expansion: Hidden width of the MLPs in the blocks, in units of h.
+    """
+
+    def __init__(self, dim: int, message_passing: MessagePassingFactory, expansion: int) -> None:
+        super().__init__()
+        self.edge_update = PairUpdate(dim)
+        self.angle_update = PairUpdate(dim)
+        self.edge_block = InteractionBlock(dim, message_passing, expansion)
+        self.atom_block = InteractionBlock(dim, message_passing, expansion)
+
+    def forward(
+        self, x: Tensor, edges: Tensor, angles: Tensor, graph: CrystalGraph, triplets: Triplets
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Atoms (N, h), edges (E, h) and angles (T, h) → the same, updated."""
+        num_crystals = graph.num_crystals
+        edge_batch = graph.batch.index_select(0, graph.edge_index[0])
+        edges = self.edge_update(edges, x, graph.edge_index, edge_batch, num_crystals)
+        angles = self.angle_update(angles, edges, triplets.pairs, triplets.batch, num_crystals)
+        edges = self.edge_block(edges, triplets.pairs, angles, edge_batch, num_crystals)
+        x = self.atom_block(x, graph.edge_index, edges, graph.batch, num_crystals)
+        return x, edges, angles
+
+
+class OptiMetal3B(Backbone):
+    """Three-body crystal graph network: elements, distances and angles through MLPs, then triplet layers.
+
+    Args:
+        width: h, the width of everything; 256 in the published data scaling.
+        num_layers: Triplet layers.
+        node_embedding: Elements as features; a subclass of `NodeEmbedding`, by class path.
+        edge_embedding: Distances as features; a subclass of `RadialBasis`, by class path.
+        message_passing: Layer on atoms and edges; a subclass of `MessagePassing`, by class path.
+        l_max: Highest degree of the angle features, 1 to 4.
+        expansion: Hidden width of the MLP in a block, in units of h.
+        cutoff: Distance up to which atoms are neighbours (Å).
+        three_body_cutoff: Largest length of both edges of a three-body pair (Å), at most `cutoff`.
+    """
+
+    def __init__(
+        self,
+        width: int = 256,
+        num_layers: int = 2,
+        node_embedding: Callable[[], NodeEmbedding] = GroupPeriodEmbedding,
+        edge_embedding: Callable[[float], RadialBasis] = GaussianBasis,
+        message_passing: Callable[[int, int], MessagePassing] = TransformerConv,
+        l_max: int = 3,
+        expansion: int = 6,
+        cutoff: float = DEFAULT_CUTOFF,
+        three_body_cutoff: float = 4.0,
+    ) -> None:
+        super().__init__(scalar_dim=width, cutoff=cutoff)
+        if not 0 < three_body_cutoff <= cutoff:
+            raise InputError(
+                f"three_body_cutoff is {three_body_cutoff} Å and cutoff {cutoff} Å; three-body pairs are made of edges, "
+                "so the first must be positive and at most the second"
+            )
+        self.three_body_cutoff = three_body_cutoff
+        self.node_embedding = node_embedding()
+        self.node_mlp = MLP([self.node_embedding.dim, width, width, width])
+        self.edge_embedding = edge_embedding(cutoff)
+        self.edge_mlp = MLP([self.edge_embedding.dim, width, width, width])
+        self.angle_embedding = AngleBasis(l_max)
+        self.angle_mlp = MLP([self.angle_embedding.dim, width, width, width])
+        self.layers = nn.ModuleList(TripletLayer(width, message_passing, expansion) for _ in range(num_layers))
+
+    def forward(self, graph: CrystalGraph) -> AtomFeatures:
+        """Features of every atom: scalars (N, h)."""
+        triplets = triplets_of(graph, self.three_body_cutoff)
+        x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
+        edges = self.edge_mlp(self.edge_embedding(graph.edge_lengths))
+        angles = self.angle_mlp(self.angle_embedding(triplets.cosines))
+        for layer in self.layers:
+            x, edges, angles = layer(x, edges, angles, graph, triplets)
+        return AtomFeatures(x)

@@ -1,0 +1,35 @@
+"""The block around a message-passing layer."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dielectric_gnn.nn.message_passing import MessagePassingFactory
+from dielectric_gnn.nn.mlp import MLP
+from dielectric_gnn.nn.norm import GraphLayerNorm
+
+
+class InteractionBlock(nn.Module):
+    """Message passing, then x + MLP(x), then graph layer norm; as in a transformer encoder (arXiv:1706.03762).
+
+    Shapes:
+        x (N, C), edge_index (2, E), edges (E, C), batch (N,) the crystal of each node → (N, C).
+
+    Args:
+        dim: Width C of nodes and edges.
+        message_passing: Builds the layer from the widths of nodes and edges.
+        expansion: Hidden width of the MLP in units of C.
+    """
+
+    def __init__(self, dim: int, message_passing: MessagePassingFactory, expansion: int) -> None:
+        super().__init__()
+        self.conv = message_passing(dim, dim)
+        self.mlp = MLP([dim, expansion * dim, dim])
+        self.norm = GraphLayerNorm(dim)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+        """Update every node."""
+        x = self.conv(x, edge_index, edges)
+        x = x + self.mlp(x)
+        out: Tensor = self.norm(x, batch, num_crystals)
+        return out
