@@ -27,7 +27,9 @@ from dielectric_gnn.callbacks import (
 )
 from dielectric_gnn.checkpoint import SECTION, AtomicCheckpointIO, check_trust, read_checkpoint, untrusted_classes
 from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.ensemble import Ensemble
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.loading import load_model
 from dielectric_gnn.module import DielectricModule
 
 _CHECKPOINTS = "checkpoints"
@@ -72,6 +74,15 @@ class DielectricCLI(LightningCLI):
         super().setup_parser(*args, **kwargs)
         self._parser("test").set_defaults({"verbose": False})  # the report is the better table
         self._parser("predict").set_defaults({"return_predictions": False})  # they are in files
+        for verb in ("test", "predict"):
+            self._parser(verb).add_argument(
+                "--ensemble",
+                nargs="+",
+                type=str,
+                default=None,
+                help="Several checkpoints, in place of --ckpt_path: their mean response is used, and their spread "
+                "reported as uncertainty.",
+            )
         self._parser("predict").add_argument(
             "--crystals",
             nargs="+",
@@ -86,14 +97,15 @@ class DielectricCLI(LightningCLI):
         verb = self.config.subcommand
         if verb == "fit":
             return
-        path = self.config[verb].ckpt_path
-        if path is None:
+        paths = _checkpoints_of(self.config[verb])
+        if not paths:
             raise InputError(f"{verb} needs a trained model; give --ckpt_path <run_dir>/{_CHECKPOINTS}/best.ckpt")
+        path = paths[0]
         stored = read_checkpoint(path)[SECTION]["config"]
         if stored is None:
             return  # built in Python: the configuration must come from the command line
-        typed = set(untrusted_classes(self.config[verb].as_dict(), trusted=set()))
-        check_trust(path, stored, typed)
+        self.trusted = set(untrusted_classes(self.config[verb].as_dict(), trusted=set()))
+        check_trust(path, stored, self.trusted)
         defaults = {f"{group}.{key}": value for group in ("model", "data") for key, value in stored[group].items()}
         self._parser(verb).set_defaults(defaults)
         super().parse_arguments(parser, args)
@@ -133,8 +145,12 @@ class DielectricCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def after_instantiate_classes(self) -> None:
-        """Let checkpoints say what they were made from."""
+        """Build an ensemble, or let checkpoints say what they were made from."""
         verb = self.config.subcommand
+        if self.config[verb].get("ensemble"):
+            paths = self.config[verb].ensemble
+            self.model = Ensemble([load_model(path, sorted(self.trusted)) for path in paths])
+            return
         plain = json.loads(self._parser(verb).dump(self.config[verb], format="json"))
         self.model.config = {"model": plain["model"], "data": {**plain["data"], "crystals": None}}
 
@@ -164,8 +180,8 @@ def _loggers(run_dir: Path) -> list[Any]:
 def _run_dir(config: Any) -> Path:
     if config.run_dir is not None:
         return Path(config.run_dir)
-    if config.get("ckpt_path") is not None:
-        folder = Path(config.ckpt_path).resolve().parent
+    if paths := _checkpoints_of(config):
+        folder = Path(paths[0]).resolve().parent
         return folder.parent if folder.name == _CHECKPOINTS else folder
     if "LOCAL_RANK" not in os.environ:  # processes that this one launches take its choice
         os.environ[_RUN_DIR_VARIABLE] = datetime.now().strftime("runs/%Y%m%d-%H%M%S")
@@ -180,6 +196,15 @@ def _refuse_to_overwrite(run_dir: Path) -> None:
         raise InputError(
             f"{run_dir} holds a training already; continue it with --ckpt_path {last}, or choose another --run_dir"
         )
+
+
+def _checkpoints_of(config: Any) -> list[str]:
+    """The checkpoints that a verb shall use: several of an ensemble, one, or none."""
+    if config.get("ensemble"):
+        if config.ckpt_path is not None:
+            raise InputError("give either --ckpt_path or --ensemble, not both")
+        return list(config.ensemble)
+    return [] if config.get("ckpt_path") is None else [config.ckpt_path]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -167,3 +167,33 @@ class MaterialTable(Metric):
         rows = torch.cat(self.rows) if isinstance(self.rows, list) else self.rows
         order = index.argsort()
         return index[order], rows[order]
+
+
+class EnergyMeans(Metric):
+    """Mean over materials, at every photon energy, of the ensemble spread and of the absolute error.
+
+    Args:
+        num_energies: W.
+    """
+
+    full_state_update = False
+    sums: Tensor
+    count: Tensor
+
+    def __init__(self, num_energies: int) -> None:
+        super().__init__()
+        zeros = torch.zeros(num_energies, 4, dtype=torch.float64)
+        self.add_state("sums", default=zeros, dist_reduce_fx="sum")
+        self.add_state("count", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Response, target: Response) -> None:
+        """Add B materials whose prediction has a spread."""
+        if prediction.spread is None:
+            raise ValueError("EnergyMeans needs the response of an ensemble")
+        error = (prediction.eps_inter - target.eps_inter).abs()
+        self.sums += torch.cat([prediction.spread.eps_inter, error], dim=2).double().sum(dim=0)
+        self.count += error.shape[0]
+
+    def compute(self) -> Tensor:
+        """(W, 4): spread of Re and Im, absolute error of Re and Im."""
+        return self.sums / self.count

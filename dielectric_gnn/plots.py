@@ -23,10 +23,11 @@ _ENERGY_LABEL = "photon energy (eV)"
 
 @dataclass(frozen=True)
 class Spectrum:
-    """ε_inter (W,) complex and ω_D (eV) of one material, to be drawn."""
+    """ε_inter (W,) complex and ω_D (eV) of one material, and for an ensemble the spread of Re, Im and ω_D."""
 
     eps_inter: optics.ComplexArray
     drude: float
+    spread: Spectrum | None = None
 
     def srgb(self, energies: optics.FloatArray, damping: float) -> tuple[float, float, float] | None:
         """Colour of a polished sample, or None where the response is not fully known."""
@@ -90,6 +91,10 @@ def response_figure(
     ):
         axis.plot(energies, values.real, color=_TRUE, label=rf"Re ${label}$")
         axis.plot(energies, values.imag, color=_PREDICTED, label=rf"Im ${label}$")
+        if spectrum.spread is not None:  # the Drude term's own spread is stated in the title
+            for part, colour in ((np.real, _TRUE), (np.imag, _PREDICTED)):
+                low, high = (part(values) + sign * part(spectrum.spread.eps_inter) for sign in (-1, 1))
+                axis.fill_between(energies, low, high, color=colour, alpha=0.25, lw=0)
     # The Drude term diverges at zero energy: show the total where it tells something.
     visible = spectrum.eps_inter[energies > 1.0]
     reach = 1.3 * max(5.0, float(np.abs([visible.real, visible.imag]).max()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +23,25 @@ class Response:
 
     Units:
         eps_inter: dimensionless, convention e^(-iωt): Im ε > 0 is loss. drude: eV.
+
+    Args:
+        eps_inter: Interband dielectric function.
+        drude: Drude frequency.
+        spread: Standard deviation of both over the members of an ensemble; None for a single model.
     """
 
     eps_inter: Tensor
     drude: Tensor
+    spread: Response | None = None
 
     def to(self, *args: Any, **kwargs: Any) -> Response:
         """Move to a device or convert, as `torch.Tensor.to`."""
-        return Response(self.eps_inter.to(*args, **kwargs), self.drude.to(*args, **kwargs))
+        return self._map(lambda tensor: tensor.to(*args, **kwargs))
 
     def cpu(self) -> Response:
         """The same values in main memory, as float32 or wider (half precisions are widened)."""
-        eps_inter = self.eps_inter.detach().cpu()
-        drude = self.drude.detach().cpu()
-        wide = torch.promote_types(eps_inter.dtype, torch.float32)
-        return Response(eps_inter.to(wide), drude.to(wide))
+        return self._map(lambda tensor: tensor.detach().cpu().to(torch.promote_types(tensor.dtype, torch.float32)))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Response:
+        spread = None if self.spread is None else self.spread._map(function)
+        return Response(function(self.eps_inter), function(self.drude), spread)

@@ -1,4 +1,4 @@
-"""The learning-rate schedule of the published recipe."""
+"""Learning rates of the published recipe: over time, and over the size of the model."""
 
 from __future__ import annotations
 
@@ -54,3 +54,24 @@ class WarmupCosine:
             return self.rate(count / unit, peak, max_epochs or 1) / peak if peak else 1.0
 
         return LambdaLR(optimizer, [partial(factor, float(group["lr"])) for group in optimizer.param_groups])
+
+
+@dataclass(frozen=True)
+class LearningRateScaling:
+    """Larger models get smaller learning rates: lr = lr₀ · (N₀ / N)^γ, as in the published width scaling.
+
+    Args:
+        reference_parameters: N₀, the trainable parameters of the model that the optimiser's rate lr₀ was tuned for.
+        exponent: γ.
+    """
+
+    reference_parameters: int
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.reference_parameters < 1:
+            raise InputError(f"reference_parameters is {self.reference_parameters}, expected at least 1")
+
+    def factor(self, parameters: int) -> float:
+        """What the learning rate of a model with `parameters` trainable parameters is multiplied by."""
+        return float((self.reference_parameters / parameters) ** self.exponent)

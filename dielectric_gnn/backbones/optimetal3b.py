@@ -111,8 +111,8 @@ class OptiMetal3B(Backbone):
         super().__init__(scalar_dim=width, cutoff=cutoff)
         if not 0 < three_body_cutoff <= cutoff:
             raise InputError(
-                f"three_body_cutoff is {three_body_cutoff} Å and cutoff {cutoff} Å; three-body pairs are made of edges, "
-                "so the first must be positive and at most the second"
+                f"three_body_cutoff is {three_body_cutoff} Å and cutoff {cutoff} Å; three-body pairs are made of "
+                "edges, so the first must be positive and at most the second"
             )
         self.three_body_cutoff = three_body_cutoff
         self.node_embedding = node_embedding()

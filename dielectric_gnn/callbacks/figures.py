@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.module import labels_of
+from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.plots import Spectrum, comparison_figure
 from dielectric_gnn.response import Response
 
@@ -56,7 +56,11 @@ def comparison_cases(
 
 
 def spectra_of(response: Response) -> list[Spectrum]:
-    """The materials of a response one by one, as NumPy arrays."""
+    """The materials of a response one by one, as NumPy arrays; an ensemble's with their spread."""
     response = response.cpu()
     eps_inter = torch.view_as_complex(response.eps_inter.contiguous()).numpy()
-    return [Spectrum(eps, float(drude)) for eps, drude in zip(eps_inter, response.drude, strict=True)]
+    spreads = [None] * len(eps_inter) if response.spread is None else spectra_of(response.spread)
+    return [
+        Spectrum(eps, float(drude), spread)
+        for eps, drude, spread in zip(eps_inter, response.drude, spreads, strict=True)
+    ]

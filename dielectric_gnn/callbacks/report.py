@@ -15,18 +15,22 @@ from numpy.typing import NDArray
 from dielectric_gnn.callbacks.figures import comparison_cases
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.ensemble import Ensemble
+from dielectric_gnn.evaluation import METRIC_KEYS, ResponseModule, labels_of
 from dielectric_gnn.files import write_csv, write_text
-from dielectric_gnn.metrics import COLUMNS, DrudeR2, MaterialTable
-from dielectric_gnn.module import DielectricModule, labels_of
+from dielectric_gnn.metrics import COLUMNS, DrudeR2, EnergyMeans, MaterialTable
 from dielectric_gnn.plots import comparison_figure, save_figure
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_KEYS = tuple(column.key for column in COLUMNS)
+_SPREAD_HEADER = ("energy_ev", "spread_re", "spread_im", "error_re", "error_im")
 _MODEL, _TRIVIAL = "model", "training mean"
 
 
 class TestReport(Callback):
     """Collects every material of a test and writes the report into `<run_dir>/test/`.
+
+    For an ensemble, `spread.csv` holds the spread over the members beside the absolute error, at every energy, both as
+    means over materials.
 
     Beside the model stands the trivial predictor, which answers every crystal with the mean spectrum and mean Drude
     frequency of the training set.
@@ -37,13 +41,15 @@ class TestReport(Callback):
     def __init__(self) -> None:
         self._tables: dict[str, MaterialTable] = {}
         self._drude_r2: dict[str, DrudeR2] = {}
+        self._spread: EnergyMeans | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin empty tables."""
-        module = _dielectric(pl_module)
+        module = _checked(pl_module)
         names = [_MODEL] + ([_TRIVIAL] if module.facts else [])
-        self._tables = {name: MaterialTable(_KEYS).to(module.device) for name in names}
+        self._tables = {name: MaterialTable(METRIC_KEYS).to(module.device) for name in names}
         self._drude_r2 = {name: DrudeR2().to(module.device) for name in names}
+        self._spread = EnergyMeans(module.grid.num).to(module.device) if isinstance(module, Ensemble) else None
 
     def on_test_batch_end(
         self,
@@ -55,10 +61,12 @@ class TestReport(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Add the materials of the batch."""
-        module = _dielectric(pl_module)
+        module = _checked(pl_module)
         response, values = outputs["response"], outputs["values"]
         self._tables[_MODEL].update(batch.index, values)
         self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
+        if self._spread is not None:
+            self._spread.update(response, labels_of(batch))
         if module.facts:
             trivial = module.facts.trivial_response(batch.num_crystals).to(module.device)
             self._tables[_TRIVIAL].update(batch.index, module.evaluate_response(trivial, batch))
@@ -66,12 +74,13 @@ class TestReport(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and print the report."""
-        module = _dielectric(pl_module)
+        module = _checked(pl_module)
         rows, drude_r2 = {}, {}
         for name, table in self._tables.items():  # collective: every process takes part
             index, values = table.compute()
             rows[name] = values.cpu().numpy()
             drude_r2[name] = float(self._drude_r2[name].compute())
+        spread = None if self._spread is None else self._spread.compute().cpu().numpy()
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / "test"
@@ -80,8 +89,11 @@ class TestReport(Callback):
         markdown = _markdown(summary)
         write_csv(folder / "summary.csv", summary[0], summary[1:])
         write_text(folder / "summary.md", markdown)
-        header = ["material_id", "formula", *_KEYS]
+        header = ["material_id", "formula", *METRIC_KEYS]
         write_csv(folder / "per_material.csv", header, _per_material(index.cpu().numpy(), rows[_MODEL], data.store))
+        if spread is not None:
+            rows_of_energy = np.column_stack([module.grid.energies(), spread])
+            write_csv(folder / "spread.csv", _SPREAD_HEADER, ([f"{x:.6g}" for x in row] for row in rows_of_energy))
         self._draw_quantiles(folder / "quantiles.png", module, data, index.cpu().numpy(), rows[_MODEL])
         sys.stdout.write(
             f"\nTest set, {len(index)} materials\n\n{markdown}\n"
@@ -91,13 +103,13 @@ class TestReport(Callback):
     def _draw_quantiles(
         self,
         path: Path,
-        module: DielectricModule,
+        module: ResponseModule,
         data: Any,
         index: NDArray[np.int64],
         rows: NDArray[np.float64],
     ) -> None:
         """Materials at quantiles of the loss: what a good, a typical and a bad prediction look like."""
-        loss = rows[:, _KEYS.index("loss")]
+        loss = rows[:, METRIC_KEYS.index("loss")]
         order = loss.argsort()
         places = [order[round(quantile * (len(order) - 1))] for quantile in QUANTILES]
         graph = data.store.gather(index[places]).to(module.device)
@@ -110,9 +122,9 @@ class TestReport(Callback):
         save_figure(comparison_figure(data.store.grid.energies(), titled), path)
 
 
-def _dielectric(module: LightningModule) -> DielectricModule:
-    if not isinstance(module, DielectricModule):
-        raise TypeError(f"TestReport reports on a DielectricModule, got {type(module).__name__}")
+def _checked(module: LightningModule) -> ResponseModule:
+    if not isinstance(module, ResponseModule):
+        raise TypeError(f"TestReport reports on a ResponseModule, got {type(module).__name__}")
     return module
 
 

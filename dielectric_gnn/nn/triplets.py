@@ -82,4 +82,5 @@ class AngleBasis(nn.Module):
         legendre = [torch.ones_like(cosines), cosines]
         for degree in range(1, self.l_max):
             legendre.append(((2 * degree + 1) * cosines * legendre[-1] - degree * legendre[-2]) / (degree + 1))
-        return torch.stack([math.sqrt((2 * l + 1) / (4 * math.pi)) * p for l, p in enumerate(legendre)], dim=1)
+        norms = [math.sqrt((2 * degree + 1) / (4 * math.pi)) for degree in range(self.dim)]
+        return torch.stack([norm * p for norm, p in zip(norms, legendre, strict=True)], dim=1)

@@ -10,7 +10,8 @@ PACKAGE = Path(dielectric_gnn.__file__).parent
 ROOMS = [
     "", "errors", "files", "grid", "response", "optics", "plots", "training_facts", "data.record", "data.sources",
     "data.graph", "data.store", "data.splits", "data.sampling", "data.datamodule", "nn", "backbones", "heads",
-    "objective", "metrics", "schedule", "checkpoint", "module", "callbacks", "loading", "cli", "__main__", "testing",
+    "objective", "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble", "loading", "callbacks",
+    "cli", "__main__", "testing",
 ]  # fmt: skip
 
 

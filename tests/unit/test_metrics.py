@@ -9,9 +9,10 @@ from torchmetrics.functional import r2_score
 from dielectric_gnn import optics
 from dielectric_gnn.backbones import OptiMetal2B
 from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.evaluation import METRIC_KEYS
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.metrics import COLUMNS, DrudeR2, MaterialMeans, MaterialTable, material_metrics
-from dielectric_gnn.module import METRIC_KEYS, DielectricModule
+from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.response import Response
 
 GRID = EnergyGrid()

@@ -1,0 +1,52 @@
+"""Several trained models as one: their mean response, and their spread as its uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.evaluation import ResponseModule
+from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.response import Response
+
+
+class Ensemble(ResponseModule):
+    """Averages the responses of its members (arXiv:2602.05702 averages three seeds).
+
+    The spread is the sample standard deviation over the members, of every point of the spectrum and of ω_D.
+
+    Args:
+        members: At least two models with the same outputs, grid and cutoff, trained on spectra of one broadening.
+
+    Raises:
+        InputError: There are fewer than two, or they do not fit together.
+    """
+
+    def __init__(self, members: Sequence[DielectricModule]) -> None:
+        if len(members) < 2:
+            raise InputError(f"an ensemble of {len(members)} has no spread; give at least two checkpoints")
+        first = members[0]
+        for member in members[1:]:
+            for name in ("outputs", "grid", "cutoff"):
+                if getattr(member, name) != getattr(first, name):
+                    raise InputError(
+                        f"members of an ensemble must agree in {name}, but one has {getattr(first, name)} and another "
+                        f"{getattr(member, name)}"
+                    )
+            broadenings = [model.facts.broadening if model.facts else None for model in (first, member)]
+            if broadenings[0] != broadenings[1]:
+                raise InputError(f"members of an ensemble were trained on spectra of {broadenings} eV broadening")
+        super().__init__(first.grid, first.objective, first.outputs, first.cutoff)
+        self.members = nn.ModuleList(members)
+        self.facts = first.facts
+
+    def forward(self, graph: CrystalGraph) -> Response:
+        """Mean response of every crystal of the batch, with the spread over the members."""
+        responses = [member(graph) for member in self.members]
+        eps_inter = torch.stack([response.eps_inter for response in responses])
+        drude = torch.stack([response.drude for response in responses])
+        return Response(eps_inter.mean(0), drude.mean(0), spread=Response(eps_inter.std(0), drude.std(0)))

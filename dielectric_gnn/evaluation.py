@@ -1,0 +1,132 @@
+"""Validation, test and prediction of anything that turns crystal graphs into responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.heads.base import Quantity
+from dielectric_gnn.metrics import COLUMNS, DrudeR2, MaterialMeans, material_metrics
+from dielectric_gnn.objective import COMPONENT_AXIS, Objective
+from dielectric_gnn.response import Response
+from dielectric_gnn.training_facts import TrainingFacts
+
+METRIC_KEYS = tuple(column.key for column in COLUMNS)
+
+
+class ResponseModule(LightningModule):
+    """A LightningModule whose `forward` maps a batch of crystals to their responses, and what follows from that.
+
+    Args:
+        grid: Photon energies (eV) of the spectra.
+        objective: Gives the loss of each material.
+        outputs: The quantities that `forward` predicts.
+        cutoff: Neighbour cutoff (Å) that the graphs must have.
+    """
+
+    def __init__(self, grid: EnergyGrid, objective: Objective, outputs: frozenset[Quantity], cutoff: float) -> None:
+        super().__init__()
+        self.grid = grid
+        self.objective = objective
+        self.outputs = outputs
+        self.cutoff = cutoff
+        self.facts: TrainingFacts | None = None
+        self.eval_means = MaterialMeans(METRIC_KEYS)
+        self.eval_drude_r2 = DrudeR2()
+
+    def setup(self, stage: str) -> None:
+        """Check that data and model fit together."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        if data.store.cutoff != self.cutoff:
+            raise InputError(
+                f"the graphs hold neighbours up to {data.store.cutoff} Å, but the backbone was built for "
+                f"{self.cutoff} Å; set data.cutoff or model.backbone.init_args.cutoff"
+            )
+        if data.store.eps_inter is None:
+            return
+        if data.store.grid != self.grid:
+            raise InputError(f"the spectra have {data.store.grid}, but the model {self.grid}; set model.grid")
+        known, given = self.facts and self.facts.broadening, data.store.broadening
+        if known is not None and given is not None and known != given:
+            raise InputError(
+                f"the model was trained on spectra of broadening {known} eV, but these have {given} eV; "
+                "compare only sets of one broadening, or state it with the source's broadening_ev"
+            )
+
+    def validation_step(self, graph: CrystalGraph, batch_idx: int) -> None:
+        """Add the batch to the validation metrics."""
+        self._evaluate(graph)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_evaluation("val")
+
+    def test_step(self, graph: CrystalGraph, batch_idx: int) -> dict[str, Any]:
+        """Add the batch to the test metrics; returns response and per-material values for the report."""
+        response, values = self._evaluate(graph)
+        return {"response": response, "values": values}
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_evaluation("test")
+
+    def predict_step(self, graph: CrystalGraph, batch_idx: int) -> Response:
+        """Response of every crystal of the batch."""
+        response: Response = self(graph)
+        self._check_finite(response, graph)
+        return response
+
+    def evaluate_response(self, response: Response, graph: CrystalGraph) -> dict[str, Tensor]:
+        """Every per-material metric, the loss included, of a response against the labels of the batch."""
+        target = labels_of(graph)
+        terms = self.objective.per_material(response, target)
+        return {"loss": terms["loss"].double()} | material_metrics(response, target, self.grid)
+
+    def _evaluate(self, graph: CrystalGraph) -> tuple[Response, dict[str, Tensor]]:
+        response: Response = self(graph)
+        self._check_finite(response, graph)
+        values = self.evaluate_response(response, graph)
+        self.eval_means.update(values)
+        self.eval_drude_r2.update(response.drude, labels_of(graph).drude)
+        return response, values
+
+    def _log_evaluation(self, stage: str) -> None:
+        means = self.eval_means.compute() | {"drude_r2": self.eval_drude_r2.compute()}
+        shown = {key: value for key, value in means.items() if not value.isnan()}
+        self.log_dict({f"{stage}/{key}": value.float() for key, value in shown.items() if key != "loss"})
+        self.log(f"{stage}/loss", means["loss"].float(), prog_bar=True)
+        self.eval_means.reset()
+        self.eval_drude_r2.reset()
+
+    def _check_finite(self, response: Response, graph: CrystalGraph) -> None:
+        """A diverged model must not hide behind metrics that skip undefined values."""
+        components = [axis for name, axis in COMPONENT_AXIS.items() if name in self.outputs]
+        finite = response.eps_inter[..., components].isfinite().flatten(1).all(dim=1)
+        if "drude" in self.outputs:
+            finite = finite & response.drude.isfinite()
+        if not finite.all():
+            bad = int(graph.index[~finite][0])
+            data = getattr(self.trainer, "datamodule", None)
+            name = data.store.material_ids[bad] if data else f"number {bad}"
+            raise InputError(
+                f"the prediction for material {name} is not finite: the training diverged; lower "
+                "model.optimizer.init_args.lr or trainer.gradient_clip_val, and start from an earlier checkpoint"
+            )
+
+
+def labels_of(graph: CrystalGraph) -> Response:
+    """The labels of a batch as a response.
+
+    Raises:
+        InputError: The crystals have none.
+    """
+    if graph.eps_inter is None or graph.drude is None:
+        raise InputError("these crystals have no spectra to compare with; use `predict` for them")
+    return Response(graph.eps_inter, graph.drude)

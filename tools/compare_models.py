@@ -1,0 +1,94 @@
+r"""Train and test several models with several seeds on the embedded metals, and print one table.
+
+    python tools/compare_models.py --out runs/compare --seeds 1 42 137 \
+        configs/published/optimetal2b_cgc.yaml configs/published/optimetal3b_tc.yaml -- --trainer.max_epochs 60
+
+Every model is trained by `dielectric-gnn fit` from its configuration file plus whatever follows `--`, and its best
+checkpoint is tested. Numbers are means over the test materials, then mean ± standard deviation over the seeds. Finished
+runs are not repeated: remove their folder to train them anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+COLUMNS = {
+    "loss": "loss",
+    "mae_re": "MAE Re ε",
+    "mae_im": "MAE Im ε",
+    "sc_re": "SC Re ε",
+    "sc_im": "SC Im ε",
+    "drude_error": "abs. Δω_D (eV)",
+    "delta_e": "ΔE",
+}
+
+
+def train_and_test(config: Path, seed: int, out: Path, extra: list[str]) -> Path:
+    """Run `fit` and `test` unless they are done; returns the run's folder."""
+    run = out / f"{config.stem}-seed{seed}"
+    if (run / "test" / "per_material.csv").exists():
+        return run
+    command = [sys.executable, "-m", "dielectric_gnn"]
+    fit = ["fit", "--config", str(config), *extra, "--seed_everything", str(seed), "--run_dir", str(run)]
+    started = time.perf_counter()
+    subprocess.run([*command, *fit], check=True)
+    (run / "seconds.txt").write_text(f"{time.perf_counter() - started:.1f}\n")
+    subprocess.run([*command, "test", "--ckpt_path", str(run / "checkpoints" / "best.ckpt")], check=True)
+    return run
+
+
+def numbers_of(run: Path) -> dict[str, float]:
+    """Mean of each metric over the test materials, parameters, best epoch and training time of a run."""
+    with (run / "test" / "per_material.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    numbers = {key: float(np.mean([float(row[key]) for row in rows])) for key in COLUMNS}
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    trained = checkpoint["optimizer_states"][0]["state"].values()
+    numbers["parameters"] = float(sum(state["exp_avg"].numel() for state in trained))
+    numbers["epoch"] = float(checkpoint["epoch"] + 1)
+    numbers["seconds"] = float((run / "seconds.txt").read_text())
+    return numbers
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> str:
+    """Markdown table with one row per model."""
+    lines = ["| model | parameters | " + " | ".join(COLUMNS.values()) + " | best epoch | training (s) |"]
+    lines.append("| --- " * (len(COLUMNS) + 4) + "|")
+    for name, runs in results.items():
+        cells = [name, f"{runs[0]['parameters']:,.0f}"]
+        for key in COLUMNS:
+            values = np.array([run[key] for run in runs])
+            cells.append("–" if np.isnan(values).any() else f"{values.mean():.2f} ± {values.std():.2f}")
+        cells += [", ".join(f"{run['epoch']:.0f}" for run in runs), f"{np.mean([run['seconds'] for run in runs]):.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the comparison and print its table."""
+    words = sys.argv[1:]
+    split = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="+", type=Path, help="one configuration file per model")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published ones")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder of the runs")
+    options = parser.parse_args(words[:split])
+    results = {
+        config.stem: [
+            numbers_of(train_and_test(config, seed, options.out, words[split + 1 :])) for seed in options.seeds
+        ]
+        for config in options.configs
+    }
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
