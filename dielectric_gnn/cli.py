@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +29,7 @@ from dielectric_gnn.ensemble import Ensemble
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.loading import load_model
 from dielectric_gnn.module import DielectricModule
-
-_CHECKPOINTS = "checkpoints"
-_RUN_DIR_VARIABLE = "DIELECTRIC_GNN_RUN_DIR"
+from dielectric_gnn.run_folder import CHECKPOINTS, check_start, checkpoints_of, choose_run_dir
 
 
 class DielectricCLI(LightningCLI):
@@ -94,12 +90,13 @@ class DielectricCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; where a checkpoint is evaluated, parse again with its settings as defaults."""
         super().parse_arguments(parser, args)
+        self.trusted: set[str] = set()
         verb = self.config.subcommand
         if verb == "fit":
             return
-        paths = _checkpoints_of(self.config[verb])
+        paths = checkpoints_of(self.config[verb])
         if not paths:
-            raise InputError(f"{verb} needs a trained model; give --ckpt_path <run_dir>/{_CHECKPOINTS}/best.ckpt")
+            raise InputError(f"{verb} needs a trained model; give --ckpt_path <run_dir>/{CHECKPOINTS}/best.ckpt")
         path = paths[0]
         stored = read_checkpoint(path)[SECTION]["config"]
         if stored is None:
@@ -114,10 +111,10 @@ class DielectricCLI(LightningCLI):
         """Settle folder, loggers and progress display."""
         verb = self.config.subcommand
         config = self.config[verb]
-        self.run_dir = _run_dir(config)
+        self.run_dir = choose_run_dir(config)
         config.trainer.default_root_dir = str(self.run_dir)
-        if verb == "fit" and config.ckpt_path is None:
-            _refuse_to_overwrite(self.run_dir)
+        if verb == "fit":
+            check_start(self.run_dir, config.ckpt_path)
         if verb == "predict" and config.crystals:
             config.data.crystals = list(config.crystals)
         if config.trainer.enable_progress_bar is None:
@@ -156,7 +153,7 @@ class DielectricCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say where the results are."""
-        best = self.run_dir / _CHECKPOINTS / "best.ckpt"
+        best = self.run_dir / CHECKPOINTS / "best.ckpt"
         if self.trainer.is_global_zero and best.is_file():
             sys.stdout.write(
                 f"\nTraining is done; everything is in {self.run_dir}/\n"
@@ -165,7 +162,7 @@ class DielectricCLI(LightningCLI):
 
 
 def _fit_callbacks(run_dir: Path) -> list[Callback]:
-    folder = run_dir / _CHECKPOINTS
+    folder = run_dir / CHECKPOINTS
     best = ModelCheckpoint(folder, "best", monitor="val/loss", save_top_k=1, enable_version_counter=False)
     last = ModelCheckpoint(folder, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
     return [best, last, GracefulStop(folder / "last.ckpt"), RandomState(), LearningRateMonitor("epoch")]
@@ -175,36 +172,6 @@ def _loggers(run_dir: Path) -> list[Any]:
     """TensorBoard, and CSV in a new folder for every launch, so that a continued run keeps its history."""
     csv_logger = CSVLogger(run_dir, name="csv")
     return [csv_logger, TensorBoardLogger(run_dir, name="", version="tensorboard")]
-
-
-def _run_dir(config: Any) -> Path:
-    if config.run_dir is not None:
-        return Path(config.run_dir)
-    if paths := _checkpoints_of(config):
-        folder = Path(paths[0]).resolve().parent
-        return folder.parent if folder.name == _CHECKPOINTS else folder
-    if "LOCAL_RANK" not in os.environ:  # processes that this one launches take its choice
-        os.environ[_RUN_DIR_VARIABLE] = datetime.now().strftime("runs/%Y%m%d-%H%M%S")
-    if _RUN_DIR_VARIABLE not in os.environ:
-        raise InputError("several processes that were not launched by this command need the same --run_dir")
-    return Path(os.environ[_RUN_DIR_VARIABLE])
-
-
-def _refuse_to_overwrite(run_dir: Path) -> None:
-    last = run_dir / _CHECKPOINTS / "last.ckpt"
-    if last.exists() and "LOCAL_RANK" not in os.environ:
-        raise InputError(
-            f"{run_dir} holds a training already; continue it with --ckpt_path {last}, or choose another --run_dir"
-        )
-
-
-def _checkpoints_of(config: Any) -> list[str]:
-    """The checkpoints that a verb shall use: several of an ensemble, one, or none."""
-    if config.get("ensemble"):
-        if config.ckpt_path is not None:
-            raise InputError("give either --ckpt_path or --ensemble, not both")
-        return list(config.ensemble)
-    return [] if config.get("ckpt_path") is None else [config.ckpt_path]
 
 
 def _as_list(value: Any) -> list[Any]:

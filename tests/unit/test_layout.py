@@ -11,7 +11,7 @@ ROOMS = [
     "", "errors", "files", "grid", "response", "optics", "plots", "training_facts", "data.record", "data.sources",
     "data.graph", "data.store", "data.splits", "data.sampling", "data.datamodule", "nn", "backbones", "heads",
     "objective", "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble", "loading", "callbacks",
-    "cli", "__main__", "testing",
+    "run_folder", "cli", "__main__", "testing",
 ]  # fmt: skip
 
 
