@@ -34,8 +34,8 @@ COLUMNS = (
     Column("r2_im", "R² Im ε"),
     Column("sc_re", "SC Re ε"),
     Column("sc_im", "SC Im ε"),
-    Column("drude_error", "|Δω_D| (eV)"),
-    Column("drude_error_percent", "|Δω_D|/ω_D (%)", 1),
+    Column("drude_error", "abs. Δω_D (eV)"),
+    Column("drude_error_percent", "rel. Δω_D (%)", 1),
     Column("delta_e", "ΔE", 2),
 )
 """The columns of the published table, in its order."""

@@ -36,16 +36,18 @@ def batch_bounds(num: int, batch_size: int, fold_single: bool) -> list[int]:
 
 
 class EvaluationBatches(Sampler[NDArray[np.int64]]):
-    """Every crystal once, in order.
+    """Every crystal once, in order; among several processes each crystal goes to exactly one, without padding.
 
     Args:
         indices: Positions in the store.
         batch_size: Crystals per batch.
+        rank: Number of this process.
+        world_size: How many processes there are.
     """
 
-    def __init__(self, indices: NDArray[np.int64], batch_size: int) -> None:
-        self.indices = indices
-        self.bounds = batch_bounds(indices.size, batch_size, fold_single=False)
+    def __init__(self, indices: NDArray[np.int64], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.indices = indices[rank::world_size]
+        self.bounds = batch_bounds(self.indices.size, batch_size, fold_single=False)
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
@@ -58,29 +60,41 @@ class EvaluationBatches(Sampler[NDArray[np.int64]]):
 class TrainingBatches(Sampler[NDArray[np.int64]]):
     """Every crystal once per epoch, in an order that depends on the seed and the epoch alone.
 
-    So a training can be continued from any batch of any epoch without storing a generator's state.
+    So a training can be continued from any batch of any epoch without storing a generator's state. Among several
+    processes every one gets the same number of batches, or they would wait for each other for ever; the few crystals
+    that do not divide evenly sit out an epoch, others in the next.
 
     Args:
         indices: Positions in the store.
-        batch_size: Crystals per batch.
+        batch_size: Crystals per batch and process.
         seed: Of the shuffles.
         position: Tells the epoch and the batch of it that training needs next; asked when the first batch is drawn.
+        rank: Number of this process.
+        world_size: How many processes there are.
     """
 
     def __init__(
-        self, indices: NDArray[np.int64], batch_size: int, seed: int, position: Callable[[], tuple[int, int]]
+        self,
+        indices: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        position: Callable[[], tuple[int, int]],
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.indices = indices
         self.seed = seed
-        self.bounds = batch_bounds(indices.size, batch_size, fold_single=True)
         self.position = position
+        self.rank = rank
+        self.world_size = world_size
+        self.bounds = batch_bounds(indices.size // world_size, batch_size, fold_single=True)
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         epoch, first = self.position()
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)[self.rank :: self.world_size]
         for start, stop in pairwise(self.bounds[first:]):
             yield order[start:stop]
 

@@ -57,3 +57,16 @@ def test_iterating_leaves_the_global_generator_alone() -> None:
     list(TrainingLoader(store, TrainingBatches(np.arange(4), 2, 1, position=lambda: (0, 0))))
     list(evaluation_loader(store, EvaluationBatches(np.arange(4), 2)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("num", [12, 17, 35])
+def test_processes_share_an_epoch_without_overlap(num: int, world_size: int) -> None:
+    shares = [
+        list(TrainingBatches(np.arange(num), 4, 1, lambda: (3, 0), rank, world_size)) for rank in range(world_size)
+    ]
+    assert len({tuple(map(len, batches)) for batches in shares}) == 1, "every process needs the same batches"
+    seen = np.concatenate([np.concatenate(batches) for batches in shares]).tolist()
+    assert len(seen) == len(set(seen)) == num - num % world_size
+    evaluated = [list(EvaluationBatches(np.arange(num), 4, rank, world_size)) for rank in range(world_size)]
+    assert sorted(np.concatenate([np.concatenate(batches) for batches in evaluated]).tolist()) == list(range(num))
