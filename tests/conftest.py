@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests. Warnings of our own code are errors; see `pytest_configure` for the exemptions."""
+"""Fixtures shared by all tests. Warnings are errors; pyproject.toml lists the exemptions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import torch
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals
+from tests.commands import command, trained
+
+__all__ = ["command", "trained"]  # fixtures of the real command
 
 torch.set_num_threads(2)
 

@@ -34,7 +34,7 @@ class TrainingLines(Callback):
         sizes = ", ".join(f"{data.indices[name].size} {name}" for name in SPLIT_NAMES)
         sys.stdout.write(
             f"model: {parts}, {trainable_parameters(module):,} trainable parameters\n"
-            f"data: {type(data.source).__name__}, {sizes} materials, broadening {data.store.broadening} eV\n"
+            f"data: {data.source_name}, {sizes} materials, broadening {data.store.broadening} eV\n"
         )
         sys.stdout.flush()
 

@@ -21,10 +21,13 @@ from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFi
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, nested_subset
 from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.data.store_files import open_store
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.training_facts import TrainingFacts
 
 log = logging.getLogger(__name__)
+
+_ROWS_AT_ONCE = 4096
 
 
 class CrystalDataModule(LightningDataModule):
@@ -32,6 +35,7 @@ class CrystalDataModule(LightningDataModule):
 
     Args:
         source: Where labelled materials come from, by class path; null means the embedded metals.
+        store: A folder written by tools/prepare_data.py, with its split; replaces source.
         crystals: What `predict` reads instead of the test set: structure files and folders.
         on_error: A material that cannot be used: `raise` stops, `skip` lists it in rejects.csv and goes on.
         batch_size: Crystals per training batch (and process), at least 2.
@@ -49,6 +53,7 @@ class CrystalDataModule(LightningDataModule):
     def __init__(
         self,
         source: RecordSource | None = None,
+        store: str | None = None,
         crystals: Sequence[str] | None = None,
         on_error: OnError = "raise",
         batch_size: int = 32,
@@ -68,7 +73,10 @@ class CrystalDataModule(LightningDataModule):
             )
         if cutoff <= 0:
             raise InputError(f"cutoff is {cutoff} Å, expected more than 0")
+        if source is not None and store is not None:
+            raise InputError(f"source ({type(source).__name__}) and store ({store}) are both given; set one to null")
         self.source = source or ExampleMetals()
+        self.store_folder = None if store is None else Path(store)
         self.crystals = list(crystals) if crystals else None
         self.on_error = on_error
         self.batch_size = batch_size
@@ -85,18 +93,11 @@ class CrystalDataModule(LightningDataModule):
         """Read the materials and build graphs and splits, once."""
         if self.indices:
             return
-        wants_crystals = stage == "predict" and self.crystals is not None
-        source = StructureFiles(self.crystals or []) if wants_crystals else self.source
-        self.store = CrystalStore.from_records(source.records(self.on_error), self.cutoff)
-        if self.trainer is None or self.trainer.is_global_zero:
-            folder = Path(self.trainer.default_root_dir if self.trainer else ".")
-            source.report_rejects(folder / f"rejects_{TrainerFn(stage).value}.csv")
-        if wants_crystals:
+        if stage == "predict" and self.crystals is not None:
+            self._read(StructureFiles(self.crystals), stage)
             self.indices = {"predict": np.arange(len(self.store))}
             return
-        split = source.split() or composition_split(
-            self.store.material_ids, self.store.formulas, self.split_fractions, self.split_seed
-        )
+        split = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
         position = {material_id: row for row, material_id in enumerate(self.store.material_ids)}
         self.indices = {name: np.array([position[m] for m in split[name] if m in position]) for name in SPLIT_NAMES}
         train = nested_subset([m for m in split["train"] if m in position], self.train_size, self.subset_seed)
@@ -106,10 +107,38 @@ class CrystalDataModule(LightningDataModule):
             raise InputError("training needs at least 2 materials, because of batch norm")
         log.info("%d materials: %s", len(self.store), {name: self.indices[name].size for name in SPLIT_NAMES})
 
+    @property
+    def source_name(self) -> str:
+        """Where the labelled materials come from, in words."""
+        return type(self.source).__name__ if self.store_folder is None else str(self.store_folder)
+
+    def _read(self, source: RecordSource, stage: str) -> None:
+        self.store = CrystalStore.from_records(source.records(self.on_error), self.cutoff)
+        if self.trainer is None or self.trainer.is_global_zero:
+            folder = Path(self.trainer.default_root_dir if self.trainer else ".")
+            source.report_rejects(folder / f"rejects_{TrainerFn(stage).value}.csv")
+
+    def _read_split(self, stage: str) -> dict[str, list[str]]:
+        """Read the source into memory; the ids of its own split, or of one drawn by composition."""
+        self._read(self.source, stage)
+        return self.source.split() or composition_split(
+            self.store.material_ids, self.store.formulas, self.split_fractions, self.split_seed
+        )
+
+    def _open_split(self, folder: Path) -> dict[str, list[str]]:
+        """Open the store; the ids of its split."""
+        self.store, split = open_store(folder)
+        if self.store.cutoff != self.cutoff:
+            raise InputError(
+                f"{folder}: the store holds neighbours up to {self.store.cutoff} Å, but data.cutoff is "
+                f"{self.cutoff} Å; set data.cutoff, or build the store anew"
+            )
+        return {name: [self.store.material_ids[row] for row in split[name]] for name in SPLIT_NAMES}
+
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of the training materials."""
         seed = self.shuffle_seed if self.shuffle_seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        batches = TrainingBatches(self.indices["train"], self.batch_size, seed, self._position)
+        batches = TrainingBatches(self.indices["train"], self.batch_size, seed, self._position, *self._rank())
         return TrainingLoader(self.store, batches)
 
     def val_dataloader(self) -> DataLoader[CrystalGraph]:
@@ -134,12 +163,17 @@ class CrystalDataModule(LightningDataModule):
             num_materials=train.size,
             elements=store.elements(train),
             broadening=store.broadening,
-            mean_eps_inter=torch.from_numpy(store.eps_inter[train].mean(axis=0, dtype=np.float64)).float(),
+            mean_eps_inter=torch.from_numpy(_mean(store.eps_inter, train)).float(),
             mean_drude=torch.tensor(store.drude[train].mean(dtype=np.float64), dtype=torch.float32),
         )
 
     def _evaluation_loader(self, name: str) -> DataLoader[CrystalGraph]:
-        return evaluation_loader(self.store, EvaluationBatches(self.indices[name], self.eval_batch_size))
+        batches = EvaluationBatches(self.indices[name], self.eval_batch_size, *self._rank())
+        return evaluation_loader(self.store, batches)
+
+    def _rank(self) -> tuple[int, int]:
+        """Number of this process, and how many there are."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _position(self) -> tuple[int, int]:
         """Epoch and batch of it that training needs next, also after a restart."""
@@ -147,3 +181,11 @@ class CrystalDataModule(LightningDataModule):
         batches_done = trainer.fit_loop.epoch_loop.batch_progress.total.ready
         epoch, batch = divmod(batches_done, trainer.num_training_batches)
         return epoch, batch
+
+
+def _mean(rows: NDArray[np.floating], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean of the chosen rows, of which a few at a time are in memory."""
+    total = np.zeros(rows.shape[1:])
+    for start in range(0, chosen.size, _ROWS_AT_ONCE):
+        total += rows[chosen[start : start + _ROWS_AT_ONCE]].sum(axis=0, dtype=np.float64)
+    return total / chosen.size

@@ -22,7 +22,7 @@ class CrystalStore:
     Shapes:
         atom_offsets, edge_offsets: (M + 1,), crystal m owns rows offset[m] to offset[m + 1].
         atomic_numbers: (N,). edge_index: (2, E), atoms counted from 0 within their crystal.
-        edge_vectors: (E, 3). eps_inter: (M, W, 2) and drude: (M,), or None.
+        edge_vectors: (E, 3). eps_inter: (M, W, 2), float32 or float16, and drude: (M,), or None.
 
     Units:
         Å and eV.
@@ -42,7 +42,7 @@ class CrystalStore:
     atomic_numbers: NDArray[np.uint8]
     edge_index: NDArray[np.int32]
     edge_vectors: NDArray[np.floating]
-    eps_inter: NDArray[np.float32] | None
+    eps_inter: NDArray[np.floating] | None
     drude: NDArray[np.float32] | None
     cutoff: float
     grid: EnergyGrid
@@ -68,9 +68,11 @@ class CrystalStore:
         records = list(records)
         if not records:
             raise InputError("the source holds no usable materials")
+        for record in records:
+            check_alike(records[0], record)
         edges = [neighbour_edges(record, cutoff) for record in records]
-        labels = _common_labels(records)
-        averages = [label.average() for label in labels]
+        labels = [record.labels for record in records if record.labels is not None]
+        targets = [target_rows(label) for label in labels]
         return cls(
             material_ids=[record.material_id for record in records],
             formulas=[record.formula for record in records],
@@ -79,8 +81,8 @@ class CrystalStore:
             atomic_numbers=np.concatenate([record.atomic_numbers for record in records]).astype(np.uint8),
             edge_index=np.concatenate([index for index, _ in edges], axis=1),
             edge_vectors=np.concatenate([vectors for _, vectors in edges]).astype(edge_dtype),
-            eps_inter=_real_imaginary([eps for eps, _ in averages]) if labels else None,
-            drude=np.array([drude for _, drude in averages], dtype=np.float32) if labels else None,
+            eps_inter=np.stack([eps for eps, _ in targets]) if labels else None,
+            drude=np.array([drude for _, drude in targets], dtype=np.float32) if labels else None,
             cutoff=cutoff,
             grid=labels[0].grid if labels else EnergyGrid(),
             broadening=labels[0].broadening if labels else None,
@@ -96,14 +98,16 @@ class CrystalStore:
         atoms, atom_counts = _ragged_rows(self.atom_offsets, chosen)
         edges, edge_counts = _ragged_rows(self.edge_offsets, chosen)
         first_atom = np.cumsum(atom_counts) - atom_counts
-        edge_index = self.edge_index[:, edges] + np.repeat(first_atom, edge_counts)
+        # order="C": the store on disk holds edges one after another, and models want two contiguous rows.
+        edge_index = np.add(self.edge_index[:, edges], np.repeat(first_atom, edge_counts), order="C")
+        eps_inter = None if self.eps_inter is None else self.eps_inter[chosen].astype(np.float32, copy=False)
         return CrystalGraph(
             atomic_numbers=torch.from_numpy(self.atomic_numbers[atoms].astype(np.int64)),
             edge_index=torch.from_numpy(edge_index),
             edge_vectors=torch.from_numpy(self.edge_vectors[edges]),
             batch=torch.from_numpy(np.repeat(np.arange(chosen.size), atom_counts)),
             index=torch.from_numpy(chosen),
-            eps_inter=None if self.eps_inter is None else torch.from_numpy(self.eps_inter[chosen]),
+            eps_inter=None if eps_inter is None else torch.from_numpy(eps_inter),
             drude=None if self.drude is None else torch.from_numpy(self.drude[chosen]),
         )
 
@@ -113,30 +117,35 @@ class CrystalStore:
         return [int(number) for number in np.unique(self.atomic_numbers[rows])]
 
 
-def _common_labels(records: Sequence[CrystalRecord]) -> list[OpticalLabels]:
-    labels = [record.labels for record in records if record.labels is not None]
-    if labels and len(labels) != len(records):
-        bare = next(record for record in records if record.labels is None)
-        raise InputError(f"{bare.material_id} has no spectra while other materials of the set do")
-    for record in records:
-        label = record.labels
-        if label and (label.broadening, label.grid) != (labels[0].broadening, labels[0].grid):
-            raise RecordError(
-                record.source or record.material_id,
-                f"broadening {label.broadening} eV and grid {label.grid}, but {records[0].material_id} has "
-                f"{labels[0].broadening} eV and {labels[0].grid}; one data set needs one of each "
-                "(broadening_ev of the source sets it for all)",
-            )
-    return labels
+def check_alike(first: CrystalRecord, record: CrystalRecord) -> None:
+    """Check that `record` can stand in one data set with `first`.
+
+    Raises:
+        InputError: One has labels and the other has not, or their broadenings or grids differ.
+    """
+    if record.labels is None or first.labels is None:
+        if record.labels is not first.labels:
+            bare = record if record.labels is None else first
+            raise InputError(f"{bare.material_id} has no spectra while other materials of the set do")
+        return
+    one, other = first.labels, record.labels
+    if (one.broadening, one.grid) != (other.broadening, other.grid):
+        raise RecordError(
+            record.source or record.material_id,
+            f"broadening {other.broadening} eV and grid {other.grid}, but {first.material_id} has "
+            f"{one.broadening} eV and {one.grid}; one data set needs one of each "
+            "(broadening_ev of the source sets it for all)",
+        )
+
+
+def target_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], float]:
+    """What a model learns of one material: the orientation average of ε (W, 2), Re and Im, and of ω_D in eV."""
+    eps, drude = labels.average()
+    return np.stack([eps.real, eps.imag], axis=-1).astype(np.float32), drude
 
 
 def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _real_imaginary(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[np.float32]:
-    stacked = np.stack(spectra)
-    return np.stack([stacked.real, stacked.imag], axis=-1).astype(np.float32)
 
 
 def _ragged_rows(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

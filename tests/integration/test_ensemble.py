@@ -8,7 +8,7 @@ import torch
 from dielectric_gnn.data.sources.structure_files import read_structure
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.loading import load_model
-from tests.integration.conftest import SMALL, Command
+from tests.commands import SMALL, Command
 from tests.integration.test_pipeline import rows_of
 
 BEST = "checkpoints/best.ckpt"

@@ -15,7 +15,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.loading import load_model
 from dielectric_gnn.metrics import COLUMNS
-from tests.integration.conftest import Command
+from tests.commands import Command
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

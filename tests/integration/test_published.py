@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.integration.conftest import Command
+from tests.commands import Command
 
 # Learning rate and weight decay at width 256, and trainable parameters (arXiv:2602.05702).
 PUBLISHED = {

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.conftest import Command, environment
+from tests.commands import Command, environment
 
 
 def block(readme: str, after: str, language: str) -> str:

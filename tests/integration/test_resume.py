@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.integration.conftest import SMALL, Command
+from tests.commands import SMALL, Command
 
 KILLER = '''
 import os, random, signal

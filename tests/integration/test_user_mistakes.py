@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.integration.conftest import SMALL, Command
+from tests.commands import SMALL, Command
 
 FIT = ("fit", "--config", "configs/base.yaml", *SMALL)
 BEST = "checkpoints/best.ckpt"

@@ -3,6 +3,7 @@
 from dielectric_gnn.data.sources.base import RecordSource
 from dielectric_gnn.data.sources.entry_json import EntryJson
 from dielectric_gnn.data.sources.example import ExampleMetals
+from dielectric_gnn.data.sources.prepared_hdf5 import PreparedHDF5
 from dielectric_gnn.data.sources.structure_files import StructureFiles
 
-__all__ = ["EntryJson", "ExampleMetals", "RecordSource", "StructureFiles"]
+__all__ = ["EntryJson", "ExampleMetals", "PreparedHDF5", "RecordSource", "StructureFiles"]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.files import write_csv
 
 OnError = Literal["raise", "skip"]
+Outcome = CrystalRecord | RecordError
+"""What reading one material gives: the record, or why there is none."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -38,29 +43,37 @@ class RecordSource(ABC):
             InputError: There is nothing to read.
         """
 
+    def size(self) -> int | None:
+        """How many materials there are to read, good and bad; None where only reading tells."""
+        return None
+
     def split(self) -> dict[str, list[str]] | None:
         """Material ids of `train`, `val` and `test` where the data set fixes them; None: they are drawn."""
         return None
 
     def _read_each(
-        self, items: Iterable[Path], read: Callable[[Path], CrystalRecord], on_error: OnError
+        self, items: Iterable[T], read: Callable[[T], CrystalRecord], on_error: OnError
     ) -> Iterator[CrystalRecord]:
         """Read every item, refusing identifiers seen before, and treat bad ones as `on_error` says."""
+        return self._accept((attempt(read, item) for item in items), on_error)
+
+    def _accept(self, outcomes: Generator[Outcome, None, None], on_error: OnError) -> Iterator[CrystalRecord]:
+        """The records among `outcomes`; the rest is treated as `on_error` says."""
         self.rejects = []
-        seen: dict[str, Path] = {}
-        for item in items:
-            try:
-                record = read(item)
-                if record.material_id in seen:
-                    first = seen[record.material_id]
-                    raise RecordError(str(item), f"material id {record.material_id!r} was read from {first} already")
-            except RecordError as error:
-                if on_error == "raise":
-                    raise
-                self.rejects.append(error)
-                continue
-            seen[record.material_id] = item
-            yield record
+        seen: dict[str, str] = {}
+        with closing(outcomes):
+            for outcome in outcomes:
+                if isinstance(outcome, CrystalRecord) and outcome.material_id in seen:
+                    first = seen[outcome.material_id]
+                    problem = f"material id {outcome.material_id!r} was read from {first} already"
+                    outcome = RecordError(outcome.source, problem)
+                if isinstance(outcome, CrystalRecord):
+                    seen[outcome.material_id] = outcome.source
+                    yield outcome
+                elif on_error == "raise":
+                    raise outcome
+                else:
+                    self.rejects.append(outcome)
 
     def report_rejects(self, path: Path) -> None:
         """Write the rejected materials, if any, as CSV (source, problem) and log how many there are."""
@@ -68,6 +81,14 @@ class RecordSource(ABC):
             return
         write_csv(path, ["source", "problem"], ([r.source, r.problem] for r in self.rejects))
         log.warning("%d materials were rejected and skipped; they are listed in %s", len(self.rejects), path)
+
+
+def attempt(read: Callable[[T], CrystalRecord], item: T) -> Outcome:
+    """`read(item)`, or the RecordError that it raised."""
+    try:
+        return read(item)
+    except RecordError as error:
+        return error
 
 
 def existing_path(path: str | Path) -> Path:

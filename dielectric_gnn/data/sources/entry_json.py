@@ -8,7 +8,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,15 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, atomic_number
+from dielectric_gnn.data.sources.archives import (
+    JsonDocument,
+    archive_documents,
+    count_members,
+    is_archive,
+    is_shadow,
+)
 from dielectric_gnn.data.sources.base import OnError, RecordSource, existing_path
+from dielectric_gnn.data.sources.parallel import read_parallel
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
 
-JSON_OPENERS: dict[str, Callable[[Path], BinaryIO | gzip.GzipFile | bz2.BZ2File]] = {
-    ".json": lambda path: path.open("rb"),
-    ".json.gz": gzip.GzipFile,
+JSON_OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File]] = {
+    ".json": lambda raw: raw,
+    ".json.gz": lambda raw: gzip.GzipFile(fileobj=raw),
     ".json.bz2": bz2.BZ2File,
 }
+_SUFFIXES = tuple(JSON_OPENERS)
 _AXES = 3
 
 
@@ -32,26 +44,53 @@ class EntryJson(RecordSource):
     """JSON files of the published data set (arXiv:2602.05702), one material each.
 
     Args:
-        path: A file (.json, .json.gz, .json.bz2) or a folder searched for such files, subfolders included.
+        path: A file (.json, .json.gz, .json.bz2); a folder searched for such files, subfolders included; or an
+            archive of them (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), which is read without unpacking it.
         broadening_ev: Broadening Γ (eV) of the spectra; null reads `parameters.broadening_ev` of each file.
+        workers: Processes that read; the records and their order do not depend on it.
     """
 
-    def __init__(self, path: str, broadening_ev: float | None = None) -> None:
+    def __init__(self, path: str, broadening_ev: float | None = None, workers: int = 1) -> None:
         super().__init__()
+        if workers < 1:
+            raise InputError(f"workers is {workers}, expected at least 1")
         self.path = path
         self.broadening_ev = broadening_ev
+        self.workers = workers
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
-        """Read the files in the order of their names."""
-        return self._read_each(self._files(), lambda file: read_entry(file, self.broadening_ev), on_error)
+        """Read the files in the order of their names; those of a tar archive in the order in which it holds them."""
+        read = partial(_read_document, broadening_ev=self.broadening_ev)
+        documents = self._documents()
+        if self.workers == 1:
+            return self._read_each(documents, read, on_error)
+        return self._accept(read_parallel(documents, read, self.workers), on_error)
 
-    def _files(self) -> list[Path]:
+    def size(self) -> int | None:
+        """The number of files; None for a tar archive."""
         path = existing_path(self.path)
+        return count_members(path, _SUFFIXES) if is_archive(path) else len(self._files(path))
+
+    def _documents(self) -> Iterator[JsonDocument]:
+        path = existing_path(self.path)
+        if path.is_dir() or not is_archive(path):
+            yield from (JsonDocument(str(file), file) for file in self._files(path))
+            return
+        empty = True
+        for document in archive_documents(path, _SUFFIXES):
+            empty = False
+            yield document
+        if empty:
+            raise InputError(f"{path}: the archive holds no {', '.join(_SUFFIXES)} files")
+
+    @staticmethod
+    def _files(path: Path) -> list[Path]:
         if path.is_file():
             return [path]
-        files = sorted(file for suffix in JSON_OPENERS for file in path.rglob(f"*{suffix}"))
+        found = (file for suffix in _SUFFIXES for file in path.rglob(f"*{suffix}"))
+        files = sorted(file for file in found if not is_shadow(file.name))
         if not files:
-            raise InputError(f"{path}: the folder holds no {', '.join(JSON_OPENERS)} files")
+            raise InputError(f"{path}: the folder holds no {', '.join(_SUFFIXES)} files")
         return files
 
 
@@ -65,8 +104,12 @@ def read_entry(path: Path, broadening_ev: float | None = None) -> CrystalRecord:
     Raises:
         RecordError: The file is truncated or not of the format, or the material is unusable.
     """
-    source = str(path)
-    entry = load_json(path)
+    return _read_document(JsonDocument(str(path), path), broadening_ev)
+
+
+def _read_document(document: JsonDocument, broadening_ev: float | None) -> CrystalRecord:
+    source = document.source
+    entry = _load(document)
     data = _get(entry, "data", source)
     try:
         parameters = entry.get("parameters") or {}
@@ -93,16 +136,24 @@ def read_entry(path: Path, broadening_ev: float | None = None) -> CrystalRecord:
 
 def load_json(path: Path) -> dict[str, Any]:
     """Read one JSON object from a plain, gzip or bzip2 file; raises RecordError if that is not what it holds."""
-    suffix = next((suffix for suffix in JSON_OPENERS if path.name.endswith(suffix)), None)
+    return _load(JsonDocument(str(path), path))
+
+
+def _load(document: JsonDocument) -> dict[str, Any]:
+    source, content, problem = document
+    if problem:
+        raise RecordError(source, problem)
+    suffix = next((suffix for suffix in JSON_OPENERS if source.endswith(suffix)), None)
     if suffix is None:
-        raise RecordError(str(path), f"expected a name ending in {', '.join(JSON_OPENERS)}")
+        raise RecordError(source, f"expected a name ending in {', '.join(JSON_OPENERS)}")
     try:
-        with JSON_OPENERS[suffix](path) as file:
+        raw = content.open("rb") if isinstance(content, Path) else BytesIO(content)
+        with raw, JSON_OPENERS[suffix](raw) as file:
             entry = json.load(file)
-    except (OSError, EOFError, ValueError) as error:
-        raise RecordError(str(path), f"not readable JSON, truncated? ({error})") from error
+    except (OSError, EOFError, ValueError, zlib.error, RecursionError) as error:
+        raise RecordError(source, f"not readable JSON, truncated? ({error})") from error
     if not isinstance(entry, dict):
-        raise RecordError(str(path), f"expected a JSON object, got a {type(entry).__name__}")
+        raise RecordError(source, f"expected a JSON object, got a {type(entry).__name__}")
     return entry
 
 

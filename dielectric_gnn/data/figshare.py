@@ -1,0 +1,219 @@
+"""Downloading a public figshare record: resumable, checked by md5, and never unpacked or unpickled.
+
+The published data (arXiv:2602.05702) are three records; see `ARTICLES`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.client
+import json
+import re
+import shutil
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from dielectric_gnn import __version__
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.meter import Meter
+
+ARTICLES = {"complete": (31111798, 31112491), "prepared": (31112554,)}
+"""Numbers of the records: the complete data in two parts, and the HDF5 files prepared for learning."""
+
+API_URL = "https://api.figshare.com/v2"
+T = TypeVar("T")
+
+_TIMEOUT = 60.0
+_CHUNK = 1 << 20
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_NETWORK_ERRORS = (URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a record: its name, size in bytes, address and md5 in hexadecimal."""
+
+    name: str
+    size: int
+    url: str
+    md5: str
+
+
+def download_article(
+    article_id: int, folder: Path, api_url: str = API_URL, attempts: int = 6, first_wait: float = 1.0
+) -> list[Path]:
+    """Download every file of a public figshare record into `folder`.
+
+    A file grows as `NAME.part`, goes on where it stopped when the call is repeated, and gets its name once its md5 is
+    right. Files that are there and right are left alone.
+
+    Args:
+        article_id: Number of the record.
+        folder: Where the files go; made if absent.
+        api_url: Address of the figshare API, version 2.
+        attempts: Tries of one request without progress before giving up.
+        first_wait: Seconds before the second try; doubled every time.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: No network, no such record, an unsafe file name, a wrong md5, a full disk, or another file in place.
+    """
+    retry = _Retry(attempts, first_wait)
+    files = _list_files(f"{api_url.rstrip('/')}/articles/{article_id}", retry)
+    folder = folder.expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [file for file in files if not _is_complete(file, folder / file.name)]
+    _check_space(missing, folder)
+    for file in missing:
+        _download(file, folder / file.name, retry)
+    return [folder / file.name for file in files]
+
+
+@dataclass(frozen=True)
+class _Retry:
+    """Repeats a request that the network or the server fails, with growing pauses."""
+
+    attempts: int
+    first_wait: float
+
+    def __call__(self, url: str, request: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
+        """Call `request` until it succeeds, or fails `attempts` times without any rise of `progress`."""
+        failures, reached = 0, progress()
+        while True:
+            try:
+                return request()
+            except _NETWORK_ERRORS as error:
+                reason = _passing_reason(url, error)
+            if progress() > reached:
+                failures, reached = 0, progress()
+            failures += 1
+            if failures >= self.attempts:
+                raise InputError(
+                    f"{url}: given up after {failures} tries ({reason}); check the network, then repeat the command, "
+                    "which goes on where it stopped"
+                )
+            time.sleep(self.first_wait * 2 ** (failures - 1))
+
+
+def _passing_reason(url: str, error: Exception) -> str:
+    """Why a request failed; raises InputError if repeating it cannot help."""
+    if not isinstance(error, HTTPError):
+        return str(getattr(error, "reason", error)) or type(error).__name__
+    error.close()
+    reason = f"the server answers {error.code} {error.reason}"
+    if error.code not in _PASSING:
+        raise InputError(f"{url}: {reason}") from error
+    return reason
+
+
+def _list_files(url: str, retry: _Retry) -> list[RemoteFile]:
+    def request() -> bytes:
+        with _open(url) as response:
+            return bytes(response.read())
+
+    answer = retry(url, request)
+    try:
+        files = [_remote_file(entry) for entry in json.loads(answer)["files"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{url}: not the answer of the figshare API ({error!r})") from error
+    if not files or len({file.name for file in files}) != len(files):
+        raise InputError(f"{url}: the record lists no files, or two of one name")
+    return files
+
+
+def _remote_file(entry: dict[str, Any]) -> RemoteFile:
+    name, md5 = entry["name"], entry.get("computed_md5") or entry.get("supplied_md5") or ""
+    if not re.fullmatch(r"[\w()+,= -][\w().+,= -]*", name):
+        raise InputError(f"the record holds a file of the unsafe name {name!r}; nothing was downloaded")
+    if not re.fullmatch(r"[0-9a-f]{32}", md5):
+        raise InputError(f"{name}: the record states no md5 to check the file against")
+    return RemoteFile(name, int(entry["size"]), str(entry["download_url"]), md5)
+
+
+def _open(url: str, first_byte: int = 0) -> Any:
+    if urlsplit(url).scheme not in ("http", "https"):  # urllib would also open local files
+        raise InputError(f"{url}: expected an http or https address")
+    headers = {"User-Agent": f"dielectric-gnn/{__version__}"}
+    if first_byte:
+        headers["Range"] = f"bytes={first_byte}-"
+    return urlopen(Request(url, headers=headers), timeout=_TIMEOUT)
+
+
+def _is_complete(file: RemoteFile, path: Path) -> bool:
+    if not path.exists():
+        return False
+    if path.stat().st_size != file.size or _md5(path) != file.md5:
+        raise InputError(f"{path}: exists but is not the file of the record; move it away and repeat the command")
+    return True
+
+
+def _check_space(files: list[RemoteFile], folder: Path) -> None:
+    needed = sum(file.size - _size(_part(folder / file.name)) for file in files)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(f"{folder}: {_amount(needed)} are needed, but the disk has only {_amount(free)} free")
+
+
+def _download(file: RemoteFile, path: Path, retry: _Retry) -> None:
+    part = _part(path)
+    if _size(part) > file.size:
+        part.unlink()
+    with Meter(file.name, file.size, _amount, done=_size(part)) as meter:
+        retry(file.url, lambda: _fetch(file, part, meter), lambda: _size(part))
+    if _md5(part) != file.md5:
+        part.unlink()
+        raise InputError(f"{path}: the md5 of what was downloaded is wrong; it was deleted, repeat the command")
+    part.replace(path)
+
+
+def _fetch(file: RemoteFile, part: Path, meter: Meter) -> None:
+    """Append what is missing to `part`; a server that does not know ranges sends everything again."""
+    have = _size(part)
+    if have == file.size:
+        part.touch()
+        return
+    with _open(file.url, have) as response:
+        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            have = 0
+        meter.advance(have - meter.done)
+        try:
+            with part.open("ab" if have else "wb") as output:
+                while have < file.size and (chunk := response.read(min(_CHUNK, file.size - have))):
+                    output.write(chunk)
+                    have += len(chunk)
+                    meter.advance(len(chunk))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise InputError(f"{part}: the disk is full; make room and repeat the command") from error
+            raise
+    if have < file.size:
+        raise ConnectionError("the connection ended early")
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _amount(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB"

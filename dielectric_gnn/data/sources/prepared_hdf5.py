@@ -1,0 +1,147 @@
+"""The published data set prepared for learning: `train.h5`, `val.h5` and `test.h5`, one group per material."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
+from dielectric_gnn.data.sources.base import OnError, RecordSource, existing_path
+from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.grid import EnergyGrid
+
+if TYPE_CHECKING:
+    import h5py
+
+HDF5_FILES = {"train": "train.h5", "val": "val.h5", "test": "test.h5"}
+_KINDS = {"real": ("f", np.float64), "complex": ("c", np.complex128), "whole": ("iu", np.int64)}
+_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
+
+
+class PreparedHDF5(RecordSource):
+    """The prepared files of the published data set (arXiv:2602.05702), whose three files are the split.
+
+    The files hold the orientation average (one axis) on the published grid, which they do not state.
+
+    Args:
+        folder: Where train.h5, val.h5 and test.h5 are.
+        broadening_ev: Broadening Γ (eV) of the spectra; the files do not state it, the published one is 0.1 eV.
+    """
+
+    def __init__(self, folder: str, broadening_ev: float = 0.1) -> None:
+        super().__init__()
+        self.folder = folder
+        self.broadening_ev = broadening_ev
+
+    def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
+        """Read train, val and test one after another, each in the order of its group names."""
+        return self._read_each(self._groups(), self._read, on_error)
+
+    def size(self) -> int:
+        """The number of groups."""
+        return sum(len(names) for names in self.split().values())
+
+    def split(self) -> dict[str, list[str]]:
+        """The published split: the materials of the three files."""
+        split = {}
+        for name, path in self._paths().items():
+            with _open(path) as file:
+                split[name] = _group_names(file, path)
+        return split
+
+    def _paths(self) -> dict[str, Path]:
+        folder = existing_path(self.folder)
+        paths = {name: folder / file for name, file in HDF5_FILES.items()}
+        for path in paths.values():
+            if not path.is_file():
+                raise InputError(f"{path}: no such file; the folder needs {', '.join(HDF5_FILES.values())}")
+        return paths
+
+    def _groups(self) -> Iterator[_Group]:
+        for path in self._paths().values():
+            with _open(path) as file:
+                for name in _group_names(file, path):
+                    yield _Group(file, name, f"{path}:{name}")
+
+    def _read(self, group: _Group) -> CrystalRecord:
+        values = group.values()
+        stated = _text(values["mat_id"])
+        if stated != group.name:
+            raise RecordError(group.source, f"mat_id is {stated!r}, expected the name of the group")
+        eps, drude = group.array(values, "eps", "complex", 1), group.array(values, "drude", "real", 0)
+        return CrystalRecord(
+            material_id=group.name,
+            lattice=group.array(values, "lattice", "real", 2),
+            atomic_numbers=group.array(values, "atomic_number", "whole", 1),
+            positions=group.array(values, "position", "real", 2),
+            labels=OpticalLabels(eps[None], drude[None], EnergyGrid(), self.broadening_ev),
+            metadata=group.metadata(values),
+            source=group.source,
+        )
+
+
+class _Group(NamedTuple):
+    """One material of an open file."""
+
+    file: h5py.File
+    name: str
+    source: str
+
+    def values(self) -> dict[str, Any]:
+        """Every dataset of the group, read."""
+        try:
+            group = self.file[self.name]
+            values = {key: group[key][()] for key in group}
+        except (*_DAMAGE, AttributeError) as error:
+            raise RecordError(self.source, f"the group cannot be read, damaged? ({_reason(error)})") from error
+        for key in ("mat_id", "lattice", "atomic_number", "position", "drude", "eps"):
+            if key not in values:
+                raise RecordError(self.source, f"dataset {key!r} is missing")
+        return values
+
+    def array(self, values: dict[str, Any], key: str, kind: str, ndim: int) -> NDArray[Any]:
+        """The dataset `key` in double precision, checked to be numbers of one of `_KINDS` in `ndim` dimensions."""
+        array = np.asarray(values[key])
+        dtype_kinds, dtype = _KINDS[kind]
+        if array.dtype.kind not in dtype_kinds or array.ndim != ndim:
+            problem = f"{key} is {array.dtype} of shape {array.shape}, expected {kind} numbers in {ndim} dimensions"
+            raise RecordError(self.source, problem)
+        with np.errstate(invalid="ignore"):  # the record refuses NaN, with a better message
+            return array.astype(dtype)
+
+    def metadata(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Reduced formula and energy above the convex hull (eV/atom), where the file has them."""
+        metadata: dict[str, Any] = {}
+        if "composition" in values:
+            metadata["composition"] = _text(values["composition"])
+        if "e_above_hull" in values:
+            metadata["e_above_hull"] = float(self.array(values, "e_above_hull", "real", 0))
+        return metadata
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _open(path: Path) -> h5py.File:
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: not a readable HDF5 file, truncated? ({_reason(error)})") from error
+
+
+def _group_names(file: h5py.File, path: Path) -> list[str]:
+    try:
+        return list(file)
+    except _DAMAGE as error:
+        raise InputError(f"{path}: not a readable HDF5 file, damaged? ({_reason(error)})") from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,141 @@
+"""`CrystalStore` on disk: one folder of flat .npy arrays, read as memory maps.
+
+`metadata.json` states the schema, what the arrays hold and how large they are. The arrays are those of `CrystalStore`,
+but for edges, which lie one after another (E, 2) so that the file can grow; `split_train.npy` and so on hold positions.
+`store_writer` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.splits import SPLIT_NAMES
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.grid import EnergyGrid
+
+SCHEMA = 1
+METADATA = "metadata.json"
+SpectraDtype = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True)
+class StoreMetadata:
+    """What `metadata.json` says.
+
+    Args:
+        schema: Version of the layout.
+        source: Where the materials came from, in words.
+        cutoff: Neighbour cutoff of the graphs in Å.
+        grid: First and last photon energy in eV, and the number of points.
+        broadening: Γ of the spectra in eV; None if unknown.
+        spectra_dtype: Precision of the spectra; None without spectra.
+        num_materials: M.
+        num_atoms: N.
+        num_edges: E.
+    """
+
+    schema: int
+    source: str
+    cutoff: float
+    grid: tuple[float, float, int]
+    broadening: float | None
+    spectra_dtype: SpectraDtype | None
+    num_materials: int
+    num_atoms: int
+    num_edges: int
+
+
+def read_metadata(folder: Path) -> StoreMetadata:
+    """Read `metadata.json` of a store.
+
+    Raises:
+        InputError: No such folder, not a store, damaged, or of another schema.
+    """
+    path = folder.expanduser() / METADATA
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such store; tools/prepare_data.py writes one")
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        schema = int(plain["schema"])
+        if schema == SCHEMA:
+            start, stop, num = plain["grid"]
+            return StoreMetadata(**{**plain, "grid": (float(start), float(stop), int(num))})
+    except FileNotFoundError as error:
+        raise InputError(f"{path.parent}: not a store, it has no {METADATA}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error!r}); build the store anew") from error
+    raise InputError(f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew")
+
+
+def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]]:
+    """Open a store; large arrays stay on disk until a batch needs them.
+
+    Returns:
+        The store, and the positions of `train`, `val` and `test` in it.
+
+    Raises:
+        InputError: As `read_metadata`; or an array is missing, damaged, or not of the size that the metadata state.
+    """
+    folder = folder.expanduser()
+    metadata = read_metadata(folder)
+    materials, atoms, edges = metadata.num_materials, metadata.num_atoms, metadata.num_edges
+    grid = EnergyGrid(*metadata.grid)
+
+    def load(name: str, kind: str, *shape: int) -> NDArray[Any]:
+        return _load(folder / f"{name}.npy", kind, shape)
+
+    labelled = metadata.spectra_dtype is not None
+    store = CrystalStore(
+        material_ids=load("material_ids", "U", materials).tolist(),
+        formulas=load("formulas", "U", materials).tolist(),
+        atom_offsets=_offsets(folder / "atom_offsets.npy", materials, atoms),
+        edge_offsets=_offsets(folder / "edge_offsets.npy", materials, edges),
+        atomic_numbers=load("atomic_numbers", "uint8", atoms),
+        edge_index=load("edge_index", "int32", edges, 2).T,
+        edge_vectors=load("edge_vectors", "float32", edges, 3),
+        eps_inter=load("eps_inter", str(metadata.spectra_dtype), materials, grid.num, 2) if labelled else None,
+        drude=load("drude", "float32", materials) if labelled else None,
+        cutoff=metadata.cutoff,
+        grid=grid,
+        broadening=metadata.broadening,
+    )
+    return store, {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
+
+
+def _map(path: Path) -> NDArray[Any]:
+    try:
+        # As a plain array, because indexing the memmap class costs time on every access.
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: missing, truncated or damaged ({error}); build the store anew") from error
+
+
+def _load(path: Path, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Map an array; `kind` is the name of its dtype, or `U` for text."""
+    array = _map(path)
+    if kind not in (array.dtype.name, array.dtype.kind) or array.shape != shape:
+        raise InputError(
+            f"{path}: {array.dtype.name} of shape {array.shape}, expected {kind} of shape {shape}; build the store anew"
+        )
+    return array
+
+
+def _offsets(path: Path, num_segments: int, num_rows: int) -> NDArray[np.int64]:
+    offsets = _load(path, "int64", (num_segments + 1,))
+    if offsets[0] != 0 or offsets[-1] != num_rows or (np.diff(offsets) < 0).any():
+        raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; build the store anew")
+    return offsets
+
+
+def _split(path: Path, num_materials: int) -> NDArray[np.int64]:
+    positions = _map(path)
+    if positions.dtype != np.int64 or positions.ndim != 1 or not ((positions >= 0) & (positions < num_materials)).all():
+        raise InputError(f"{path}: damaged, expected positions below {num_materials}; build the store anew")
+    return positions

@@ -1,0 +1,214 @@
+"""The command tools/prepare_data.py, and training from what it writes."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dielectric_gnn.data.record import CrystalRecord, element_symbol
+from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.data.store_files import open_store
+from tests.commands import Command, environment
+
+Tool = Callable[..., subprocess.CompletedProcess[str]]
+SMALL_FIT = [
+    *("--model.backbone.width", "16", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"),
+    *("--data.batch_size", "4", "--figures.every_n_epochs", "0"),
+]
+
+
+@pytest.fixture
+def tool(repository: Path) -> Tool:
+    def run(*args: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(repository / "tools" / "prepare_data.py"), *map(str, args)]
+        result = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, check=False)
+        assert result.returncode == status, f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
+        assert "Traceback" not in result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def call(repository: Path, capsys: pytest.CaptureFixture[str]) -> Tool:
+    """The command in this process, which saves seconds of imports."""
+    spec = importlib.util.spec_from_file_location("prepare_data", repository / "tools" / "prepare_data.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*args: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+        found = 0
+        try:
+            module.main([str(arg) for arg in args])
+        except SystemExit as ended:
+            found = int(ended.code or 0)
+        output = capsys.readouterr()
+        assert found == status, output.err
+        return subprocess.CompletedProcess([], found, output.out, output.err)
+
+    return run
+
+
+def write_hdf5(folder: Path, metals: list[CrystalRecord]) -> dict[str, list[str]]:
+    """Every sixth embedded metal in the prepared format, with the split of the embedded set."""
+    chosen = {record.material_id: record for record in metals[::6]}
+    split = {
+        name: sorted(material_id for material_id in ids if material_id in chosen)
+        for name, ids in ExampleMetals().split().items()
+    }
+    folder.mkdir()
+    for name, ids in split.items():
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            for record in (chosen[material_id] for material_id in ids):
+                assert record.labels is not None
+                group = file.create_group(record.material_id)
+                group["mat_id"], group["composition"] = record.material_id.encode(), record.formula.encode()
+                group["e_above_hull"] = 0.0
+                group["lattice"] = record.lattice.astype(np.float32)
+                group["atomic_number"] = record.atomic_numbers.astype(np.uint16)
+                group["position"] = record.positions.astype(np.float32)
+                group["drude"] = np.sqrt(np.mean(record.labels.drude**2)).astype(np.float32)
+                group["eps"] = record.labels.eps_inter.mean(axis=0).astype(np.complex64)
+    return split
+
+
+def json_entry(record: CrystalRecord) -> bytes:
+    assert record.labels is not None
+    energies = np.linspace(0, 20, 2001)
+    fractional = record.positions @ np.linalg.inv(record.lattice)
+    sites = [
+        {"species": [{"element": element_symbol(int(number)), "occu": 1}], "abc": row.tolist()}
+        for number, row in zip(record.atomic_numbers, fractional, strict=True)
+    ]
+    tables = {
+        "eps_inter_re": np.column_stack([energies, record.labels.eps_inter.real.T]).tolist(),
+        "eps_inter_im": np.column_stack([energies, record.labels.eps_inter.imag.T]).tolist(),
+    }
+    content = {
+        "parameters": {"broadening_ev": 0.3},
+        "data": {"mat_id": record.material_id, "drude_freq": record.labels.drude.tolist(), **tables},
+        "structure": {"lattice": {"matrix": record.lattice.tolist()}, "sites": sites},
+    }
+    return json.dumps(content).encode()
+
+
+@pytest.fixture
+def archive(metals: list[CrystalRecord], tmp_path: Path) -> Path:
+    """Every sixth embedded metal as a zip of JSON entries, and a broken one."""
+    path = tmp_path / "entries.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for record in metals[::6]:
+            file.writestr(f"entries/{record.material_id}.json", json_entry(record))
+        file.writestr("entries/broken.json", b"{")
+    return path
+
+
+def test_hdf5_keeps_its_split_and_trains(
+    tool: Tool, call: Tool, command: Command, metals: list[CrystalRecord], tmp_path: Path
+) -> None:
+    split = write_hdf5(tmp_path / "prepared", metals)
+    out = tmp_path / "store"
+    built = tool("build", tmp_path / "prepared", out, "--broadening", "0.3")
+    sizes = ", ".join(f"{len(ids)} {name}" for name, ids in split.items())
+    assert f"materials: 17 ({sizes})" in built.stdout and "reading: 17 materials of 17 materials" in built.stderr
+    assert re.search(r"size: \S+ MB, \d+ bytes per material", built.stdout)
+    last = built.stdout.strip().splitlines()[-1]
+    assert (
+        last == f"The store is in {out}; train with: dielectric-gnn fit --config configs/base.yaml --data.store {out}"
+    )
+    assert built.stdout.startswith(call("info", out).stdout)
+    store, positions = open_store(out)
+    assert {name: [store.material_ids[row] for row in rows] for name, rows in positions.items()} == split
+    by_id = {record.material_id: record for record in metals}
+    direct = CrystalStore.from_records([by_id[material_id] for material_id in store.material_ids], 5.5)
+    np.testing.assert_allclose(store.eps_inter, direct.eps_inter, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(store.drude, direct.drude, rtol=1e-6)
+
+    words = last.split("dielectric-gnn ")[1].split()
+    fitted = command(*words, *SMALL_FIT, "--run_dir", str(tmp_path / "run"))
+    assert f"{len(split['train'])} train" in fitted.stdout
+    best = str(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    command("test", "--ckpt_path", best)
+    refused = command("fit", *words[1:], *SMALL_FIT, "--data.store", str(tmp_path / "nowhere"), status=2)
+    assert "nowhere: no such store" in refused.stderr
+    assert (
+        "drop the id lists" in tool("build", tmp_path / "prepared", tmp_path / "b", "--split-seed", 1, status=2).stderr
+    )
+    assert "one process" in tool("build", tmp_path / "prepared", tmp_path / "b", "--workers", 2, status=2).stderr
+
+
+def test_archive_of_entries_with_rejects_workers_and_float16(
+    tool: Tool, archive: Path, metals: list[CrystalRecord], tmp_path: Path
+) -> None:
+    out = tmp_path / "store"
+    stopped = tool("build", archive, out, status=2)
+    assert stopped.stderr.splitlines()[-1].startswith(f"error: {archive}:entries/broken.json: not readable JSON")
+    assert not out.exists()
+    built = tool("build", archive, out, "--on-error", "skip", "--workers", 2, "--spectra", "float16", "--cutoff", 4)
+    assert "rejected: 1" in built.stdout and "spectra: float16" in built.stdout
+    assert built.stdout.strip().endswith(f"--data.store {out} --data.cutoff 4.0 --model.backbone.cutoff 4.0")
+    with (tmp_path / "store_rejects.csv").open() as file:
+        assert [row["source"] for row in csv.DictReader(file)] == [f"{archive}:entries/broken.json"]
+    store, split = open_store(out)
+    direct = CrystalStore.from_records(sorted(metals[::6], key=lambda record: record.material_id), 4.0)
+    assert store.material_ids == direct.material_ids
+    np.testing.assert_array_equal(store.edge_index, direct.edge_index)
+    np.testing.assert_allclose(store.eps_inter, direct.eps_inter, rtol=2**-11, atol=1e-7)
+    sides = [{store.formulas[row] for row in rows} for rows in split.values()]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert "exists already" in tool("build", archive, out, "--on-error", "skip", status=2).stderr
+
+
+def test_lists_of_ids(call: Tool, archive: Path, metals: list[CrystalRecord], tmp_path: Path) -> None:
+    ids = [record.material_id for record in metals[::6]]
+    parts = {"train": [*ids[:12], "broken"], "val": ids[12:14], "test": ids[14:]}
+
+    def build(status: int = 0, **changes: list[str]) -> str:
+        paths = [tmp_path / f"{name}.txt" for name in parts]
+        for path, (name, listed) in zip(paths, parts.items(), strict=True):
+            path.write_text("\n".join(changes.get(name, listed)) + "\n")
+        options = ("--on-error", "skip", "--overwrite", "--ids")
+        return call("build", archive, tmp_path / "store", *options, *paths, status=status).stderr
+
+    build()
+    store, split = open_store(tmp_path / "store")
+    assert [store.material_ids[row] for row in split["val"]] == ids[12:14]
+    assert split["train"].size == 12
+    assert f"id number 3, '{ids[0]}', is listed already in" in build(2, val=[*ids[12:14], ids[0]])
+    assert "2 ids of the split, the first 'broken', were not read, but only 1" in build(2, test=[*ids[14:], "nobody"])
+    assert f"1 materials, the first '{ids[12]}', are in no list" in build(2, val=ids[13:14])
+    assert "test.txt: the list is empty" in build(2, test=[])
+    assert len(open_store(tmp_path / "store")[0]) == 17  # a failed build leaves the old store
+
+
+def test_mistakes_are_one_line(call: Tool, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for args, message in (
+        (("build", tmp_path / "nowhere", tmp_path / "out"), "nowhere: no such file or folder"),
+        (("build", tmp_path / "empty", tmp_path / "out"), "empty: the folder holds no .json"),
+        (("build", tmp_path / "empty", tmp_path / "out", "--format", "hdf5"), "train.h5: no such file"),
+        (("build", tmp_path / "empty", tmp_path / "out", "--cutoff", "-1"), "cutoff is -1.0 Å"),
+        (("info", tmp_path / "empty"), "empty: not a store, it has no metadata.json"),
+        (("download", "prepared", tmp_path / "new", "--api-url", "ftp://x"), "expected an http or https address"),
+    ):
+        result = call(*args, status=2)
+        assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_help_teaches(call: Tool) -> None:
+    assert "python tools/prepare_data.py build data/prepared data/store" in call("--help").stdout
+    assert "80/10/10" in call("build", "--help").stdout
+    assert "goes on where it stopped" in call("download", "--help").stdout.replace("\n", " ")

@@ -1,0 +1,191 @@
+"""Downloads from a local server that speaks the part of the figshare API that is used, with its failures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections import namedtuple
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dielectric_gnn.data.figshare import download_article
+from dielectric_gnn.errors import InputError
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Record 7 with one file; tests change its fields and read `log`, the ranges that were asked for."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.entry: dict[str, Any] = {
+            "name": "train.h5",
+            "size": len(CONTENT),
+            "download_url": f"{self.url}/files/1",
+            "computed_md5": MD5,
+            "supplied_md5": "",
+        }
+        self.failures: list[
+            int | str
+        ] = []  # of the next requests: a status, "cut" for half an answer, "none" for a good one
+        self.ranges = True
+        self.log: list[str | None] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        failure = self.server.failures.pop(0) if self.server.failures else None
+        if isinstance(failure, int):
+            self.send_error(failure)
+        elif self.path == "/v2/articles/7":
+            self.answer(200, json.dumps({"id": 7, "files": [self.server.entry]}).encode())
+        elif self.path == "/files/1":
+            self.send_file(cut=failure == "cut")
+        else:
+            self.send_error(404)
+
+    def send_file(self, cut: bool) -> None:
+        asked = self.headers.get("Range")
+        self.server.log.append(asked)
+        first = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
+        body = CONTENT[first:]
+        headers = {"Content-Range": f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}"} if first else {}
+        self.answer(206 if first else 200, body, headers, sent=len(body) // 2 if cut else None)
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None, sent: int | None = None) -> None:
+        self.send_response(status)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:sent])
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def download(server: Server, folder: Path, attempts: int = 3) -> list[Path]:
+    return download_article(7, folder, f"{server.url}/v2/", attempts=attempts, first_wait=0.0)
+
+
+def test_download_and_repetition(server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new" / "folder"
+    assert download(server, folder) == [folder / "train.h5"]
+    assert (folder / "train.h5").read_bytes() == CONTENT and len(list(folder.iterdir())) == 1
+    assert "train.h5: 0.3 MB of 0.3 MB" in capfd.readouterr().err
+    download(server, folder)
+    assert server.log == [None]  # complete files are not asked for again
+    (folder / "train.h5").write_bytes(b"mine")
+    with pytest.raises(InputError, match="exists but is not the file of the record"):
+        download(server, folder)
+    assert (folder / "train.h5").read_bytes() == b"mine"
+
+
+def test_interrupted_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "train.h5.part").write_bytes(CONTENT[:1000])
+    download(server, tmp_path)
+    assert server.log == ["bytes=1000-"]
+    assert (tmp_path / "train.h5").read_bytes() == CONTENT and len(list(tmp_path.iterdir())) == 1
+
+
+def test_cut_connections_are_resumed_as_long_as_bytes_arrive(server: Server, tmp_path: Path) -> None:
+    server.failures = [502, "none", *["cut"] * 6]
+    download(server, tmp_path, attempts=2)
+    assert (tmp_path / "train.h5").read_bytes() == CONTENT
+    assert len(server.log) == 7 and server.log[:3] == [None, "bytes=150000-", "bytes=225000-"]
+
+
+def test_server_without_ranges_starts_again(server: Server, tmp_path: Path) -> None:
+    server.ranges = False
+    (tmp_path / "train.h5.part").write_bytes(b"x" * 1000)
+    download(server, tmp_path)
+    assert (tmp_path / "train.h5").read_bytes() == CONTENT
+
+
+def test_passing_server_errors_are_repeated_and_lasting_ones_told(server: Server, tmp_path: Path) -> None:
+    server.failures = [503, 429]
+    download(server, tmp_path / "a")
+    server.failures = [500] * 3
+    with pytest.raises(InputError, match=r"articles/7: given up after 3 tries \(the server answers 500"):
+        download(server, tmp_path / "b")
+    server.failures = [403]
+    with pytest.raises(InputError, match="articles/7: the server answers 403 Forbidden"):
+        download(server, tmp_path / "b")
+    with pytest.raises(InputError, match="articles/8: the server answers 404"):
+        download_article(8, tmp_path, f"{server.url}/v2")
+
+
+def test_wrong_md5_is_deleted_and_told(server: Server, tmp_path: Path) -> None:
+    server.entry["computed_md5"] = "0" * 32
+    with pytest.raises(InputError, match=r"train\.h5: the md5 of what was downloaded is wrong; it was deleted"):
+        download(server, tmp_path)
+    assert not list(tmp_path.iterdir())
+    server.entry.update(computed_md5="", supplied_md5=MD5)
+    (tmp_path / "train.h5.part").write_bytes(CONTENT + b"more")
+    download(server, tmp_path)
+    assert (tmp_path / "train.h5").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("name", ["../evil.h5", "/etc/evil", "a\\b", "..", "", ".hidden", "a\nb", "x\0"])
+def test_unsafe_names_are_refused(server: Server, tmp_path: Path, name: str) -> None:
+    server.entry["name"] = name
+    with pytest.raises(InputError, match="unsafe name") as caught:
+        download(server, tmp_path)
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_odd_answers(server: Server, tmp_path: Path) -> None:
+    for change, message in (
+        ({"download_url": "file:///etc/passwd"}, "expected an http or https address"),
+        ({"computed_md5": ""}, "states no md5"),
+        ({"size": "many"}, "not the answer of the figshare API"),
+        ({"name": None}, "not the answer of the figshare API"),
+    ):
+        original = dict(server.entry)
+        server.entry.update(change)
+        with pytest.raises(InputError, match=message):
+            download(server, tmp_path)
+        server.entry = original
+    with pytest.raises(InputError, match="expected an http or https address"):
+        download_article(7, tmp_path, "file:///tmp")
+
+
+def test_no_network_and_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"given up after 2 tries \(.*refused\); check the network"):
+        download_article(7, tmp_path, "http://127.0.0.1:1", attempts=2, first_wait=0.0)
+    usage = namedtuple("usage", "total used free")(10, 0, 10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"0\.3 MB are needed, but the disk has only 0\.0 MB free"):
+        download(server, tmp_path)
+
+
+def test_disk_that_fills_during_the_download(server: Server, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    (tmp_path / "train.h5.part").symlink_to("/dev/full")
+    with pytest.raises(InputError, match="the disk is full"):
+        download(server, tmp_path)

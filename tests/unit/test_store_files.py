@@ -1,0 +1,241 @@
+"""Stores on disk give the batches of stores in memory, and damage to them is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.data.store_files import open_store, read_metadata
+from dielectric_gnn.data.store_writer import GrowingArray, write_store
+from dielectric_gnn.errors import InputError, RecordError
+
+CUTOFF = 4.0
+
+
+@pytest.fixture(scope="module")
+def some(metals: list[CrystalRecord]) -> list[CrystalRecord]:
+    """A dozen embedded metals."""
+    return metals[::9]
+
+
+@pytest.fixture(scope="module")
+def folder(some: list[CrystalRecord], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stores") / "store"
+    write_store(path, iter(some), CUTOFF, composition_split, source="some metals")
+    return path
+
+
+def test_batches_are_those_of_the_store_in_memory(some: list[CrystalRecord], folder: Path) -> None:
+    memory = CrystalStore.from_records(some, CUTOFF)
+    disk, _ = open_store(folder)
+    assert isinstance(disk.edge_vectors.base, np.memmap)
+    assert (disk.material_ids, disk.formulas) == (memory.material_ids, memory.formulas)
+    assert (disk.cutoff, disk.grid, disk.broadening) == (memory.cutoff, memory.grid, memory.broadening)
+    for indices in ([0], [3, 1, 7], [], list(range(len(memory)))[::-1]):
+        one, other = memory.gather(indices), disk.gather(indices)
+        for item in fields(one):
+            expected, found = getattr(one, item.name), getattr(other, item.name)
+            assert torch.equal(expected, found) and expected.dtype == found.dtype and found.is_contiguous(), item.name
+    assert disk.elements([2, 5]) == memory.elements([2, 5])
+
+
+def test_layout_is_readable_with_numpy_alone(some: list[CrystalRecord], folder: Path) -> None:
+    facts = json.loads((folder / "metadata.json").read_text())
+    edges = np.load(folder / "edge_index.npy")
+    assert facts["schema"] == 1 and facts["cutoff"] == CUTOFF and facts["broadening"] == 0.3
+    assert facts["source"] == "some metals" and facts["grid"] == [0.0, 20.0, 2001]
+    assert edges.shape == (facts["num_edges"], 2) and edges.dtype == np.int32
+    assert np.load(folder / "eps_inter.npy").shape == (len(some), 2001, 2)
+    assert np.load(folder / "material_ids.npy").tolist() == [record.material_id for record in some]
+    assert np.load(folder / "atom_offsets.npy")[-1] == sum(record.atomic_numbers.size for record in some)
+
+
+def test_split_is_stored_as_positions(some: list[CrystalRecord], folder: Path) -> None:
+    store, split = open_store(folder)
+    expected = composition_split([r.material_id for r in some], [r.formula for r in some])
+    assert {name: [store.material_ids[row] for row in split[name]] for name in SPLIT_NAMES} == expected
+
+
+def test_float16_spectra_are_widened_and_checked(some: list[CrystalRecord], tmp_path: Path) -> None:
+    def scaled(record: CrystalRecord, factor: float) -> CrystalRecord:
+        assert record.labels is not None
+        return replace(record, labels=replace(record.labels, eps_inter=record.labels.eps_inter * factor))
+
+    write_store(tmp_path / "half", iter(some), CUTOFF, composition_split, "float16")
+    disk, _ = open_store(tmp_path / "half")
+    assert disk.eps_inter is not None and disk.eps_inter.dtype == np.float16
+    expected, found = CrystalStore.from_records(some, CUTOFF).gather([1, 2]), disk.gather([1, 2])
+    assert found.eps_inter is not None and found.eps_inter.dtype == torch.float32
+    torch.testing.assert_close(found.eps_inter, expected.eps_inter, rtol=2**-11, atol=6e-8)
+    large = [*some[:3], scaled(some[3], 1e6)]
+    with pytest.raises(RecordError, match=rf"\({some[3].material_id}\): \|eps\| reaches .*float16 ends at 6.55e\+04"):
+        write_store(tmp_path / "large", iter(large), CUTOFF, composition_split, "float16")
+    assert [path.name for path in tmp_path.iterdir()] == ["half"]
+
+
+def test_writing_holds_one_material_at_a_time(some: list[CrystalRecord], tmp_path: Path) -> None:
+    import weakref
+
+    alive: weakref.WeakSet[CrystalRecord] = weakref.WeakSet()
+    most = 0
+
+    def fresh() -> Iterator[CrystalRecord]:
+        nonlocal most
+        for record in some:
+            copy = replace(record)
+            alive.add(copy)
+            most = max(most, len(alive))
+            yield copy
+
+    write_store(tmp_path / "store", fresh(), CUTOFF, composition_split)
+    assert most <= 3  # the first, which others are compared with; the last; the next
+
+
+def test_a_failure_leaves_nothing_and_an_old_store_as_it_was(some: list[CrystalRecord], tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    write = partial(write_store, target, cutoff=CUTOFF, split=composition_split)
+
+    def failing() -> Iterator[CrystalRecord]:
+        yield from some[:4]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(failing())
+    assert not list(tmp_path.iterdir())
+    write(iter(some))
+    with pytest.raises(InputError, match="exists already"):
+        write(iter(some))
+    with pytest.raises(KeyboardInterrupt):
+        write(failing(), overwrite=True)
+    assert len(open_store(target)[0]) == len(some)
+    write(iter(some[:6]), overwrite=True)
+    assert len(open_store(target)[0]) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    (target / "metadata.json").unlink()
+    with pytest.raises(InputError, match="is not a store, so it is not overwritten"):
+        write(iter(some), overwrite=True)
+
+
+def test_mixed_sets_and_bad_splits_are_refused(some: list[CrystalRecord], tmp_path: Path) -> None:
+    assert some[1].labels is not None
+    other = replace(some[1], labels=replace(some[1].labels, broadening=0.1))
+    bare = replace(some[1], labels=None)
+    for records, message in (
+        ([some[0], other], "one data set needs one of each"),
+        ([some[0], bare], f"{bare.material_id} has no spectra"),
+        ([bare, some[0]], f"{bare.material_id} has no spectra"),
+        ([], "no usable materials"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_store(tmp_path / "store", iter(records), CUTOFF, composition_split)
+        if records:
+            with pytest.raises(InputError, match=message):
+                CrystalStore.from_records(records, CUTOFF)
+    first = some[0].material_id
+    for split, message in (
+        ({"train": ["nobody"], "val": [], "test": []}, "'nobody' into train, but no such material"),
+        ({"train": [first], "val": [], "test": [first]}, f"{first}' into train and into test"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_store(tmp_path / "store", iter(some), CUTOFF, lambda *_, chosen=split: chosen)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unlabelled_crystals(some: list[CrystalRecord], tmp_path: Path) -> None:
+    bare = [replace(record, labels=None) for record in some]
+    write_store(tmp_path / "bare", iter(bare), CUTOFF, composition_split)
+    store, _ = open_store(tmp_path / "bare")
+    assert store.eps_inter is None and store.gather([0]).drude is None
+
+
+def edit(**changes: Any) -> Any:
+    def change(folder: Path) -> None:
+        path = folder / "metadata.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def cut(name: str) -> Any:
+    def change(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) - 4])
+
+    return change
+
+
+def save(name: str, values: Any) -> Any:
+    return lambda folder: np.save(folder / name, values)
+
+
+DAMAGE = {
+    "absent": (shutil.rmtree, "no such store; tools/prepare_data.py writes one"),
+    "no metadata": (lambda folder: (folder / "metadata.json").unlink(), "not a store, it has no metadata.json"),
+    "cut metadata": (cut("metadata.json"), "metadata.json: damaged"),
+    "list": (lambda folder: (folder / "metadata.json").write_text("[]"), "metadata.json: damaged"),
+    "extra field": (edit(colour="red"), "metadata.json: damaged"),
+    "schema": (edit(schema=2), "schema 2, this version reads 1"),
+    "edges": (edit(num_edges=3), "edge_offsets.npy: damaged"),
+    "cut spectra": (cut("eps_inter.npy"), "eps_inter.npy: missing, truncated or damaged"),
+    "cut vectors": (cut("edge_vectors.npy"), "edge_vectors.npy: missing, truncated or damaged"),
+    "missing": (lambda folder: (folder / "drude.npy").unlink(), "drude.npy: missing"),
+    "short": (save("drude.npy", np.zeros(3, dtype=np.float32)), r"drude.npy: float32 of shape \(3,\), expected"),
+    "dtype": (save("atomic_numbers.npy", np.zeros(3)), "atomic_numbers.npy: float64"),
+    "split": (save("split_val.npy", np.array([99])), "split_val.npy: damaged, expected positions below"),
+    "pickle": (lambda folder: np.save(folder / "drude.npy", np.array([{}])), "drude.npy: missing, truncated"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_stores_are_told_in_one_line(folder: Path, tmp_path: Path, case: str) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(folder, copy)
+    damage, message = DAMAGE[case]
+    damage(copy)
+    with pytest.raises(InputError, match=message) as caught:
+        open_store(copy)
+    assert "\n" not in str(caught.value) and str(copy) in str(caught.value)
+
+
+def test_growing_array_of_any_length(tmp_path: Path) -> None:
+    for parts in ([], [3], [1, 0, 1200]):
+        array = GrowingArray(tmp_path / "a.npy", np.float32, (2,))
+        rows = [np.arange(2 * n).reshape(n, 2) for n in parts]
+        for part in rows:
+            array.append(part)
+        array.close()
+        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.concatenate([np.zeros((0, 2)), *rows]))
+
+
+def test_data_module_serves_the_same_from_store_and_source(tmp_path: Path) -> None:
+    """The same batches, nested subset and training facts, wherever the materials come from."""
+    source = ExampleMetals()
+    write_store(tmp_path / "store", source.records(), CUTOFF, lambda *_: source.split(), source="metals")
+    assert read_metadata(tmp_path / "store").num_materials == 102
+    options: dict[str, Any] = {"cutoff": CUTOFF, "train_size": 20, "subset_seed": 3}
+    one, two = CrystalDataModule(**options), CrystalDataModule(store=str(tmp_path / "store"), **options)
+    for data in (one, two):
+        data.setup("fit")
+    for name in (*SPLIT_NAMES, "predict"):
+        np.testing.assert_array_equal(one.indices[name], two.indices[name])
+    facts, same = one.training_facts(), two.training_facts()
+    assert torch.equal(facts.mean_eps_inter, same.mean_eps_inter) and facts.elements == same.elements
+    assert (one.source_name, two.source_name) == ("ExampleMetals", str(tmp_path / "store"))
+    with pytest.raises(InputError, match=r"source \(ExampleMetals\) and store \(x\) are both given"):
+        CrystalDataModule(source=source, store="x")
+    with pytest.raises(InputError, match=r"up to 4.0 Å, but data.cutoff is 5.5 Å; set data.cutoff"):
+        CrystalDataModule(store=str(tmp_path / "store")).setup("fit")

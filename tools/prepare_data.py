@@ -1,0 +1,118 @@
+"""Prepare data sets for training: build a store, look at one, download the published data.
+
+A store is a folder of flat arrays that a training maps into memory: no parsing at the start, and data sets larger than
+the memory. A typical session, for the published data prepared for learning:
+
+    python tools/prepare_data.py download prepared data/prepared
+    python tools/prepare_data.py build data/prepared data/store
+    dielectric-gnn fit --config configs/base.yaml --config configs/backbone/optimetal2b_cgc.yaml --data.store data/store
+
+and for your own files in the published JSON format, in a folder or an archive:
+
+    python tools/prepare_data.py build entries.zip data/mine --on-error skip --workers 8
+    python tools/prepare_data.py info data/mine
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dielectric_gnn.data.figshare import API_URL, ARTICLES, download_article
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF
+from dielectric_gnn.data.prepare import BuildOptions, build_store, choose_source, describe_store, read_id_lists
+from dielectric_gnn.errors import InputError
+
+_BUILD = """\
+Read SOURCE once and write a store to OUT.
+
+SOURCE is a folder or a zip or tar archive of JSON entries (one pymatgen ComputedStructureEntry per material, plain,
+.gz or .bz2), or a folder with train.h5, val.h5 and test.h5.
+
+The HDF5 files are the published split, which is kept. For JSON entries, either give lists of ids, or a split is drawn
+as in the published study: 80/10/10, with all materials of one reduced formula on the same side."""
+
+_DOWNLOAD = """\
+Download the published data from figshare: `complete` (all JSON entries, two records) or `prepared` (HDF5 files for
+learning, and the published lists of ids). Repeat the command after an interruption: it goes on where it stopped. Every
+file is checked against the md5 that the record states, and nothing is unpacked."""
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the sub-command; a user's mistake is one line and exit status 2.
+
+    Args:
+        words: Command line without the program's name; None takes that of the process.
+    """
+    args = _parser().parse_args(words)
+    try:
+        args.run(args)
+    except (InputError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    build = commands.add_parser("build", help="write a store", description=_BUILD, formatter_class=raw)
+    _add_build_options(build)
+    build.set_defaults(run=_build)
+    info = commands.add_parser("info", help="say what a store holds", description="Say what a store holds.")
+    info.add_argument("store", type=Path, metavar="STORE", help="folder written by `build`")
+    info.set_defaults(run=lambda args: print(describe_store(args.store)))
+    download = commands.add_parser("download", help="get the data", description=_DOWNLOAD, formatter_class=raw)
+    download.add_argument("what", choices=sorted(ARTICLES), help="which part of the published data")
+    download.add_argument("folder", type=Path, metavar="FOLDER", help="where the files go; made if absent")
+    download.add_argument("--api-url", default=API_URL, metavar="URL", help="figshare API (default: %(default)s)")
+    download.set_defaults(run=_download)
+    return parser
+
+
+def _add_build_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("source", metavar="SOURCE", help="where the materials are")
+    add("out", type=Path, metavar="OUT", help="the store, a new folder")
+    add("--format", choices=["auto", "json", "hdf5"], default="auto", help="of SOURCE (default: look)")
+    add("--broadening", type=float, metavar="EV", help="of the spectra (default: stated in the JSON files; HDF5: 0.1)")
+    add("--cutoff", type=float, default=DEFAULT_CUTOFF, metavar="A", help="of the graphs in Å (default: %(default)s)")
+    add("--spectra", choices=["float32", "float16"], default="float32", help="float16: half the size, three digits")
+    add("--on-error", choices=["raise", "skip"], default="raise", help="skip: list unusable ones in OUT_rejects.csv")
+    add("--workers", type=int, default=1, metavar="N", help="processes that read JSON; the store does not depend on it")
+    add("--overwrite", action="store_true", help="replace OUT if it is a store")
+    split = parser.add_mutually_exclusive_group()
+    split.add_argument("--split-seed", type=int, metavar="N", help="of the split that is drawn (default: 0)")
+    lists = ("TRAIN.txt", "VAL.txt", "TEST.txt")
+    split.add_argument("--ids", nargs=3, type=Path, metavar=lists, help="lists with one material id per line")
+
+
+def _build(args: argparse.Namespace) -> None:
+    source = choose_source(args.source, args.format, args.broadening, args.workers)
+    options = BuildOptions(
+        cutoff=args.cutoff,
+        spectra=args.spectra,
+        on_error=args.on_error,
+        split_seed=args.split_seed,
+        id_lists=None if args.ids is None else read_id_lists(args.ids),
+        overwrite=args.overwrite,
+    )
+    build_store(source, args.out, options, title=f"{type(source).__name__} {args.source}")
+    print(describe_store(args.out))
+    print(f"rejected: {len(source.rejects)}")
+    cutoff = (
+        "" if args.cutoff == DEFAULT_CUTOFF else f" --data.cutoff {args.cutoff} --model.backbone.cutoff {args.cutoff}"
+    )
+    fit = f"dielectric-gnn fit --config configs/base.yaml --data.store {args.out}{cutoff}"
+    print(f"The store is in {args.out}; train with: {fit}")
+
+
+def _download(args: argparse.Namespace) -> None:
+    for article in ARTICLES[args.what]:
+        for path in download_article(article, args.folder, args.api_url):
+            print(f"{path}: complete")
+
+
+if __name__ == "__main__":
+    main()
