@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dielectric_gnn.nn.segment import segment_sum
+from dielectric_gnn.nn.segment import segment_sum, widened
 
 
 class GraphLayerNorm(nn.Module):
@@ -28,7 +28,8 @@ class GraphLayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor, segment: Tensor, num_segments: int) -> Tensor:
-        """Normalise `x` within each segment."""
+        """Normalise `x` within each segment; statistics in float32 or wider."""
+        x = widened(x)
         ones = x.new_ones(x.shape[0])
         norm = (segment_sum(ones, segment, num_segments) * x.shape[1]).clamp(min=1)
         mean = segment_sum(x.sum(dim=1), segment, num_segments) / norm

@@ -6,13 +6,15 @@ import torch
 from dielectric_gnn.backbones import OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads import FreeFormHead
 from dielectric_gnn.module import DielectricModule, trainable_parameters
-from dielectric_gnn.nn.message_passing import TransformerConv
+from dielectric_gnn.nn.message_passing import CGConv, MessagePassing, ResidualGATv2, TransformerConv
 from dielectric_gnn.objective import MaeObjective
 from dielectric_gnn.response import Response
-from dielectric_gnn.schedule import WarmupCosine
+from dielectric_gnn.schedule import LearningRateScaling, WarmupCosine
+from dielectric_gnn.testing import graph_of, labelled, sample_crystals
 
 # Width: parameters of OptiMetal2B with CGConv and with TransformerConv, and of OptiMetal3B (arXiv:2602.05702).
 PUBLISHED = {
@@ -31,6 +33,24 @@ def test_models_have_the_published_number_of_parameters(width: int) -> None:
     with torch.device("meta"):
         backbones = [OptiMetal2B(width), OptiMetal2B(width, message_passing=TransformerConv), OptiMetal3B(width)]
         assert tuple(trainable_parameters(DielectricModule(backbone)) for backbone in backbones) == PUBLISHED[width]
+
+
+@pytest.mark.parametrize("message_passing", [CGConv, TransformerConv, ResidualGATv2])
+@pytest.mark.parametrize("architecture", [OptiMetal2B, OptiMetal3B])
+def test_bf16_autocast_stays_close_to_float32(
+    architecture: type[OptiMetal2B], message_passing: type[MessagePassing]
+) -> None:
+    """Matrix products in bf16, sums and statistics in float32, as the published recipe trains."""
+    torch.manual_seed(0)
+    module = DielectricModule(architecture(16, message_passing=message_passing))
+    graph = graph_of([labelled(record) for record in sample_crystals()], 5.5, torch.float32)
+    exact = module.objective.per_material(module(graph), labels_of(graph))["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = module.objective.per_material(module(graph), labels_of(graph))["loss"]
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
+    rounded.mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
 
 
 def published_optimate() -> DielectricModule:
@@ -123,3 +143,11 @@ def test_annealing_needs_an_end() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
     with pytest.raises(InputError, match="max_epochs"):
         WarmupCosine().build(optimizer, max_epochs=-1, steps_per_epoch=1)
+
+
+def test_learning_rate_rule_is_its_formula() -> None:
+    rule = LearningRateScaling(reference_parameters=8_140_195, exponent=0.5)
+    assert rule.factor(278_275) == pytest.approx((8_140_195 / 278_275) ** 0.5)
+    assert rule.factor(8_140_195) == 1.0
+    with pytest.raises(InputError, match="reference_parameters is 0"):
+        LearningRateScaling(0)
