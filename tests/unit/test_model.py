@@ -1,7 +1,10 @@
 """Architecture against the published parameter counts, and the pieces of the model."""
 
+import warnings
+
 import pytest
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from dielectric_gnn.backbones import OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.data.datamodule import CrystalDataModule
@@ -127,6 +130,22 @@ def test_schedule_warms_up_and_anneals_to_zero() -> None:
     assert rates[5] == pytest.approx(0.01) == max(rates)
     assert rates[15] == pytest.approx(0.005)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_schedule_equals_the_published_chain_of_schedulers() -> None:
+    """LinearLR for 5 epochs, then CosineAnnealingLR over 500, chained by SequentialLR, for 500 epochs."""
+    ours, theirs = (torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=6e-4) for _ in range(2))
+    schedule = WarmupCosine(cosine_epochs=500).build(ours, max_epochs=500, steps_per_epoch=1)
+    chain = SequentialLR(
+        theirs, [LinearLR(theirs, 1e-7 / 6e-4, total_iters=5), CosineAnnealingLR(theirs, T_max=500)], milestones=[5]
+    )
+    for _ in range(500):
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-6)
+        for optimizer, scheduler in ((ours, schedule), (theirs, chain)):
+            optimizer.step()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # SequentialLR calls its parts in a way that PyTorch deprecates
+                scheduler.step()
 
 
 def test_schedule_by_step_passes_through_the_same_rates() -> None:
