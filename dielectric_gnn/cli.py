@@ -12,12 +12,14 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from dielectric_gnn.callbacks import (
     GracefulStop,
     PredictionWriter,
+    ProgressBar,
     RandomState,
     SpectrumFigures,
     TestReport,
@@ -129,14 +131,15 @@ class DielectricCLI(LightningCLI):
         fit = self.config.subcommand == "fit"
         if config.trainer.logger in (None, True):
             kwargs["logger"] = _loggers(self.run_dir) if fit else False
-        kwargs["callbacks"] = [
+        bar = bool(config.trainer.enable_progress_bar)
+        callbacks: list[Callback] = [
             *_as_list(config.trainer.callbacks),
             *(_fit_callbacks(self.run_dir) if fit else []),
         ]
-        kwargs["callbacks"] += [
-            TrainingLines(every_epoch=not config.trainer.enable_progress_bar),
-            TestReport(),
-        ]
+        callbacks += [TrainingLines(every_epoch=not bar), TestReport()]
+        if bar and not any(isinstance(callback, LightningProgressBar) for callback in callbacks):
+            callbacks.append(ProgressBar())
+        kwargs["callbacks"] = callbacks
         kwargs["enable_checkpointing"] = config.trainer.enable_checkpointing if fit else False
         kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)

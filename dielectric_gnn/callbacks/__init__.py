@@ -3,13 +3,14 @@
 from dielectric_gnn.callbacks.figures import SpectrumFigures
 from dielectric_gnn.callbacks.graceful_stop import GracefulStop
 from dielectric_gnn.callbacks.predictions import PredictionWriter
-from dielectric_gnn.callbacks.progress import TrainingLines
+from dielectric_gnn.callbacks.progress import ProgressBar, TrainingLines
 from dielectric_gnn.callbacks.random_state import RandomState
 from dielectric_gnn.callbacks.report import TestReport
 
 __all__ = [
     "GracefulStop",
     "PredictionWriter",
+    "ProgressBar",
     "RandomState",
     "SpectrumFigures",
     "TestReport",

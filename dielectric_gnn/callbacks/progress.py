@@ -7,9 +7,22 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.module import trainable_parameters
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar without the logger's version number, which says nothing here."""
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What the bar shows: the losses."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
 
 
 class TrainingLines(Callback):
