@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.nn.so3 import traceless_basis
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-10}
 """Allowed difference, relative to the largest feature."""
@@ -107,8 +108,30 @@ def supercell(record: CrystalRecord, multiples: tuple[int, int, int]) -> Crystal
     )
 
 
+def rotated(tensors: torch.Tensor, rotation: NDArray[np.float64]) -> torch.Tensor:
+    """Even l = 2 features (N, 5, F) of the crystal after it was rotated: T → R T Rᵀ as 3 × 3 matrices."""
+    basis, matrix = traceless_basis().to(tensors), torch.from_numpy(rotation).to(tensors)
+    wigner = torch.einsum("kij,ia,jb,lab->kl", basis, matrix, matrix, basis)
+    return torch.einsum("kl,nlf->nkf", wigner, tensors)
+
+
+def over_atoms(function: Callable[[torch.Tensor], torch.Tensor], features: AtomFeatures) -> AtomFeatures:
+    """The same function of the rows of scalars and, where there are any, of tensors."""
+    tensors = None if features.tensors is None else function(features.tensors)
+    return AtomFeatures(function(features.scalars), tensors)
+
+
+def joined(parts: Sequence[AtomFeatures]) -> AtomFeatures:
+    """The features of several batches as if they were one."""
+    tensors = [part.tensors for part in parts if part.tensors is not None]
+    return AtomFeatures(torch.cat([part.scalars for part in parts]), torch.cat(tensors) if tensors else None)
+
+
 class BackboneContract(ABC):
-    """Tests that any backbone must pass, in float32 and float64, on batches that include a one-atom cell."""
+    """Tests that any backbone must pass, in float32 and float64, on batches that include a one-atom cell.
+
+    A backbone that declares a `tensor_dim` is tested for its tensors too: even parity, l = 2, in e3nn's order.
+    """
 
     @abstractmethod
     def make_backbone(self) -> Backbone:
@@ -149,13 +172,18 @@ class BackboneContract(ABC):
         assert features.scalars.shape == (num_atoms, backbone.scalar_dim)
         assert features.scalars.dtype == dtype
         assert features.scalars.isfinite().all()
+        assert (features.tensors is not None) == (backbone.tensor_dim > 0)
         if features.tensors is not None:
             assert features.tensors.shape == (num_atoms, 5, backbone.tensor_dim)
+            assert features.tensors.isfinite().all()
 
     def test_features_tell_crystals_apart(self, backbone: Backbone, dtype: torch.dtype) -> None:
-        """Without this, a constant would pass every invariance below."""
-        scalars = self.features(backbone, sample_crystals(), dtype).scalars
-        assert (scalars[0] - scalars[1]).abs().max() > 10 * TOLERANCE[dtype] * scalars.abs().max()
+        """Without this, constant scalars and vanishing tensors would pass every invariance below."""
+        features = self.features(backbone, sample_crystals(), dtype)
+        scalars, least = features.scalars, 10 * TOLERANCE[dtype] * features.scalars.abs().max()
+        assert (scalars[0] - scalars[1]).abs().max() > least
+        if features.tensors is not None:
+            assert (features.tensors[-1] - features.tensors[-2]).abs().max() > least
 
     @pytest.mark.parametrize("improper", [False, True], ids=["rotation", "rotoinversion"])
     def test_invariant_under_rotation_and_translation(
@@ -164,14 +192,17 @@ class BackboneContract(ABC):
         records = sample_crystals()
         rotation, shift = random_rotation(1, improper), np.array([0.3, -1.7, 0.9])
         moved = [transformed(record, rotation, shift) for record in records]
-        self.assert_same(self.features(backbone, records, dtype), self.features(backbone, moved, dtype), dtype)
+        expected = self.features(backbone, records, dtype)
+        if expected.tensors is not None:
+            expected = AtomFeatures(expected.scalars, rotated(expected.tensors, rotation))
+        self.assert_same(expected, self.features(backbone, moved, dtype), dtype)
 
     def test_permuting_atoms_permutes_features(self, backbone: Backbone, dtype: torch.dtype) -> None:
         record = sample_crystals()[2]
         order = np.array([2, 0, 3, 1])
         permuted = CrystalRecord("p", record.lattice, record.atomic_numbers[order], record.positions[order])
-        expected = self.features(backbone, [record], dtype).scalars[order]
-        self.assert_close(self.features(backbone, [permuted], dtype).scalars, expected, dtype)
+        expected = over_atoms(lambda rows: rows[order], self.features(backbone, [record], dtype))
+        self.assert_same(expected, self.features(backbone, [permuted], dtype), dtype)
 
     def test_choice_of_cell_does_not_matter(self, backbone: Backbone, dtype: torch.dtype) -> None:
         record = sample_crystals()[3]
@@ -182,15 +213,15 @@ class BackboneContract(ABC):
 
     def test_supercell_repeats_the_features(self, backbone: Backbone, dtype: torch.dtype) -> None:
         record = sample_crystals()[1]
-        expected = self.features(backbone, [record], dtype).scalars.repeat_interleave(6, dim=0)
-        big = self.features(backbone, [supercell(record, (1, 3, 2))], dtype).scalars
-        self.assert_close(big, expected, dtype)
+        small = self.features(backbone, [record], dtype)
+        big = self.features(backbone, [supercell(record, (1, 3, 2))], dtype)
+        self.assert_same(over_atoms(lambda rows: rows.repeat_interleave(6, dim=0), small), big, dtype)
 
     def test_no_crystal_sees_its_batch(self, backbone: Backbone, dtype: torch.dtype) -> None:
         records = sample_crystals()
-        together = self.features(backbone, records, dtype).scalars
-        alone = torch.cat([self.features(backbone, [record], dtype).scalars for record in records])
-        self.assert_close(together, alone, dtype)
+        together = self.features(backbone, records, dtype)
+        alone = joined([self.features(backbone, [record], dtype) for record in records])
+        self.assert_same(alone, together, dtype)
 
     def test_input_is_not_modified(self, backbone: Backbone, dtype: torch.dtype) -> None:
         graph = graph_of(sample_crystals(), backbone.cutoff, dtype)
@@ -212,7 +243,10 @@ class BackboneContract(ABC):
 
     def test_isolated_atom_gives_finite_features(self, backbone: Backbone, dtype: torch.dtype) -> None:
         lonely = crystal("lonely", (np.eye(3) * 3 * backbone.cutoff).tolist(), [47], [[0, 0, 0]])
-        assert self.features(backbone, [lonely], dtype).scalars.isfinite().all()
+        features = self.features(backbone, [lonely], dtype)
+        assert features.scalars.isfinite().all()
+        if features.tensors is not None:
+            assert features.tensors.abs().max() <= TOLERANCE[dtype], "nothing distinguishes a direction"
 
     def test_weights_survive_a_safe_checkpoint(self, backbone: Backbone, dtype: torch.dtype) -> None:
         buffer = io.BytesIO()
@@ -222,12 +256,17 @@ class BackboneContract(ABC):
         other = self.make_backbone().to(dtype).eval()
         other.load_state_dict(torch.load(buffer, weights_only=True))
         records = sample_crystals()
-        expected = self.features(backbone, records, dtype).scalars
-        assert torch.equal(self.features(other, records, dtype).scalars, expected)
+        expected, loaded = self.features(backbone, records, dtype), self.features(other, records, dtype)
+        assert torch.equal(loaded.scalars, expected.scalars)
+        if loaded.tensors is not None and expected.tensors is not None:
+            assert torch.equal(loaded.tensors, expected.tensors)
 
     def assert_same(self, first: AtomFeatures, second: AtomFeatures, dtype: torch.dtype) -> None:
-        """Equal scalars, to the tolerance of the precision."""
+        """Equal scalars and tensors, to the tolerance of the precision."""
         self.assert_close(second.scalars, first.scalars, dtype)
+        assert (first.tensors is None) == (second.tensors is None)
+        if first.tensors is not None and second.tensors is not None:
+            self.assert_close(second.tensors, first.tensors, dtype)
 
     def assert_close(self, value: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:
         """Equal to the tolerance of the precision, relative to the largest feature."""

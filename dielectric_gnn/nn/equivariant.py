@@ -1,0 +1,213 @@
+"""Bricks of the equivariant backbones: edges with their states, and layers that act on features of several degrees.
+
+Features are (N, K, C): the components of all their degrees, one degree after the other, then channels. Scalars, degree
+0, always come first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.nn.radial import RadialBasis, polynomial_envelope
+from dielectric_gnn.nn.segment import segment_sum
+from dielectric_gnn.nn.so3 import components_of, sizes_of, spherical_harmonics
+
+MESSAGE_SCALE = 1 / math.sqrt(30)
+"""Sums over neighbours are multiplied by this. It is not the actual number of neighbours, which should be felt."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What a network needs of the edges of a batch, computed once.
+
+    Shapes:
+        source, target: (E,) int64. directions: (E, 3), unit vectors from source to target. harmonics: (E, K).
+        envelope: (E, 1), 1 at zero distance and 0 at the cutoff. state: (E, C), distance and both elements.
+    """
+
+    source: Tensor
+    target: Tensor
+    directions: Tensor
+    harmonics: Tensor
+    envelope: Tensor
+    state: Tensor
+
+    def collect(self, messages: Tensor, num_atoms: int) -> Tensor:
+        """Sum of the messages (E, ...) that each atom gets, scaled: (num_atoms, ...)."""
+        return segment_sum(messages, self.source, num_atoms) * MESSAGE_SCALE
+
+
+class EdgeEncoder(nn.Module):
+    """Distances, directions and elements of the edges as `Edges`.
+
+    The radial basis is used without its envelope. The biases after it would outlive that one, so layers multiply
+    whatever they have made of the state by `Edges.envelope`, last: then nothing jumps when a neighbour crosses the
+    cutoff.
+
+    Args:
+        width: C, of states and of the element features.
+        edge_embedding: Builds the radial basis from the cutoff; its envelope exponent is that of `Edges.envelope`.
+        l_max: Highest degree of the harmonics.
+        cutoff: Distance (Å) at which the envelope reaches zero.
+    """
+
+    def __init__(self, width: int, edge_embedding: Callable[[float], RadialBasis], l_max: int, cutoff: float) -> None:
+        super().__init__()
+        self.l_max = l_max
+        self.cutoff = cutoff
+        self.radial = edge_embedding(cutoff)
+        if self.radial.envelope_exponent is None:
+            raise InputError(
+                f"{type(self.radial).__name__} has envelope_exponent null, but an equivariant backbone fades out every "
+                "edge at the cutoff; give an exponent of at least 1"
+            )
+        self.envelope_exponent = self.radial.envelope_exponent
+        self.distance = nn.Linear(self.radial.dim, width)
+        self.elements = nn.Linear(width, 2 * width, bias=False)
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, graph: CrystalGraph, elements: Tensor) -> Edges:
+        """The edges of a batch, given the element features (N, C) of its atoms."""
+        source, target = graph.edge_index.unbind(0)
+        # Directions in bfloat16 would be off by half a degree.
+        with torch.autocast(graph.edge_vectors.device.type, enabled=False):
+            lengths = torch.linalg.vector_norm(graph.edge_vectors, dim=1, keepdim=True)
+            directions = graph.edge_vectors / lengths
+            harmonics = spherical_harmonics(directions, self.l_max)
+            envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_exponent)
+            basis = self.radial.basis(lengths)
+        of_source, of_target = self.elements(elements).chunk(2, dim=1)
+        state = self.distance(basis) + of_source.index_select(0, source) + of_target.index_select(0, target)
+        state = nn.functional.silu(self.mix(nn.functional.silu(state)))
+        return Edges(source, target, directions, harmonics, envelope, state)
+
+
+class NeighbourEmbedding(nn.Module):
+    """First features of every degree: Σ_j f^l(state_ij) Y^l(r̂_ij), added to the features of the element.
+
+    Shapes:
+        elements (N, C) → (N, (l_max + 1)², C).
+
+    Args:
+        width: C.
+        l_max: Highest degree.
+    """
+
+    degrees: Tensor
+
+    def __init__(self, width: int, l_max: int) -> None:
+        super().__init__()
+        self.shape = (l_max + 1, width)
+        self.linear = nn.Linear(width, (l_max + 1) * width)
+        self.register_buffer("degrees", torch.tensor(components_of(range(l_max + 1))), persistent=False)
+
+    def forward(self, elements: Tensor, edges: Edges) -> Tensor:
+        """Features of every atom."""
+        radial = self.linear(edges.state) * edges.envelope
+        radial = radial.view(edges.state.shape[0], *self.shape).index_select(1, self.degrees)
+        x = edges.collect(radial * edges.harmonics[:, :, None], elements.shape[0])
+        return torch.cat([x[:, :1] + elements[:, None], x[:, 1:]], dim=1)
+
+
+class EquivariantNorm(nn.Module):
+    """x / rms(x) times a weight for each degree and channel; every degree has the same share in the mean square.
+
+    All degrees are divided by one number: the tensors of a nearly cubic crystal stay small beside its scalars, and
+    rounding errors, all that is left of them in a cubic one, are not blown up.
+
+    Shapes:
+        (N, K, C) → (N, K, C).
+
+    Args:
+        degrees: Degrees of x.
+        width: C.
+        eps: Added to the mean square.
+    """
+
+    shares: Tensor
+    index: Tensor
+
+    def __init__(self, degrees: Sequence[int], width: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(len(degrees), width))
+        shares = [1 / (len(degrees) * (2 * degree + 1)) for degree in components_of(degrees)]
+        index = [list(degrees).index(degree) for degree in components_of(degrees)]
+        self.register_buffer("shares", torch.tensor(shares)[:, None], persistent=False)
+        self.register_buffer("index", torch.tensor(index), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every atom."""
+        mean_square = (x.square().mean(dim=2, keepdim=True) * self.shares).sum(dim=1, keepdim=True)
+        return x * (mean_square + self.eps).rsqrt() * self.weight.index_select(0, self.index)
+
+
+class DegreeLinear(nn.Module):
+    """A matrix over the channels for each degree, the same for all its components, without bias.
+
+    Shapes:
+        (N, K, C) → (N, K, D).
+
+    Args:
+        degrees: Degrees of x.
+        in_dim: C.
+        out_dim: D.
+    """
+
+    def __init__(self, degrees: Sequence[int], in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.sizes = sizes_of(degrees)
+        self.weight = nn.Parameter(torch.empty(len(self.sizes), in_dim, out_dim))
+        nn.init.uniform_(self.weight, -1 / math.sqrt(in_dim), 1 / math.sqrt(in_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix channels."""
+        blocks = zip(torch.split(x, self.sizes, dim=1), self.weight.unbind(0), strict=True)
+        return torch.cat([block @ weight for block, weight in blocks], dim=1)
+
+
+class FeedForward(nn.Module):
+    """x + f(norm(x)): an MLP of the scalars and of the size of every tensor gives new scalars and gates for tensors.
+
+    v = W^l x^l; n^l = √(|v^l|² / (2l + 1) + eps); (Δ⁰, g) = MLP(x⁰, n); x⁰ += Δ⁰; x^l += g^l v^l.
+
+    Shapes:
+        (N, K of `degrees`, C) → (N, K of `out_degrees`, C).
+
+    Args:
+        degrees: Degrees of x, 0 first.
+        out_degrees: Those to keep, 0 first. The last layer of a backbone keeps what is read from it: the others
+            would have parameters that no gradient reaches.
+        width: C.
+        eps: Keeps the gradient of the size finite where symmetry makes a tensor vanish.
+    """
+
+    def __init__(self, degrees: Sequence[int], out_degrees: Sequence[int], width: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.sizes = sizes_of(degrees)
+        self.kept = [list(degrees).index(degree) for degree in out_degrees]
+        self.eps = eps
+        self.norm = EquivariantNorm(degrees, width)
+        self.values = DegreeLinear(degrees[1:], width, width)
+        self.hidden = nn.Linear(len(degrees) * width, width)
+        self.out = nn.Linear(width, len(out_degrees) * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Update every atom."""
+        normed = self.norm(x)
+        values = torch.split(self.values(normed[:, 1:]), self.sizes[1:], dim=1)
+        norms = [(value.square().mean(dim=1) + self.eps).sqrt() for value in values]
+        hidden = nn.functional.silu(self.hidden(torch.cat([normed[:, 0], *norms], dim=1)))
+        scalars, *gates = self.out(hidden).chunk(len(self.kept), dim=1)
+        blocks = torch.split(x, self.sizes, dim=1)
+        updated = [blocks[0] + scalars[:, None]]
+        for gate, place in zip(gates, self.kept[1:], strict=True):
+            updated.append(blocks[place] + gate[:, None] * values[place - 1])
+        return torch.cat(updated, dim=1)
