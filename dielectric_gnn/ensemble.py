@@ -11,7 +11,7 @@ from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import ResponseModule
 from dielectric_gnn.module import DielectricModule
-from dielectric_gnn.response import Response
+from dielectric_gnn.response import Anisotropy, Response
 
 
 class Ensemble(ResponseModule):
@@ -31,7 +31,7 @@ class Ensemble(ResponseModule):
             raise InputError(f"an ensemble of {len(members)} has no spread; give at least two checkpoints")
         first = members[0]
         for member in members[1:]:
-            for name in ("outputs", "grid", "cutoff"):
+            for name in ("outputs", "grid", "cutoff", "tensorial"):
                 if getattr(member, name) != getattr(first, name):
                     raise InputError(
                         f"members of an ensemble must agree in {name}, but one has {getattr(first, name)} and another "
@@ -40,7 +40,7 @@ class Ensemble(ResponseModule):
             broadenings = [model.facts.broadening if model.facts else None for model in (first, member)]
             if broadenings[0] != broadenings[1]:
                 raise InputError(f"members of an ensemble were trained on spectra of {broadenings} eV broadening")
-        super().__init__(first.grid, first.objective, first.outputs, first.cutoff)
+        super().__init__(first.grid, first.objective, first.outputs, first.cutoff, first.tensorial)
         self.members = nn.ModuleList(members)
         self.facts = first.facts
 
@@ -49,4 +49,13 @@ class Ensemble(ResponseModule):
         responses = [member(graph) for member in self.members]
         eps_inter = torch.stack([response.eps_inter for response in responses])
         drude = torch.stack([response.drude for response in responses])
-        return Response(eps_inter.mean(0), drude.mean(0), spread=Response(eps_inter.std(0), drude.std(0)))
+        spread = Response(eps_inter.std(0), drude.std(0))
+        return Response(eps_inter.mean(0), drude.mean(0), spread, _mean_anisotropy(responses))
+
+
+def _mean_anisotropy(responses: Sequence[Response]) -> Anisotropy | None:
+    parts = [response.anisotropy for response in responses if response.anisotropy is not None]
+    if not parts:
+        return None
+    eps_inter = torch.stack([part.eps_inter for part in parts]).mean(0)
+    return Anisotropy(eps_inter, torch.stack([part.drude for part in parts]).mean(0), parts[0].known)

@@ -11,12 +11,10 @@ from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads.base import Quantity
-from dielectric_gnn.metrics import COLUMNS, DrudeR2, MaterialMeans, material_metrics
+from dielectric_gnn.metrics import COLUMNS, TENSOR_COLUMNS, DrudeR2, MaterialMeans, material_metrics, tensor_metrics
 from dielectric_gnn.objective import COMPONENT_AXIS, Objective
 from dielectric_gnn.response import Response
 from dielectric_gnn.training_facts import TrainingFacts
-
-METRIC_KEYS = tuple(column.key for column in COLUMNS)
 
 
 class ResponseModule(LightningModule):
@@ -27,17 +25,32 @@ class ResponseModule(LightningModule):
         objective: Gives the loss of each material.
         outputs: The quantities that `forward` predicts.
         cutoff: Neighbour cutoff (Å) that the graphs must have.
+        tensorial: Whether the responses are whole tensors.
     """
 
-    def __init__(self, grid: EnergyGrid, objective: Objective, outputs: frozenset[Quantity], cutoff: float) -> None:
+    def __init__(
+        self,
+        grid: EnergyGrid,
+        objective: Objective,
+        outputs: frozenset[Quantity],
+        cutoff: float,
+        tensorial: bool = False,
+    ) -> None:
         super().__init__()
         self.grid = grid
         self.objective = objective
         self.outputs = outputs
         self.cutoff = cutoff
+        self.tensorial = tensorial
         self.facts: TrainingFacts | None = None
-        self.eval_means = MaterialMeans(METRIC_KEYS)
+        self.columns = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS
+        self.eval_means = MaterialMeans(self.metric_keys)
         self.eval_drude_r2 = DrudeR2()
+
+    @property
+    def metric_keys(self) -> tuple[str, ...]:
+        """What is computed for every material."""
+        return tuple(column.key for column in self.columns)
 
     def setup(self, stage: str) -> None:
         """Check that data and model fit together."""
@@ -87,7 +100,8 @@ class ResponseModule(LightningModule):
         """Every per-material metric, the loss included, of a response against the labels of the batch."""
         target = labels_of(graph)
         terms = self.objective.per_material(response, target)
-        return {"loss": terms["loss"].double()} | material_metrics(response, target, self.grid)
+        values = {"loss": terms["loss"].double()} | material_metrics(response, target, self.grid)
+        return values | tensor_metrics(response, target) if self.tensorial else values
 
     def _evaluate(self, graph: CrystalGraph) -> tuple[Response, dict[str, Tensor]]:
         response: Response = self(graph)
@@ -111,6 +125,8 @@ class ResponseModule(LightningModule):
         finite = response.eps_inter[..., components].isfinite().flatten(1).all(dim=1)
         if "drude" in self.outputs:
             finite = finite & response.drude.isfinite()
+        if response.anisotropy is not None:
+            finite = finite & response.anisotropy.eps_inter.isfinite().flatten(1).all(dim=1)
         if not finite.all():
             bad = int(graph.index[~finite][0])
             data = getattr(self.trainer, "datamodule", None)
@@ -129,4 +145,4 @@ def labels_of(graph: CrystalGraph) -> Response:
     """
     if graph.eps_inter is None or graph.drude is None:
         raise InputError("these crystals have no spectra to compare with; use `predict` for them")
-    return Response(graph.eps_inter, graph.drude)
+    return Response(graph.eps_inter, graph.drude, anisotropy=graph.anisotropy)

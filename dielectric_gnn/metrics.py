@@ -13,6 +13,8 @@ from torchmetrics import Metric
 
 from dielectric_gnn import optics
 from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.irreducible import norm_square
+from dielectric_gnn.nn.so3 import traceless_basis
 from dielectric_gnn.response import Response
 
 
@@ -40,8 +42,21 @@ COLUMNS = (
 )
 """The columns of the published table, in its order."""
 
+TENSOR_COLUMNS = (
+    Column("tensor_error", "error of ε"),
+    Column("deviator_error", "error of dev ε"),
+    Column("drude_tensor_error", "error of R (eV)"),
+    Column("axis_error", "optic axis (°)", 1),
+)
+"""What a tensor model reports beside them, where the whole tensor is known; the optic axis, of uniaxial crystals."""
+
 SMALLEST_DRUDE = 1e-2
 """Below this ω_D (eV) the relative error of the Drude frequency is left undefined."""
+
+_ROUNDING = 1e-4
+"""A smaller deviator is a rounding error of a crystal that is isotropic."""
+
+_ONE_AXIS, _EQUAL = 0.99, 0.1
 
 
 def material_metrics(
@@ -78,6 +93,61 @@ def material_metrics(
     difference_e = optics.colour_difference(_colour(prediction, grid, damping), _colour(target, grid, damping))
     values["delta_e"] = torch.from_numpy(difference_e).to(device)
     return values
+
+
+def tensor_metrics(prediction: Response, target: Response) -> dict[str, Tensor]:
+    """How far whole tensors are off, for each material; NaN where the label does not tell the whole tensor.
+
+    With T = a·1 + Σ_k s_k Q^k and means over energies, Re and Im: ⟨√(Δa² + |Δs|² / 3)⟩ = ⟨‖Δε‖_F / √3⟩; the same of the
+    deviator, ⟨|Δs| / √3⟩, of anisotropic (not cubic) crystals; √(Δa² + |Δs|² / 3) of R, the root of ω_D²; and the angle
+    between the optic axes.
+
+    Returns:
+        (B,) float64 for each key of `TENSOR_COLUMNS`, on the device of the prediction.
+    """
+    predicted, true = prediction.directions(), target.directions()
+    isotropic = (prediction.eps_inter.double() - target.eps_inter.double()).square()
+    deviator = norm_square(predicted.eps_inter.double() - true.eps_inter.double()) / 3
+    root = (predicted.drude.double() - true.drude.double()).square()
+    cosine = (optic_axis(predicted.eps_inter) * optic_axis(true.eps_inter, uniaxial=True)).sum(dim=1).abs()
+    values = {
+        "tensor_error": (isotropic + deviator).sqrt().mean(dim=(1, 2)),
+        "deviator_error": deviator.sqrt().mean(dim=(1, 2)),
+        "drude_tensor_error": (root[:, 0] + root[:, 1:].sum(dim=1) / 3).sqrt(),
+        "axis_error": cosine.clamp(max=1).acos().rad2deg(),
+    }
+    anisotropic = norm_square(true.eps_inter).amax(dim=(1, 2)) > _ROUNDING**2
+    values["deviator_error"] = values["deviator_error"].where(anisotropic, torch.nan)
+    whole = true.known.all(dim=1)
+    return {key: torch.where(whole, value, torch.nan) for key, value in values.items()}
+
+
+def optic_axis(deviator: Tensor, uniaxial: bool = False) -> Tensor:
+    """Unit vector along which a dielectric tensor differs most from its other directions, for any crystal.
+
+    The deviators of a uniaxial crystal at all energies are multiples of one, n nᵀ − 1 / 3. That one is estimated as the
+    main direction of all of them in the space of deviators, and n is its eigenvector of largest eigenvalue.
+
+    Shapes:
+        deviator (B, 5, W, 2) → (B, 3), float64; NaN where there is no anisotropy.
+
+    Args:
+        deviator: Of the dielectric tensor.
+        uniaxial: NaN also for a crystal whose axis depends on the energy, or that has three different ones.
+    """
+    flat = deviator.double().flatten(2)
+    values, vectors = torch.linalg.eigh(flat @ flat.mT)
+    matrices = torch.einsum("bk,kij->bij", vectors[:, :, -1], traceless_basis().to(flat))
+    lengths, axes = torch.linalg.eigh(matrices)
+    largest = lengths.abs().argmax(dim=1)
+    axis = axes.gather(2, largest[:, None, None].expand(-1, 3, 1)).squeeze(2)
+    defined = values[:, -1] > _ROUNDING**2
+    if uniaxial:
+        others = torch.minimum(lengths[:, 1] - lengths[:, 0], lengths[:, 2] - lengths[:, 1])
+        defined = (
+            defined & (values[:, -1] > _ONE_AXIS * values.sum(dim=1)) & (others < _EQUAL * lengths.abs().amax(dim=1))
+        )
+    return torch.where(defined[:, None], axis, torch.nan)
 
 
 def _colour(response: Response, grid: EnergyGrid, damping: float) -> optics.FloatArray:

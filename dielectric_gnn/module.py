@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -18,7 +18,7 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import ResponseModule, labels_of
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads import FreeFormHead, Head
-from dielectric_gnn.nn.pooling import Pooling, VectorAttentionPooling
+from dielectric_gnn.nn.pooling import Pooling, TensorPooling, VectorAttentionPooling
 from dielectric_gnn.objective import MaeObjective, Objective
 from dielectric_gnn.response import Response
 from dielectric_gnn.schedule import LearningRateScaling, WarmupCosine
@@ -39,14 +39,14 @@ class DielectricModule(ResponseModule):
         grid: Photon energies (eV) of the spectra; null means 2001 points on 0 to 20 eV.
 
     Raises:
-        InputError: Head and objective do not treat the same quantities.
+        InputError: Backbone, head and objective do not fit together.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         pooling: Callable[[int], Pooling] = VectorAttentionPooling,
-        head: Callable[[int, EnergyGrid], Head] = FreeFormHead,
+        head: Callable[[int, EnergyGrid, int], Head] = FreeFormHead,
         objective: Objective | None = None,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = AdamW,
         schedule: WarmupCosine | None = None,
@@ -55,16 +55,23 @@ class DielectricModule(ResponseModule):
     ) -> None:
         grid = grid or EnergyGrid()
         objective = objective or MaeObjective()
-        built_head = head(backbone.scalar_dim, grid)
+        built_head = head(backbone.scalar_dim, grid, backbone.tensor_dim)
         if built_head.outputs != objective.quantities:
             raise InputError(
                 f"{type(built_head).__name__} predicts {sorted(built_head.outputs)}, but "
                 f"{type(objective).__name__} compares {sorted(objective.quantities)}; "
                 "choose the same quantities for both"
             )
-        super().__init__(grid, objective, built_head.outputs, backbone.cutoff)
+        if built_head.tensorial != objective.tensorial:
+            raise InputError(
+                f"{type(built_head).__name__} predicts {'tensors' if built_head.tensorial else 'averages'}, but "
+                f"{type(objective).__name__} compares {'tensors' if objective.tensorial else 'averages'}; choose "
+                f"{'TensorObjective' if built_head.tensorial else 'MaeObjective'}"
+            )
+        super().__init__(grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial)
         self.backbone = backbone
         self.pooling = pooling(backbone.scalar_dim)
+        self.tensor_pooling = TensorPooling(backbone.scalar_dim, backbone.tensor_dim) if built_head.tensorial else None
         self.head = built_head
         self.make_optimizer = optimizer
         self.schedule = schedule
@@ -77,7 +84,10 @@ class DielectricModule(ResponseModule):
         """Response of every crystal of the batch."""
         features = self.backbone(graph)
         pooled = self.pooling(features.scalars, graph.batch, graph.num_crystals)
-        response: Response = self.head(pooled)
+        tensors = None
+        if self.tensor_pooling is not None:
+            tensors = self.tensor_pooling(features.scalars, features.tensors, graph.batch, graph.num_crystals)
+        response: Response = self.head(pooled, tensors)
         return response
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -98,6 +108,11 @@ class DielectricModule(ResponseModule):
     def on_fit_start(self) -> None:
         """Learn what the model must remember of its training data."""
         self.facts = self.trainer.datamodule.training_facts()  # type: ignore[attr-defined]
+        if self.tensorial and self.facts.num_tensors == 0:
+            rank_zero_warn(
+                "the training materials have averages only, so the tensors of this model will mean nothing and are not "
+                "exported; set data.tensors to true, or build the store with --tensors"
+            )
 
     def training_step(self, graph: CrystalGraph, batch_idx: int) -> Tensor:
         """Mean objective of the batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 
 from dielectric_gnn import optics
 from dielectric_gnn.files import write_atomically
+from dielectric_gnn.irreducible import VOIGT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,16 +19,42 @@ if TYPE_CHECKING:
 
 # Okabe-Ito colours, told apart by colour-blind readers.
 _TRUE, _PREDICTED, _THIRD = "#000000", "#d55e00", "#0072b2"
+_OF_AXIS = ("#0072b2", "#009e73", "#d55e00")
 _ENERGY_LABEL = "photon energy (eV)"
+
+
+AXES = ("x", "y", "z")
+"""The axes of the frame of the stored lattice."""
+
+
+@dataclass(frozen=True)
+class TensorSpectrum:
+    """ε_inter (6, W) complex and ω_D² (6,) in eV², components in the order of Voigt (xx, yy, zz, yz, xz, xy)."""
+
+    eps_inter: optics.ComplexArray
+    drude_square: optics.FloatArray
+
+    def along_axes(self) -> list[Spectrum]:
+        """The diagonal: what light polarised along x, y or z meets."""
+        roots = np.sqrt(self.drude_square[:3].clip(min=0)).tolist()
+        return [Spectrum(eps, drude) for eps, drude in zip(self.eps_inter[:3], roots, strict=True)]
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """ε_inter (W,) complex and ω_D (eV) of one material, and for an ensemble the spread of Re, Im and ω_D."""
+    """Optical response of one material, averaged over directions.
+
+    Args:
+        eps_inter: Interband dielectric function (W,), complex.
+        drude: ω_D in eV.
+        spread: For an ensemble, the standard deviations of Re, Im and ω_D.
+        tensor: The whole tensors, where they are known.
+    """
 
     eps_inter: optics.ComplexArray
     drude: float
     spread: Spectrum | None = None
+    tensor: TensorSpectrum | None = None
 
     def srgb(self, energies: optics.FloatArray, damping: float) -> tuple[float, float, float] | None:
         """Colour of a polished sample, or None where the response is not fully known."""
@@ -45,6 +72,8 @@ def comparison_figure(
 ) -> Figure:
     """Calculated against predicted interband spectra, one row per material, with colour swatches.
 
+    Where both are tensors, their diagonals are drawn instead of the averages, a colour for each axis.
+
     Args:
         energies: Photon energies (W,) in eV.
         cases: Title, calculated and predicted spectrum of each material.
@@ -54,8 +83,7 @@ def comparison_figure(
     axes = figure.subplots(len(cases), 2, squeeze=False, sharex=True)
     for (re_axis, im_axis), (title, true, predicted) in zip(axes, cases, strict=True):
         for axis, part, name in ((re_axis, np.real, "Re"), (im_axis, np.imag, "Im")):
-            axis.plot(energies, part(true.eps_inter), color=_TRUE, lw=1.2, label="calculated")
-            axis.plot(energies, part(predicted.eps_inter), color=_PREDICTED, lw=1.2, label="predicted")
+            _compare(axis, energies, part, true, predicted)
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
         re_axis.set_title(title, loc="left", fontsize=9)
@@ -66,6 +94,56 @@ def comparison_figure(
     for axis in axes[-1]:
         axis.set_xlabel(_ENERGY_LABEL)
         axis.set_xlim(energies[0], energies[-1])
+    return figure
+
+
+def _compare(
+    axis: Axes, energies: optics.FloatArray, part: Callable[..., optics.FloatArray], true: Spectrum, predicted: Spectrum
+) -> None:
+    if true.tensor is None or predicted.tensor is None:
+        axis.plot(energies, part(true.eps_inter), color=_TRUE, lw=1.2, label="calculated")
+        axis.plot(energies, part(predicted.eps_inter), color=_PREDICTED, lw=1.2, label="predicted")
+        return
+    pairs = zip(AXES, _OF_AXIS, true.tensor.eps_inter, predicted.tensor.eps_inter, strict=False)
+    for name, colour, calculated, found in pairs:
+        axis.plot(energies, part(calculated), color=colour, lw=1.2, label=f"{name}{name} calculated")
+        axis.plot(energies, part(found), color=colour, lw=1.2, ls="--", label=f"{name}{name} predicted")
+
+
+def tensor_figure(
+    title: str, energies: optics.FloatArray, tensor: TensorSpectrum, damping: float = optics.DEFAULT_DAMPING
+) -> Figure:
+    """The six components of ε_inter, and reflectivity and colour for light polarised along x, y and z.
+
+    Args:
+        title: Above the figure.
+        energies: Photon energies (W,) in eV.
+        tensor: The response.
+        damping: γ of the Drude term in eV.
+    """
+    figure = _new_figure(9.0, 6.0)
+    figure.suptitle(title, fontsize=11)
+    (real, imaginary), (mixed, mirror) = figure.subplots(2, 2, sharex=True)
+    spectra = tensor.along_axes()
+    for name, colour, spectrum in zip(AXES, _OF_AXIS, spectra, strict=True):
+        real.plot(energies, spectrum.eps_inter.real, color=colour, label=rf"Re $\varepsilon_{{{name}{name}}}$")
+        imaginary.plot(energies, spectrum.eps_inter.imag, color=colour, label=rf"Im $\varepsilon_{{{name}{name}}}$")
+        eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
+        mirror.plot(energies, optics.reflectivity(*optics.refractive_index(eps)), color=colour, label=f"R, {name}")
+    for name, colour, component in zip(VOIGT[3:], _OF_AXIS, tensor.eps_inter[3:], strict=True):
+        mixed.plot(energies, component.real, color=colour, label=rf"Re $\varepsilon_{{{name}}}$")
+        mixed.plot(energies, component.imag, color=colour, ls="--", label=rf"Im $\varepsilon_{{{name}}}$")
+    # Off-diagonals that symmetry forbids are rounding errors: on the scale of the others they are zero.
+    reach = 0.1 * float(np.abs(tensor.eps_inter[:3]).max())
+    mixed.set_ylim(*(sign * max(reach, 1.2 * float(np.abs(tensor.eps_inter[3:]).max())) for sign in (-1, 1)))
+    mirror.set_ylim(0, 1)
+    _swatches(mirror, [spectrum.srgb(energies, damping) for spectrum in spectra], list(AXES))
+    for axis in (real, imaginary, mixed, mirror):
+        axis.axhline(0, color="0.8", lw=0.6, zorder=0)
+        axis.legend(frameon=False, fontsize=8, loc="upper center", ncols=2 if axis is mixed else 1)
+        axis.set_xlim(energies[0], energies[-1])
+    for axis in (mixed, mirror):
+        axis.set_xlabel(_ENERGY_LABEL)
     return figure
 
 

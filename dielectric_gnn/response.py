@@ -11,6 +11,37 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Anisotropy:
+    """What the orientation average leaves out of B response tensors, as deviators (see `irreducible`).
+
+    Shapes:
+        eps_inter: (B, 5, W, 2), the deviator of the interband dielectric tensor. drude: (B, 6), isotropic part and
+        deviator of the positive semidefinite root R of the Drude tensor ω_D² = R². known: (B, 5) bool, which parts of
+        the deviator of ε a label tells: none, those of the diagonal, or all, and then R too.
+
+    Units:
+        eps_inter dimensionless, drude eV.
+
+    Args:
+        eps_inter: Deviator of ε.
+        drude: R.
+        known: All true for predictions.
+        average: Of a prediction: its isotropic part again, but no gradient flows from it into the deviators. It serves
+            crystals of which only the average is known, where a deviator would be a free parameter.
+    """
+
+    eps_inter: Tensor
+    drude: Tensor
+    known: Tensor
+    average: Response | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Anisotropy:
+        """The same with every tensor replaced by its image."""
+        average = None if self.average is None else self.average.map(function)
+        return Anisotropy(function(self.eps_inter), function(self.drude), function(self.known), average)
+
+
+@dataclass(frozen=True)
 class Response:
     """Optical response of B crystals: interband dielectric function and Drude frequency.
 
@@ -28,20 +59,41 @@ class Response:
         eps_inter: Interband dielectric function.
         drude: Drude frequency.
         spread: Standard deviation of both over the members of an ensemble; None for a single model.
+        anisotropy: Deviators, where whole tensors are predicted or known; the fields above are the isotropic part then,
+            a third of the trace of ε and the root of a third of the trace of ω_D².
     """
 
     eps_inter: Tensor
     drude: Tensor
     spread: Response | None = None
+    anisotropy: Anisotropy | None = None
+
+    def directions(self) -> Anisotropy:
+        """The anisotropy; where there is none, that of an isotropic response, of which nothing is known."""
+        if self.anisotropy is not None:
+            return self.anisotropy
+        batch, energies, _ = self.eps_inter.shape
+        return Anisotropy(
+            eps_inter=self.eps_inter.new_zeros(()).expand(batch, 5, energies, 2),
+            drude=torch.cat([self.drude[:, None], self.drude.new_zeros(batch, 5)], dim=1),
+            known=torch.zeros(batch, 5, dtype=torch.bool, device=self.drude.device),
+        )
 
     def to(self, *args: Any, **kwargs: Any) -> Response:
         """Move to a device or convert, as `torch.Tensor.to`."""
-        return self._map(lambda tensor: tensor.to(*args, **kwargs))
+        return self.map(lambda tensor: tensor.to(*args, **kwargs))
 
     def cpu(self) -> Response:
         """The same values in main memory, as float32 or wider (half precisions are widened)."""
-        return self._map(lambda tensor: tensor.detach().cpu().to(torch.promote_types(tensor.dtype, torch.float32)))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Response:
-        spread = None if self.spread is None else self.spread._map(function)
-        return Response(function(self.eps_inter), function(self.drude), spread)
+        def move(tensor: Tensor) -> Tensor:
+            tensor = tensor.detach().cpu()
+            return tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
+
+        return self.map(move)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Response:
+        """The same with every tensor replaced by its image."""
+        spread = None if self.spread is None else self.spread.map(function)
+        anisotropy = None if self.anisotropy is None else self.anisotropy.map(function)
+        return Response(function(self.eps_inter), function(self.drude), spread, anisotropy)

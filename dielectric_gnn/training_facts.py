@@ -23,6 +23,7 @@ class TrainingFacts:
         broadening: Γ of the spectra in eV, None if unknown.
         mean_eps_inter: Mean spectrum; what the trivial predictor answers.
         mean_drude: Mean Drude frequency.
+        num_tensors: How many of the materials had tensors, not averages only.
     """
 
     num_materials: int
@@ -30,6 +31,7 @@ class TrainingFacts:
     broadening: float | None
     mean_eps_inter: Tensor
     mean_drude: Tensor
+    num_tensors: int = 0
 
     def trivial_response(self, num_crystals: int) -> Response:
         """The training mean for every one of `num_crystals` crystals."""

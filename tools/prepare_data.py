@@ -79,6 +79,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     add("--broadening", type=float, metavar="EV", help="of the spectra (default: stated in the JSON files; HDF5: 0.1)")
     add("--cutoff", type=float, default=DEFAULT_CUTOFF, metavar="A", help="of the graphs in Å (default: %(default)s)")
     add("--spectra", choices=["float32", "float16"], default="float32", help="float16: half the size, three digits")
+    add("--tensors", action="store_true", help="keep whole tensors; five times the size")
     add("--on-error", choices=["raise", "skip"], default="raise", help="skip: list unusable ones in OUT_rejects.csv")
     add("--workers", type=int, default=1, metavar="N", help="processes that read JSON; the store does not depend on it")
     add("--overwrite", action="store_true", help="replace OUT if it is a store")
@@ -97,6 +98,7 @@ def _build(args: argparse.Namespace) -> None:
         split_seed=args.split_seed,
         id_lists=None if args.ids is None else read_id_lists(args.ids),
         overwrite=args.overwrite,
+        tensors=args.tensors,
     )
     build_store(source, args.out, options, title=f"{type(source).__name__} {args.source}")
     print(describe_store(args.out))

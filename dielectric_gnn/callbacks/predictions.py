@@ -11,12 +11,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dielectric_gnn import optics
 from dielectric_gnn.callbacks.figures import spectra_of
+from dielectric_gnn.callbacks.tensor_files import write_tensor
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_csv
-from dielectric_gnn.plots import Spectrum, response_figure, save_figure
+from dielectric_gnn.plots import Spectrum, response_figure, save_figure, tensor_figure
 from dielectric_gnn.response import Response
 from dielectric_gnn.training_facts import TrainingFacts
 
@@ -69,6 +70,12 @@ class PredictionWriter(Callback):
             if self.figures:
                 figure = response_figure(_title(summary), energies, spectrum, self.damping_ev)
                 save_figure(figure, stem.with_name(f"{stem.name}.png"))
+            if spectrum.tensor is not None and facts is not None and facts.num_tensors > 0:
+                tensor_path = stem.with_name(f"{stem.name}_tensor.csv")
+                write_tensor(tensor_path, energies, spectrum.tensor, summary, self.damping_ev)
+                if self.figures:
+                    figure = tensor_figure(_title(summary), energies, spectrum.tensor, self.damping_ev)
+                    save_figure(figure, stem.with_name(f"{stem.name}_tensor.png"))
             self._summary.append(summary)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -76,6 +83,9 @@ class PredictionWriter(Callback):
         folder = self.folder(trainer)
         write_csv(folder / "summary.csv", _SUMMARY_HEADER, (row.values() for row in self._summary))
         sys.stdout.write(f"\nPredicted {len(self._summary)} materials; spectra and summary.csv are in {folder}/\n")
+        facts = getattr(pl_module, "facts", None)
+        if getattr(pl_module, "tensorial", False) and (facts is None or facts.num_tensors == 0):
+            sys.stdout.write("Tensors are not written: the model was trained on averages over directions only\n")
         unseen = [row["material_id"] for row in self._summary if row["unseen_elements"]]
         if unseen:
             sys.stdout.write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from dielectric_gnn.callbacks.figures import comparison_cases
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.ensemble import Ensemble
-from dielectric_gnn.evaluation import METRIC_KEYS, ResponseModule, labels_of
+from dielectric_gnn.evaluation import ResponseModule, labels_of
 from dielectric_gnn.files import write_csv, write_text
-from dielectric_gnn.metrics import COLUMNS, DrudeR2, EnergyMeans, MaterialTable
+from dielectric_gnn.metrics import Column, DrudeR2, EnergyMeans, MaterialTable
 from dielectric_gnn.plots import comparison_figure, save_figure
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -47,7 +48,7 @@ class TestReport(Callback):
         """Begin empty tables."""
         module = _checked(pl_module)
         names = [_MODEL] + ([_TRIVIAL] if module.facts else [])
-        self._tables = {name: MaterialTable(METRIC_KEYS).to(module.device) for name in names}
+        self._tables = {name: MaterialTable(module.metric_keys).to(module.device) for name in names}
         self._drude_r2 = {name: DrudeR2().to(module.device) for name in names}
         self._spread = EnergyMeans(module.grid.num).to(module.device) if isinstance(module, Ensemble) else None
 
@@ -85,11 +86,11 @@ class TestReport(Callback):
             return
         folder = Path(trainer.default_root_dir) / "test"
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        summary = _summary(rows, drude_r2)
+        summary = _summary(module.columns, rows, drude_r2)
         markdown = _markdown(summary)
         write_csv(folder / "summary.csv", summary[0], summary[1:])
         write_text(folder / "summary.md", markdown)
-        header = ["material_id", "formula", *METRIC_KEYS]
+        header = ["material_id", "formula", *module.metric_keys]
         write_csv(folder / "per_material.csv", header, _per_material(index.cpu().numpy(), rows[_MODEL], data.store))
         if spread is not None:
             rows_of_energy = np.column_stack([module.grid.energies(), spread])
@@ -109,7 +110,7 @@ class TestReport(Callback):
         rows: NDArray[np.float64],
     ) -> None:
         """Materials at quantiles of the loss: what a good, a typical and a bad prediction look like."""
-        loss = rows[:, METRIC_KEYS.index("loss")]
+        loss = rows[:, module.metric_keys.index("loss")]
         order = loss.argsort()
         places = [order[round(quantile * (len(order) - 1))] for quantile in QUANTILES]
         graph = data.store.gather(index[places]).to(module.device)
@@ -128,13 +129,15 @@ def _checked(module: LightningModule) -> ResponseModule:
     return module
 
 
-def _summary(rows: dict[str, NDArray[np.float64]], drude_r2: dict[str, float]) -> list[list[str]]:
+def _summary(
+    columns: Sequence[Column], rows: dict[str, NDArray[np.float64]], drude_r2: dict[str, float]
+) -> list[list[str]]:
     """Header and one line per predictor and statistic; undefined values are shown as a dash."""
-    table = [["predictor", "statistic", *(column.heading for column in COLUMNS), "R² ω_D"]]
+    table = [["predictor", "statistic", *(column.heading for column in columns), "R² ω_D"]]
     for name, values in rows.items():
         for statistic, function in (("mean", np.mean), ("median", np.median), ("σ", np.std)):
             cells = []
-            for place, column in enumerate(COLUMNS):
+            for place, column in enumerate(columns):
                 defined = values[~np.isnan(values[:, place]), place]
                 cells.append(f"{function(defined):.{column.digits}f}" if defined.size else "–")
             r2 = f"{drude_r2[name]:.3f}" if statistic == "mean" and np.isfinite(drude_r2[name]) else "–"

@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sampling import EvaluationBatches, TrainingBatches, TrainingLoader, evaluation_loader
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFiles
@@ -38,6 +39,8 @@ class CrystalDataModule(LightningDataModule):
         store: A folder written by tools/prepare_data.py, with its split; replaces source.
         crystals: What `predict` reads instead of the test set: structure files and folders.
         on_error: A material that cannot be used: `raise` stops, `skip` lists it in rejects.csv and goes on.
+        tensors: Read whole tensors for heads that predict them, and check that label and lattice share a frame; else
+            the averages over directions. A store has what it was made with.
         batch_size: Crystals per training batch (and process), at least 2.
         eval_batch_size: Crystals per batch of validation, test and prediction.
         cutoff: Neighbour cutoff of the graphs (Å).
@@ -56,6 +59,7 @@ class CrystalDataModule(LightningDataModule):
         store: str | None = None,
         crystals: Sequence[str] | None = None,
         on_error: OnError = "raise",
+        tensors: bool = False,
         batch_size: int = 32,
         eval_batch_size: int = 64,
         cutoff: float = DEFAULT_CUTOFF,
@@ -79,6 +83,7 @@ class CrystalDataModule(LightningDataModule):
         self.store_folder = None if store is None else Path(store)
         self.crystals = list(crystals) if crystals else None
         self.on_error = on_error
+        self.tensors = tensors
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.cutoff = cutoff
@@ -113,7 +118,8 @@ class CrystalDataModule(LightningDataModule):
         return type(self.source).__name__ if self.store_folder is None else str(self.store_folder)
 
     def _read(self, source: RecordSource, stage: str) -> None:
-        self.store = CrystalStore.from_records(source.records(self.on_error), self.cutoff)
+        records = read_records(source, self.on_error, self.tensors)
+        self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors)
         if self.trainer is None or self.trainer.is_global_zero:
             folder = Path(self.trainer.default_root_dir if self.trainer else ".")
             source.report_rejects(folder / f"rejects_{TrainerFn(stage).value}.csv")
@@ -133,6 +139,8 @@ class CrystalDataModule(LightningDataModule):
                 f"{folder}: the store holds neighbours up to {self.store.cutoff} Å, but data.cutoff is "
                 f"{self.cutoff} Å; set data.cutoff, or build the store anew"
             )
+        if self.tensors and self.store.anisotropy is None:
+            raise InputError(f"{folder}: the store has no whole tensors; build it anew with --tensors")
         return {name: [self.store.material_ids[row] for row in split[name]] for name in SPLIT_NAMES}
 
     def train_dataloader(self) -> TrainingLoader:
@@ -165,6 +173,7 @@ class CrystalDataModule(LightningDataModule):
             broadening=store.broadening,
             mean_eps_inter=torch.from_numpy(_mean(store.eps_inter, train)).float(),
             mean_drude=torch.tensor(store.drude[train].mean(dtype=np.float64), dtype=torch.float32),
+            num_tensors=0 if store.anisotropy is None else int(store.anisotropy.known[train].any(axis=1).sum()),
         )
 
     def _evaluation_loader(self, name: str) -> DataLoader[CrystalGraph]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.response import Anisotropy
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -46,7 +47,8 @@ class CrystalGraph:
         atomic_numbers: (N,) int64. edge_index: (2, E) int64, source → target, sorted by source; both
         directions of every pair are present. edge_vectors: (E, 3) from source to target image.
         batch: (N,) int64, the crystal of each atom, non-decreasing. index: (B,) int64, position of each crystal
-        in its data set. eps_inter: (B, W, 2) and drude: (B,), the targets; None where nothing is known.
+        in its data set. eps_inter: (B, W, 2) and drude: (B,), the targets; None where nothing is known. anisotropy:
+        what belongs to them where whole tensors were read.
 
     Units:
         edge_vectors Å, drude eV.
@@ -59,6 +61,7 @@ class CrystalGraph:
     index: Tensor
     eps_inter: Tensor | None = None
     drude: Tensor | None = None
+    anisotropy: Anisotropy | None = None
 
     @property
     def num_crystals(self) -> int:
@@ -94,7 +97,9 @@ class CrystalGraph:
 
     def _map(self, function: Any) -> CrystalGraph:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return replace(self, **{key: function(value) for key, value in values.items() if value is not None})
+        moved = {key: function(value) for key, value in values.items() if isinstance(value, Tensor)}
+        anisotropy = None if self.anisotropy is None else self.anisotropy.map(function)
+        return replace(self, **moved, anisotropy=anisotropy)
 
     def to_pyg(self) -> Data:
         """The same graph as a `torch_geometric.data.Data`, for backbones built from PyG layers."""

@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource
 from dielectric_gnn.data.sources.base import OnError, existing_path
 from dielectric_gnn.data.sources.prepared_hdf5 import HDF5_FILES
 from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split
+from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_files import SpectraDtype, open_store, read_metadata
 from dielectric_gnn.data.store_writer import SplitRule, check_free, write_store
 from dielectric_gnn.errors import InputError
@@ -34,6 +36,7 @@ class BuildOptions:
         split_seed: Of the split, where one is drawn; None means 0.
         id_lists: Material ids of train, val and test, instead of a split that is drawn.
         overwrite: Replace an existing store.
+        tensors: Keep whole tensors beside their averages; files whose tensors contradict the structure are bad.
     """
 
     cutoff: float = DEFAULT_CUTOFF
@@ -42,6 +45,7 @@ class BuildOptions:
     split_seed: int | None = None
     id_lists: IdLists | None = None
     overwrite: bool = False
+    tensors: bool = False
 
 
 def choose_source(
@@ -110,8 +114,8 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     rejects = folder.with_name(f"{folder.name}_rejects.csv")
     rejects.unlink(missing_ok=True)
     try:
-        records = _counted(source, options.on_error)
-        write_store(folder, records, options.cutoff, rule, options.spectra, title, options.overwrite)
+        records = _counted(source, options.on_error, options.tensors)
+        write_store(folder, records, options.cutoff, rule, options.spectra, title, options.overwrite, options.tensors)
     finally:
         source.report_rejects(rejects)
 
@@ -128,16 +132,23 @@ def describe_store(folder: Path) -> str:
             f"source: {metadata.source}",
             f"materials: {len(store)} ({sizes}), {len(set(store.formulas))} formulas",
             f"atoms: {metadata.num_atoms}, edges: {metadata.num_edges} within {store.cutoff:g} Å",
-            f"spectra: {metadata.spectra_dtype}, {store.grid}, broadening {broadening}",
+            f"spectra: {metadata.spectra_dtype}, {store.grid}, broadening {broadening}, {_tensor_words(store)}",
             f"size: {num_bytes / 1e6:.1f} MB, {num_bytes / len(store):.0f} bytes per material",
         ]
     )
 
 
-def _counted(source: RecordSource, on_error: OnError) -> Iterator[CrystalRecord]:
+def _tensor_words(store: CrystalStore) -> str:
+    if store.anisotropy is None:
+        return "averages over directions"
+    known = store.anisotropy.known
+    return f"whole tensors of {known.all(axis=1).sum()} materials, the diagonal of {known.any(axis=1).sum()} at least"
+
+
+def _counted(source: RecordSource, on_error: OnError, tensors: bool) -> Iterator[CrystalRecord]:
     with Meter("reading", source.size(), "{} materials".format) as meter:
         kept = 0
-        for record in source.records(on_error):
+        for record in read_records(source, on_error, tensors):
             yield record
             kept += 1
             meter.advance(kept + len(source.rejects) - meter.done)

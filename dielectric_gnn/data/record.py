@@ -26,7 +26,10 @@ NEGATIVE_LOSS_TOLERANCE = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class OpticalLabels:
-    """Computed response of a material along A axes: 3 (x, y, z) as published, or 1 where only the average is known.
+    """Computed response of a material: of A components, where 1 is the orientation average.
+
+    3 components are the diagonal of the tensors in the frame of the stored lattice (xx, yy, zz), as published; 6 are
+    whole tensors, in the order of Voigt (xx, yy, zz, yz, xz, xy).
 
     Shapes:
         eps_inter: (A, W) complex, on `grid`. drude: (A,).
@@ -36,39 +39,49 @@ class OpticalLabels:
 
     Args:
         eps_inter: Interband dielectric function.
-        drude: Drude frequency ω_D.
+        drude: Drude frequency ω_D; of 3 components, the roots of the diagonal of the tensor ω_D²; of 6 components, the
+            positive semidefinite root of that tensor.
         grid: Photon energies of `eps_inter`.
         broadening: Half width of the Lorentzian broadening Γ; None where the file does not say.
+        diagonal_only: The last three of 6 components are not known, and are zero here.
     """
 
     eps_inter: NDArray[np.complex128]
     drude: NDArray[np.float64]
     grid: EnergyGrid = field(default_factory=EnergyGrid)
     broadening: float | None = None
+    diagonal_only: bool = False
+
+    @property
+    def num_components(self) -> int:
+        """A."""
+        return self.eps_inter.shape[0]
 
     def average(self) -> tuple[NDArray[np.complex128], float]:
         """Orientation average as the published study defines it (arXiv:2602.05702).
 
-        The mean over axes of ε, and the root mean square of ω_D, since ω_D enters ε squared.
+        A third of the trace of ε, and the root of a third of the trace of ω_D², since ω_D enters ε squared.
 
         Returns:
             ε̄_inter (W,) and ω̄_D in eV.
         """
-        return self.eps_inter.mean(axis=0), float(np.sqrt(np.mean(self.drude**2)))
+        squares = self.drude**2
+        trace = squares[:3].sum() + 2 * squares[3:].sum()
+        return self.eps_inter[:3].mean(axis=0), float(np.sqrt(trace / min(3, self.num_components)))
 
     def problem(self) -> str | None:
         """What makes these labels unusable, or None."""
-        axes = self.eps_inter.shape[0] if self.eps_inter.ndim == 2 else 0
-        if axes not in (1, 3) or self.eps_inter.shape[1] != self.grid.num or self.drude.shape != (axes,):
+        components = self.num_components if self.eps_inter.ndim == 2 else 0
+        if components not in (1, 3, 6) or self.eps_inter.shape[1] != self.grid.num or self.drude.shape != (components,):
             return (
                 f"spectra of shape {self.eps_inter.shape} with Drude frequencies of shape {self.drude.shape}, "
-                f"expected (1 or 3 axes, {self.grid.num}) with one Drude frequency per axis"
+                f"expected (1, 3 or 6 components, {self.grid.num}) with one Drude frequency per component"
             )
         if not np.isfinite(self.eps_inter).all():
             return f"eps_inter holds {np.count_nonzero(~np.isfinite(self.eps_inter))} NaN or infinite values"
-        if not np.isfinite(self.drude).all() or (self.drude < 0).any():
+        if not np.isfinite(self.drude).all() or (self.drude[:3] < 0).any():
             return f"drude_freq is {self.drude.tolist()}, expected finite values >= 0 eV"
-        lowest = float(self.eps_inter.imag.min())
+        lowest = float(self.eps_inter[:3].imag.min())
         if lowest < -NEGATIVE_LOSS_TOLERANCE:
             return (
                 f"Im eps falls to {lowest:.3g}, expected >= 0 (tolerance {NEGATIVE_LOSS_TOLERANCE:g}); "

@@ -13,6 +13,30 @@ from dielectric_gnn.data.graph import CrystalGraph, neighbour_edges
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.irreducible import DIAGONAL_PARTS, FROM_CARTESIAN
+from dielectric_gnn.response import Anisotropy
+
+
+@dataclass(frozen=True, eq=False)
+class StoredAnisotropy:
+    """The parts of the targets of M crystals that `response.Anisotropy` describes.
+
+    Shapes:
+        eps_deviator: (M, 5, W, 2), float32 or float16. drude_root: (M, 6) in eV. known: (M, 5) bool.
+    """
+
+    eps_deviator: NDArray[np.floating]
+    drude_root: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+    def gather(self, chosen: NDArray[np.int64]) -> Anisotropy:
+        """Those of the chosen crystals."""
+        deviator = self.eps_deviator[chosen].astype(np.float32, copy=False)
+        return Anisotropy(
+            torch.from_numpy(deviator),
+            torch.from_numpy(self.drude_root[chosen]),
+            torch.from_numpy(self.known[chosen]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +57,7 @@ class CrystalStore:
         cutoff: Neighbour cutoff the graphs were built with.
         grid: Photon energies of the targets.
         broadening: Γ of the targets in eV; None if the files do not say.
+        anisotropy: What the average leaves out, where whole tensors were read.
     """
 
     material_ids: Sequence[str]
@@ -47,13 +72,18 @@ class CrystalStore:
     cutoff: float
     grid: EnergyGrid
     broadening: float | None
+    anisotropy: StoredAnisotropy | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
 
     @classmethod
     def from_records(
-        cls, records: Iterable[CrystalRecord], cutoff: float, edge_dtype: type[np.floating] = np.float32
+        cls,
+        records: Iterable[CrystalRecord],
+        cutoff: float,
+        edge_dtype: type[np.floating] = np.float32,
+        tensors: bool = False,
     ) -> CrystalStore:
         """Build the graphs of `records`, which must all be labelled or all be unlabelled.
 
@@ -61,6 +91,7 @@ class CrystalStore:
             records: The crystals.
             cutoff: Neighbour cutoff in Å.
             edge_dtype: Precision of the edge vectors; tests of symmetry want float64.
+            tensors: Keep whole tensors; the records come from `frames.with_whole_tensors`.
 
         Raises:
             InputError: No records, some labelled and some not, or two broadenings in one set.
@@ -86,6 +117,7 @@ class CrystalStore:
             cutoff=cutoff,
             grid=labels[0].grid if labels else EnergyGrid(),
             broadening=labels[0].broadening if labels else None,
+            anisotropy=_stack_anisotropy(labels) if labels and tensors else None,
         )
 
     def gather(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalGraph:
@@ -109,6 +141,7 @@ class CrystalStore:
             index=torch.from_numpy(chosen),
             eps_inter=None if eps_inter is None else torch.from_numpy(eps_inter),
             drude=None if self.drude is None else torch.from_numpy(self.drude[chosen]),
+            anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),
         )
 
     def elements(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
@@ -142,6 +175,26 @@ def target_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], float]:
     """What a model learns of one material: the orientation average of ε (W, 2), Re and Im, and of ω_D in eV."""
     eps, drude = labels.average()
     return np.stack([eps.real, eps.imag], axis=-1).astype(np.float32), drude
+
+
+def anisotropy_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """What the average of a material leaves out: deviator of ε (5, W, 2), root of ω_D² (6,) in eV, what is known (5,).
+
+    Of labels that are averages, or a diagonal not yet resolved, nothing is known.
+    """
+    known = np.zeros(5, dtype=bool)
+    if labels.num_components < 6:
+        root = np.array([labels.average()[1], 0, 0, 0, 0, 0])
+        return np.zeros((5, labels.grid.num, 2), np.float32), root.astype(np.float32), known
+    known[list(DIAGONAL_PARTS) if labels.diagonal_only else slice(None)] = True
+    deviator = FROM_CARTESIAN[1:] @ labels.eps_inter
+    root = FROM_CARTESIAN @ labels.drude
+    return np.stack([deviator.real, deviator.imag], axis=-1).astype(np.float32), root.astype(np.float32), known
+
+
+def _stack_anisotropy(labels: Sequence[OpticalLabels]) -> StoredAnisotropy:
+    deviators, roots, known = zip(*map(anisotropy_rows, labels), strict=True)
+    return StoredAnisotropy(np.stack(deviators), np.stack(roots), np.stack(known))
 
 
 def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.splits import SPLIT_NAMES
-from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.data.store import CrystalStore, StoredAnisotropy
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 
-SCHEMA = 1
+SCHEMA = 2
 METADATA = "metadata.json"
 SpectraDtype = Literal["float32", "float16"]
 
@@ -36,6 +36,7 @@ class StoreMetadata:
         grid: First and last photon energy in eV, and the number of points.
         broadening: Γ of the spectra in eV; None if unknown.
         spectra_dtype: Precision of the spectra; None without spectra.
+        tensors: Whether it holds whole tensors; the arrays of `StoredAnisotropy`.
         num_materials: M.
         num_atoms: N.
         num_edges: E.
@@ -47,6 +48,7 @@ class StoreMetadata:
     grid: tuple[float, float, int]
     broadening: float | None
     spectra_dtype: SpectraDtype | None
+    tensors: bool
     num_materials: int
     num_atoms: int
     num_edges: int
@@ -92,6 +94,14 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
         return _load(folder / f"{name}.npy", kind, shape)
 
     labelled = metadata.spectra_dtype is not None
+    dtype = str(metadata.spectra_dtype)
+    anisotropy = None
+    if metadata.tensors:
+        anisotropy = StoredAnisotropy(
+            load("eps_deviator", dtype, materials, 5, grid.num, 2),
+            load("drude_root", "float32", materials, 6),
+            load("known", "bool", materials, 5),
+        )
     store = CrystalStore(
         material_ids=load("material_ids", "U", materials).tolist(),
         formulas=load("formulas", "U", materials).tolist(),
@@ -100,11 +110,12 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
         atomic_numbers=load("atomic_numbers", "uint8", atoms),
         edge_index=load("edge_index", "int32", edges, 2).T,
         edge_vectors=load("edge_vectors", "float32", edges, 3),
-        eps_inter=load("eps_inter", str(metadata.spectra_dtype), materials, grid.num, 2) if labelled else None,
+        eps_inter=load("eps_inter", dtype, materials, grid.num, 2) if labelled else None,
         drude=load("drude", "float32", materials) if labelled else None,
         cutoff=metadata.cutoff,
         grid=grid,
         broadening=metadata.broadening,
+        anisotropy=anisotropy,
     )
     return store, {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
 

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from dielectric_gnn.data.graph import neighbour_edges
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.splits import SPLIT_NAMES
-from dielectric_gnn.data.store import check_alike, target_rows
+from dielectric_gnn.data.store import anisotropy_rows, check_alike, target_rows
 from dielectric_gnn.data.store_files import METADATA, SCHEMA, SpectraDtype, StoreMetadata
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.files import write_text
@@ -35,6 +35,7 @@ def write_store(
     spectra_dtype: SpectraDtype = "float32",
     source: str = "",
     overwrite: bool = False,
+    tensors: bool = False,
 ) -> None:
     """Build the graphs of `records` and write them as a store, one material at a time.
 
@@ -48,6 +49,7 @@ def write_store(
         spectra_dtype: float16 halves the store and keeps three digits.
         source: Said in the metadata.
         overwrite: Replace an existing store.
+        tensors: Keep whole tensors; the records come from `frames.with_whole_tensors`.
 
     Raises:
         InputError: The folder exists, there are no records, they do not go together (see `check_alike`), a value does
@@ -58,7 +60,7 @@ def write_store(
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:
-        with _Writer(temporary, cutoff, spectra_dtype) as writer:
+        with _Writer(temporary, cutoff, spectra_dtype, tensors) as writer:
             for record in records:
                 writer.add(record)
             writer.finish(split, source)
@@ -124,10 +126,11 @@ class GrowingArray:
 class _Writer:
     """Appends crystals to the arrays of one folder; as a context, closes the files."""
 
-    def __init__(self, folder: Path, cutoff: float, spectra_dtype: SpectraDtype) -> None:
+    def __init__(self, folder: Path, cutoff: float, spectra_dtype: SpectraDtype, tensors: bool) -> None:
         self.folder = folder
         self.cutoff = cutoff
         self.spectra_dtype = spectra_dtype
+        self.tensors = tensors
         self.first: CrystalRecord | None = None
         self.ids: list[str] = []
         self.formulas: list[str] = []
@@ -156,6 +159,11 @@ class _Writer:
             eps, drude = target_rows(record.labels)
             self._arrays["eps_inter"].append(self._checked(eps, record)[None])
             self._arrays["drude"].append(np.array([drude]))
+            if self.tensors:
+                deviator, root, known = anisotropy_rows(record.labels)
+                self._arrays["eps_deviator"].append(self._checked(deviator, record)[None])
+                self._arrays["drude_root"].append(root[None])
+                self._arrays["known"].append(known[None])
         self.ids.append(record.material_id)
         self.formulas.append(record.formula)
         self.atom_offsets.append(self.atom_offsets[-1] + record.atomic_numbers.size)
@@ -184,6 +192,7 @@ class _Writer:
             grid=(grid.start, grid.stop, grid.num),
             broadening=labels.broadening if labels else None,
             spectra_dtype=self.spectra_dtype if labels else None,
+            tensors=self.tensors and labels is not None,
             num_materials=len(self.ids),
             num_atoms=self.atom_offsets[-1],
             num_edges=self.edge_offsets[-1],
@@ -196,6 +205,10 @@ class _Writer:
         if labels is not None:
             self._grow("eps_inter", self.spectra_dtype, labels.grid.num, 2)
             self._grow("drude", np.float32)
+            if self.tensors:
+                self._grow("eps_deviator", self.spectra_dtype, 5, labels.grid.num, 2)
+                self._grow("drude_root", np.float32, 6)
+                self._grow("known", np.bool_, 5)
 
     def _grow(self, name: str, dtype: DTypeLike, *row_shape: int) -> None:
         array = GrowingArray(self.folder / f"{name}.npy", dtype, row_shape)

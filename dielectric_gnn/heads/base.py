@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
 
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.response import Response
 
@@ -17,20 +18,39 @@ Quantity: TypeAlias = Literal["re", "im", "drude"]
 class Head(nn.Module, ABC):
     """Turns the pooled features of a crystal into its optical response.
 
-    The first two arguments are given by the model when it is built; a configuration states the others.
+    The first three arguments are given by the model when it is built; a configuration states the others. A subclass
+    that predicts whole tensors sets `tensorial`.
 
     Args:
-        dim: Number F of pooled invariant features.
+        dim: Number F₀ of pooled invariant features.
         grid: Photon energies of the spectra.
+        tensor_dim: Number F₂ of pooled l = 2 features.
         outputs: The quantities this head predicts; it fills the others with NaN.
+
+    Raises:
+        InputError: It needs l = 2 features and there are none, or it has no use for them.
     """
 
-    def __init__(self, dim: int, grid: EnergyGrid, outputs: frozenset[Quantity]) -> None:
+    tensorial: ClassVar[bool] = False
+
+    def __init__(self, dim: int, grid: EnergyGrid, tensor_dim: int, outputs: frozenset[Quantity]) -> None:
         super().__init__()
+        name = type(self).__name__
+        if self.tensorial and tensor_dim == 0:
+            raise InputError(
+                f"{name} predicts tensors, but the backbone yields invariant features only; choose an equivariant one "
+                "(Goten, ESCN or ClebschGordan) with tensors: true, or a scalar head (FreeFormHead)"
+            )
+        if tensor_dim > 0 and not self.tensorial:
+            raise InputError(
+                f"{name} predicts averages over directions and would leave the backbone's l = 2 features idle; set "
+                "tensors of the backbone to false, or choose a tensor head (FreeFormTensorHead)"
+            )
         self.dim = dim
         self.grid = grid
+        self.tensor_dim = tensor_dim
         self.outputs = outputs
 
     @abstractmethod
-    def forward(self, features: Tensor) -> Response:
-        """Pooled features (B, F) → response of B crystals."""
+    def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
+        """Pooled features, (B, F₀) and for a tensorial head (B, 5, F₂) → response of B crystals."""

@@ -25,6 +25,7 @@ class FreeFormHead(Head):
     Args:
         dim: Number F of pooled features.
         grid: Photon energies.
+        tensor_dim: Must be 0: this head predicts averages.
         hidden_dims: Hidden widths of the spectrum MLP; null means two layers of 4 F, the published [F, 4F, 4F, 4002].
         components: Parts of ε_inter to predict, of `re` and `im`; the published OptiMate has `im` only.
         leaky_output: Leaky ReLU on the spectrum, as in the published OptiMate.
@@ -35,6 +36,7 @@ class FreeFormHead(Head):
         self,
         dim: int,
         grid: EnergyGrid,
+        tensor_dim: int = 0,
         hidden_dims: Sequence[int] | None = None,
         components: Sequence[Component] = _COMPONENTS,
         leaky_output: bool = False,
@@ -44,14 +46,14 @@ class FreeFormHead(Head):
         if not chosen or len(chosen) != len(components):
             raise InputError(f"components is {list(components)}, expected 're', 'im' or both")
         outputs: set[Quantity] = {*chosen, "drude"} if drude else {*chosen}
-        super().__init__(dim, grid, frozenset(outputs))
+        super().__init__(dim, grid, tensor_dim, frozenset(outputs))
         self.components = chosen
         self.leaky_output = leaky_output
         hidden = [4 * dim, 4 * dim] if hidden_dims is None else list(hidden_dims)
         self.spectrum_mlp = MLP([dim, *hidden, grid.num * len(chosen)])
         self.drude_mlp = MLP([dim, dim, dim, 1]) if drude else None
 
-    def forward(self, features: Tensor) -> Response:
+    def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
         """Pooled features (B, F) → response of B crystals."""
         spectrum = self.spectrum_mlp(features)
         if self.leaky_output:

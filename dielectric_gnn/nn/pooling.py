@@ -65,6 +65,27 @@ class ScalarAttentionPooling(Pooling):
         return segment_sum(weights * scalars, batch, num_crystals)
 
 
+class TensorPooling(nn.Module):
+    """l = 2 features of crystals: each channel is averaged over the atoms, with softmax weights of their scalars.
+
+    Shapes:
+        scalars (N, F₀), tensors (N, 5, F₂), batch (N,) int64 → (B, 5, F₂).
+
+    Args:
+        scalar_dim: F₀.
+        tensor_dim: F₂.
+    """
+
+    def __init__(self, scalar_dim: int, tensor_dim: int) -> None:
+        super().__init__()
+        self.attention = nn.Linear(scalar_dim, tensor_dim)
+
+    def forward(self, scalars: Tensor, tensors: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+        """Weighted mean of each crystal's tensors."""
+        weights = segment_softmax(self.attention(scalars), batch, num_crystals)
+        return segment_sum(weights[:, None] * tensors, batch, num_crystals)
+
+
 class Set2SetPooling(Pooling):
     """Set2Set (arXiv:1511.06391): an LSTM asks the atoms several times; the result is projected back to F.
 

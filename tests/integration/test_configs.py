@@ -28,6 +28,8 @@ def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shipped_configurations_build(config: Path, tmp_path: Path) -> None:
     args = ["fit", "--config", str(FOLDER / "base.yaml"), "--config", str(config)]
     args += ["--run_dir", str(tmp_path)]
+    if "tensor" in config.stem:
+        args += ["--model.backbone", "dielectric_gnn.backbones.Goten", "--model.backbone.tensors", "true"]
     if config.stem == "gpu":  # a Trainer for a GPU cannot be built where there is none
         args += ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
     cli = BuiltOnly(args)

@@ -1,5 +1,7 @@
 """Ensembles average their members and report their spread."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -55,7 +57,7 @@ def test_members_must_fit_together() -> None:
         Ensemble([member(0), member(1, cutoff=4.0)])
     imaginary = DielectricModule(
         OptiMetal2B(8),
-        head=lambda dim, grid: FreeFormHead(dim, grid, components=["im"], drude=False),
+        head=partial(FreeFormHead, components=["im"], drude=False),
         objective=MaeObjective(drude_weight=0, components=["im"]),
     )
     with pytest.raises(InputError, match="agree in outputs"):

@@ -9,7 +9,6 @@ from torchmetrics.functional import r2_score
 from dielectric_gnn import optics
 from dielectric_gnn.backbones import OptiMetal2B
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.evaluation import METRIC_KEYS
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.metrics import COLUMNS, DrudeR2, MaterialMeans, MaterialTable, material_metrics
 from dielectric_gnn.module import DielectricModule
@@ -97,7 +96,7 @@ def test_reported_means_do_not_depend_on_batch_size() -> None:
     for batch_size in (1, 8):
         data = CrystalDataModule(eval_batch_size=batch_size)
         data.setup("test")
-        means = MaterialMeans(METRIC_KEYS)
+        means = MaterialMeans(tuple(column.key for column in COLUMNS))
         with torch.no_grad():
             for graph in data.test_dataloader():
                 means.update(module.evaluate_response(module(graph), graph))

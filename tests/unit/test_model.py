@@ -1,6 +1,7 @@
 """Architecture against the published parameter counts, and the pieces of the model."""
 
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ def test_bf16_autocast_stays_close_to_float32(
 def published_optimate() -> DielectricModule:
     return DielectricModule(
         OptiMate(),
-        head=lambda dim, grid: FreeFormHead(dim, grid, [1024] * 3, ["im"], leaky_output=True, drude=False),
+        head=partial(FreeFormHead, hidden_dims=[1024] * 3, components=["im"], leaky_output=True, drude=False),
         objective=MaeObjective(drude_weight=0, components=["im"]),
     )
 

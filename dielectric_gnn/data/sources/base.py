@@ -75,6 +75,18 @@ class RecordSource(ABC):
                 else:
                     self.rejects.append(outcome)
 
+    def filtered(
+        self, change: Callable[[CrystalRecord], CrystalRecord], records: Iterable[CrystalRecord], on_error: OnError
+    ) -> Iterator[CrystalRecord]:
+        """Records of this source after `change`; one that it refuses is treated as `on_error` says."""
+        for record in records:
+            try:
+                yield change(record)
+            except RecordError as error:
+                if on_error == "raise":
+                    raise
+                self.rejects.append(error)
+
     def report_rejects(self, path: Path) -> None:
         """Write the rejected materials, if any, as CSV (source, problem) and log how many there are."""
         if not self.rejects:

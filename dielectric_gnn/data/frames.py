@@ -1,0 +1,128 @@
+"""Whole tensors from labels: what symmetry says of off-diagonals, and whether label and lattice share a frame.
+
+Files of the published format state only xx, yy and zz of a tensor. The point group tells which tensors a crystal can
+have (Neumann's principle); mostly, the one with the stated diagonal is then known. Where the diagonal belongs to no
+such tensor, label and lattice are turned against each other, as in some public data sets: the material is bad.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
+from dielectric_gnn.data.sources.base import OnError, RecordSource
+from dielectric_gnn.errors import RecordError
+from dielectric_gnn.irreducible import to_components, to_matrices
+
+SYMMETRY_TOLERANCE = 1e-2
+"""How far (Å) atoms may lie from their symmetric places."""
+
+FORBIDDEN_SHARE = 0.3
+"""A label is rejected when more than this share of its deviator is forbidden by symmetry, …"""
+
+FORBIDDEN_SIZE = 0.05
+"""… and that is more than this share of ε − 1 or ω_D², or of 1: a cubic crystal may have a noisy label."""
+
+_WEIGHTS = np.array([1, 1, 1, 2, 2, 2])[:, None]
+"""How often each of six components occurs in a matrix."""
+
+
+def read_records(source: RecordSource, on_error: OnError, tensors: bool) -> Iterator[CrystalRecord]:
+    """The records of a source, with `tensors` as `with_whole_tensors` resolves them; bad ones as `on_error` says."""
+    records = source.records(on_error)
+    return source.filtered(with_whole_tensors, records, on_error) if tensors else records
+
+
+def with_whole_tensors(record: CrystalRecord) -> CrystalRecord:
+    """The record with its labels as six components, made exactly symmetric; averages stay averages.
+
+    Raises:
+        RecordError: The label contradicts the symmetry of the crystal.
+    """
+    labels = record.labels
+    if labels is None or labels.num_components == 1:
+        return record
+    allowed = allowed_tensors(record)
+    stated = _stated_components(labels)
+    known = len(stated)
+    coefficients, *_ = np.linalg.lstsq(_scaled(allowed[:known]), _scaled(stated), rcond=None)
+    _check_frame(record, stated, allowed[:known] @ coefficients)
+    determined = np.linalg.matrix_rank(allowed[:known], tol=1e-6) == allowed.shape[1]
+    tensors = allowed @ coefficients
+    if not determined:
+        tensors[3:] = 0
+    eps, drude_square = tensors[:, :-1], tensors[:, -1].real
+    resolved = replace(labels, eps_inter=eps, drude=_root(drude_square), diagonal_only=not determined)
+    return replace(record, labels=resolved)
+
+
+def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
+    """A basis (6, D) of the symmetric tensors that the point group of a crystal leaves unchanged."""
+    from spglib import get_symmetry_dataset
+
+    fractional = record.positions @ np.linalg.inv(record.lattice)
+    cell = (record.lattice.tolist(), fractional.tolist(), record.atomic_numbers.tolist())
+    with warnings.catch_warnings():
+        # spglib announces that failure will be an exception; until then it is None.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        dataset = get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE)
+    if dataset is None:
+        return np.eye(6)
+    columns = record.lattice.T
+    rotations = columns @ np.unique(dataset.rotations, axis=0) @ np.linalg.inv(columns)
+    units = to_matrices(np.eye(6))
+    averages = np.einsum("gia,uab,gjb->uij", rotations, units, rotations) / len(rotations)
+    # In components weighted by √2 off the diagonal, the average is an orthogonal projection.
+    weights = np.sqrt(_WEIGHTS)
+    values, vectors = np.linalg.eigh(weights * to_components(averages) / weights.T)
+    allowed: NDArray[np.float64] = vectors[:, values > 0.5] / weights
+    return allowed
+
+
+def _stated_components(labels: OpticalLabels) -> NDArray[np.complex128]:
+    """ε and, as the last column, ω_D²: (3 or 6, W + 1)."""
+    if labels.num_components == 3 or labels.diagonal_only:
+        return np.column_stack([labels.eps_inter, labels.drude**2])[:3]
+    root = to_matrices(labels.drude)
+    return np.column_stack([labels.eps_inter, to_components(root @ root)])
+
+
+def _scaled(components: NDArray[np.inexact]) -> NDArray[np.inexact]:
+    """Components whose sum of squares is that of the matrix."""
+    return np.sqrt(_WEIGHTS[: len(components)]) * components
+
+
+def _check_frame(record: CrystalRecord, stated: NDArray[np.complex128], allowed: NDArray[np.complex128]) -> None:
+    forbidden = _size(stated - allowed)
+    isotropic = np.zeros_like(stated)
+    isotropic[:3] = stated[:3].mean(axis=0)
+    vacuum = np.zeros_like(stated)
+    vacuum[:3, :-1] = 1
+    deviators, responses = _size(stated - isotropic), _size(stated - vacuum)
+    bad = (forbidden > FORBIDDEN_SHARE * deviators) & (forbidden > FORBIDDEN_SIZE * np.maximum(responses, 1))
+    if bad.any():
+        which = int(np.argmax(bad))
+        raise RecordError(
+            record.source or record.material_id,
+            f"{('eps_inter', 'drude_freq')[which]} of {record.material_id} contradicts the symmetry of the structure: "
+            f"{forbidden[which] / deviators[which]:.0%} of its anisotropy is forbidden (tolerance "
+            f"{FORBIDDEN_SHARE:.0%}); give the tensor in the frame of the stored lattice, or read averages only "
+            "(data.tensors false)",
+        )
+
+
+def _size(components: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Root mean square over energies of the spectrum, and size of the Drude tensor: (2,)."""
+    squares = (np.abs(_scaled(components)) ** 2).sum(axis=0)
+    return np.sqrt([squares[:-1].mean(), squares[-1]])
+
+
+def _root(components: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Positive semidefinite root of a tensor of six components."""
+    values, vectors = np.linalg.eigh(to_matrices(components))
+    return to_components(vectors * np.sqrt(values.clip(min=0)) @ vectors.T)
