@@ -75,3 +75,8 @@ def square(isotropic: Tensor, deviator: Tensor) -> tuple[Tensor, Tensor]:
 def norm_square(deviator: Tensor) -> Tensor:
     """|s|² (B, ...) of deviators (B, 5, ...)."""
     return deviator.square().sum(dim=1)
+
+
+def root_mean_square(isotropic: Tensor, deviator: Tensor) -> Tensor:
+    """√(tr R² / 3) of R = a·1 + Σ_k s_k Q^k: a (B,), s (B, 5) → (B,)."""
+    return (isotropic.square() + norm_square(deviator) / 3).sqrt()

@@ -108,6 +108,7 @@ class DielectricModule(ResponseModule):
     def on_fit_start(self) -> None:
         """Learn what the model must remember of its training data."""
         self.facts = self.trainer.datamodule.training_facts()  # type: ignore[attr-defined]
+        self.head.prepare(self.facts)
         if self.tensorial and self.facts.num_tensors == 0:
             rank_zero_warn(
                 "the training materials have averages only, so the tensors of this model will mean nothing and are not "

@@ -3,5 +3,7 @@
 from dielectric_gnn.heads.base import Head
 from dielectric_gnn.heads.free_form import FreeFormHead
 from dielectric_gnn.heads.free_form_tensor import FreeFormTensorHead
+from dielectric_gnn.heads.oscillator import OscillatorHead
+from dielectric_gnn.heads.oscillator_tensor import OscillatorTensorHead
 
-__all__ = ["FreeFormHead", "FreeFormTensorHead", "Head"]
+__all__ = ["FreeFormHead", "FreeFormTensorHead", "Head", "OscillatorHead", "OscillatorTensorHead"]

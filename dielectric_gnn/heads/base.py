@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.response import Response
+from dielectric_gnn.training_facts import TrainingFacts
 
 Quantity: TypeAlias = Literal["re", "im", "drude"]
 """Re ε_inter, Im ε_inter and the Drude frequency: what a response consists of."""
@@ -50,6 +51,9 @@ class Head(nn.Module, ABC):
         self.grid = grid
         self.tensor_dim = tensor_dim
         self.outputs = outputs
+
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Take over, before training, what the head needs of the training data; what it keeps must be a buffer."""
 
     @abstractmethod
     def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:

@@ -5,42 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads.base import Head
-from dielectric_gnn.irreducible import norm_square, square
+from dielectric_gnn.irreducible import norm_square, root_mean_square, square
+from dielectric_gnn.nn.gated_tensors import GatedTensors
 from dielectric_gnn.nn.mlp import MLP
 from dielectric_gnn.response import Anisotropy, Response
-
-
-class GatedTensors(nn.Module):
-    """Deviators from l = 2 features, with gates from scalars: W_b [SiLU(W_g x⁰) ⊙ (W_m x²)].
-
-    Weights are shared over the five components and nothing is added to them, so deviators turn with the crystal, and
-    are zero where symmetry makes the features zero.
-
-    Shapes:
-        scalars (B, F₀), tensors (B, 5, F₂) → (B, 5, D).
-
-    Args:
-        dim: F₀.
-        tensor_dim: F₂.
-        hidden_dim: Channels between.
-        out_dim: D.
-    """
-
-    def __init__(self, dim: int, tensor_dim: int, hidden_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.gate = nn.Linear(dim, hidden_dim)
-        self.mix = nn.Linear(tensor_dim, hidden_dim, bias=False)
-        self.out = nn.Linear(hidden_dim, out_dim, bias=False)
-
-    def forward(self, scalars: Tensor, tensors: Tensor) -> Tensor:
-        """The deviators."""
-        out: Tensor = self.out(F.silu(self.gate(scalars))[:, None] * self.mix(tensors))
-        return out
 
 
 class FreeFormTensorHead(Head):
@@ -72,8 +45,6 @@ class FreeFormTensorHead(Head):
         hidden = [4 * dim, 4 * dim] if hidden_dims is None else list(hidden_dims)
         tensor_hidden = 4 * tensor_dim if tensor_hidden_dim is None else tensor_hidden_dim
         self.isotropic_mlp = MLP([dim, *hidden, 2 * grid.num])
-        with torch.no_grad():  # at M = 0 the square has no gradient
-            self.isotropic_mlp.layers[-1].bias.view(grid.num, 2)[:, 1] = 1
         self.deviator = GatedTensors(dim, tensor_dim, tensor_hidden, 2 * grid.num)
         self.drude_mlp = MLP([dim, dim, dim, 1])
         self.drude_deviator = GatedTensors(dim, tensor_dim, tensor_dim, 1)
@@ -83,25 +54,21 @@ class FreeFormTensorHead(Head):
         if tensors is None:
             raise ValueError("FreeFormTensorHead needs l = 2 features")
         real, root = self.isotropic_mlp(features).view(-1, self.grid.num, 2).unbind(dim=2)
+        root = 1 + root  # where M starts: at M = 0 its square has no gradient
         real_deviator, root_deviator = self.deviator(features, tensors).view(-1, 5, self.grid.num, 2).unbind(dim=3)
         imaginary, imaginary_deviator = square(root, root_deviator)
         drude_root = F.softplus(self.drude_mlp(features)).squeeze(1)
         drude_deviator = self.drude_deviator(features, tensors).squeeze(2)
         return Response(
             torch.stack([real, imaginary], dim=2),
-            _root_mean_square(drude_root, drude_deviator),
+            root_mean_square(drude_root, drude_deviator),
             anisotropy=Anisotropy(
                 eps_inter=torch.stack([real_deviator, imaginary_deviator], dim=3),
                 drude=torch.cat([drude_root[:, None], drude_deviator], dim=1),
                 known=torch.ones(features.shape[0], 5, dtype=torch.bool, device=features.device),
                 average=Response(
                     torch.stack([real, root.square() + norm_square(root_deviator.detach()) / 3], dim=2),
-                    _root_mean_square(drude_root, drude_deviator.detach()),
+                    root_mean_square(drude_root, drude_deviator.detach()),
                 ),
             ),
         )
-
-
-def _root_mean_square(isotropic: Tensor, deviator: Tensor) -> Tensor:
-    """√(tr R² / 3) of R = a·1 + Σ_k s_k Q^k."""
-    return (isotropic.square() + norm_square(deviator) / 3).sqrt()

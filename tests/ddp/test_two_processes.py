@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.commands import SMALL, Command
@@ -36,3 +37,18 @@ def test_training_and_test_on_two_processes(command: Command, tmp_path: Path) ->
         for key in ("loss", "mae", "sc_im", "drude_error", "delta_e"):
             assert abs(float(row[key]) - float(two[material_id][key])) < 1e-4 * max(1.0, abs(float(row[key])))
     assert (alone / "test" / "summary.md").read_text() == (together / "test" / "summary.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["Goten", "ESCN", "ClebschGordan"])
+@pytest.mark.parametrize("tensors", [False, True], ids=["averages", "tensors"])
+def test_equivariant_backbones_have_no_idle_parameters(
+    command: Command, tmp_path: Path, name: str, tensors: bool
+) -> None:
+    """DDP waits for the gradient of every parameter and fails where one has none."""
+    run = tmp_path / "run"
+    args = ["--config", "configs/base.yaml", "--model.backbone", f"dielectric_gnn.backbones.{name}"]
+    if tensors:
+        args += ["--config", "configs/head/tensor.yaml", "--model.backbone.tensors", "true"]
+    args += [*SMALL, "--model.backbone.width", "8", "--trainer.max_epochs", "1", "--figures.every_n_epochs", "0"]
+    command("fit", *args, *TWO, "--run_dir", str(run))
+    assert (run / "checkpoints" / "best.ckpt").is_file()

@@ -8,7 +8,8 @@ import dielectric_gnn
 PACKAGE = Path(dielectric_gnn.__file__).parent
 # From top to bottom; a folder is one room, but for data/, whose files have an order of their own.
 ROOMS = [
-    "", "errors", "files", "meter", "grid", "irreducible", "response", "optics", "plots", "training_facts",
+    "", "errors", "files", "meter", "grid", "irreducible", "oscillators", "response", "optics", "plots",
+    "training_facts",
     "data.figshare", "data.record", "data.sources", "data.frames", "data.graph", "data.store", "data.splits",
     "data.store_files", "data.store_writer", "data.prepare", "data.sampling", "data.datamodule", "nn", "backbones",
     "heads", "objective", "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble", "loading",

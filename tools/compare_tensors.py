@@ -1,0 +1,154 @@
+r"""Does a tensor model learn anisotropy? Cross-validation on the embedded crystals that are not cubic.
+
+    python tools/compare_tensors.py --out runs/tensors --folds 4 --seeds 1 42 137
+
+The 17 embedded crystals that are not cubic are dealt into folds. For each fold and seed two models of the same
+backbone and recipe are trained on all crystals of other formulas: one with the tensor head, and the baseline, a scalar
+model that predicts the isotropic average for every direction. Errors are of the whole tensor, ⟨‖Δε‖_F / √3⟩, of its
+deviator, and of the root of the Drude tensor (eV): means over the 17 crystals, then mean ± standard deviation over the
+seeds. Finished trainings are not repeated: remove their files to train them anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from torch.optim import AdamW
+
+from dielectric_gnn.backbones import Goten
+from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.frames import allowed_tensors
+from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.evaluation import labels_of
+from dielectric_gnn.files import write_text
+from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead
+from dielectric_gnn.metrics import tensor_metrics
+from dielectric_gnn.module import DielectricModule, trainable_parameters
+from dielectric_gnn.objective import MaeObjective, TensorObjective
+from dielectric_gnn.response import Response
+from dielectric_gnn.schedule import WarmupCosine
+
+COLUMNS = {"tensor_error": "error of ε", "deviator_error": "error of dev ε", "drude_tensor_error": "error of R (eV)"}
+PREDICTORS = {
+    "tensors": "tensor model",
+    "flattened": "the same, its average in every direction",
+    "average": "scalar model, its average in every direction",
+    "mean": "training mean",
+    "oracle": "true average in every direction",
+}
+
+
+class Fold(ExampleMetals):
+    """The embedded metals; the test set is one fold, and no formula of it is trained on."""
+
+    def __init__(self, number: int, count: int) -> None:
+        super().__init__()
+        self.number, self.count = number, count
+
+    def split(self) -> dict[str, list[str]]:
+        """Train, an empty validation set, and test."""
+        records = list(self.records())
+        anisotropic = [record for record in records if allowed_tensors(record).shape[1] > 1]
+        formulas = sorted({record.formula for record in anisotropic})
+        tested = set(formulas[self.number :: self.count])
+        return {
+            "train": [record.material_id for record in records if record.formula not in tested],
+            "val": [],
+            "test": [record.material_id for record in anisotropic if record.formula in tested],
+        }
+
+
+def train(args: argparse.Namespace, fold: int, seed: int, tensors: bool) -> tuple[DielectricModule, CrystalDataModule]:
+    """One training; the tensor model, or the scalar baseline."""
+    seed_everything(seed, verbose=False)
+    data = CrystalDataModule(Fold(fold, args.folds), tensors=True, batch_size=8)
+    model = DielectricModule(
+        Goten(width=args.width, tensors=tensors),
+        head=FreeFormTensorHead if tensors else FreeFormHead,
+        objective=TensorObjective() if tensors else MaeObjective(),
+        optimizer=partial(AdamW, lr=args.lr, weight_decay=1e-2),
+        schedule=WarmupCosine(warmup_epochs=5),
+    )
+    trainer = Trainer(
+        max_epochs=args.epochs, accelerator="cpu", devices=1, gradient_clip_val=100, logger=False, limit_val_batches=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(model, data)
+    return model.eval(), data
+
+
+def isotropic(response: Response) -> Response:
+    """Its average in every direction."""
+    return replace(response, anisotropy=None)
+
+
+def errors(prediction: Response, target: Response) -> dict[str, list[float]]:
+    """The tensor metrics of every crystal; |Δs| counts only where the deviator is predicted or known."""
+    values = tensor_metrics(prediction, target)
+    return {key: values[key].tolist() for key in COLUMNS}
+
+
+def run(args: argparse.Namespace, fold: int, seed: int) -> dict[str, dict[str, list[float]]]:
+    """Both trainings of a fold and seed, and the errors of all predictors; from the file if it is there."""
+    path = args.out / f"fold{fold}-seed{seed}.json"
+    if path.exists():
+        results: dict[str, dict[str, list[float]]] = json.loads(path.read_text())
+        return results
+    found = {}
+    for name, tensors in (("tensors", True), ("average", False)):
+        model, data = train(args, fold, seed, tensors)
+        graph = data.store.gather(data.indices["test"])
+        target = labels_of(graph)
+        with torch.no_grad():
+            prediction = model(graph)
+        found[name] = errors(prediction if tensors else isotropic(prediction), target)
+        if tensors:
+            found["flattened"] = errors(isotropic(prediction), target)
+        print(f"fold {fold}, seed {seed}: {name}, {trainable_parameters(model):,} parameters", flush=True)
+    found["mean"] = errors(data.training_facts().trivial_response(graph.num_crystals), target)
+    found["oracle"] = errors(isotropic(target), target)
+    write_text(path, json.dumps(found))
+    return found
+
+
+def table(results: dict[int, list[dict[str, dict[str, list[float]]]]]) -> str:
+    """Markdown: one row per predictor."""
+    lines = ["| predictor | " + " | ".join(COLUMNS.values()) + " |", "| --- " * (1 + len(COLUMNS)) + "|"]
+    for name, words in PREDICTORS.items():
+        cells = []
+        for key in COLUMNS:
+            means = [np.mean(np.concatenate([fold[name][key] for fold in folds])) for folds in results.values()]
+            cells.append(f"{np.mean(means):.3f} ± {np.std(means):.3f}")
+        lines.append(f"| {words} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(words: Iterable[str] | None = None) -> None:
+    """Run the comparison and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folds", type=int, default=4, help="default: %(default)s")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published ones")
+    parser.add_argument("--width", type=int, default=64, help="of Goten (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=60, help="default: %(default)s")
+    parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/tensors"), help="folder of the results")
+    args = parser.parse_args(None if words is None else list(words))
+    args.out.mkdir(parents=True, exist_ok=True)
+    warnings.filterwarnings(
+        "ignore", message=".*does not have many workers.*|.*isinstance.*LeafSpec.*|.*smaller than.*"
+    )
+    results = {seed: [run(args, fold, seed) for fold in range(args.folds)] for seed in args.seeds}
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
