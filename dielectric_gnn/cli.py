@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
 
 from dielectric_gnn.callbacks import (
     GracefulStop,
@@ -31,6 +32,7 @@ from dielectric_gnn.ensemble import Ensemble
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.loading import load_model
 from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.resume import checkpoint_to_continue, difference_table, differences, load_weights
 from dielectric_gnn.run_folder import CHECKPOINTS, check_start, checkpoints_of, choose_run_dir
 
 
@@ -70,6 +72,13 @@ class DielectricCLI(LightningCLI):
     def setup_parser(self, *args: Any, **kwargs: Any) -> None:
         """Build the parsers; `predict` gets a short way to name crystals."""
         super().setup_parser(*args, **kwargs)
+        self._parser("fit").add_argument(
+            "--fine_tune_from",
+            type=str | None,
+            default=None,
+            help="A checkpoint whose weights a new training starts from: those whose name and shape fit. Optimiser, "
+            "schedule and data start anew. (--ckpt_path continues a training instead.)",
+        )
         self._parser("test").set_defaults({"verbose": False})  # the report is the better table
         self._parser("predict").set_defaults({"return_predictions": False})  # they are in files
         for verb in ("test", "predict"):
@@ -117,6 +126,9 @@ class DielectricCLI(LightningCLI):
         config.trainer.default_root_dir = str(self.run_dir)
         if verb == "fit":
             check_start(self.run_dir, config.ckpt_path)
+            if config.ckpt_path is None and config.fine_tune_from is None:
+                found = checkpoint_to_continue(self.run_dir, self._plain_config())
+                config.ckpt_path = None if found is None else str(found)
         if verb == "predict" and config.crystals:
             config.data.crystals = list(config.crystals)
         if config.trainer.enable_progress_bar is None:
@@ -151,8 +163,29 @@ class DielectricCLI(LightningCLI):
             paths = self.config[verb].ensemble
             self.model = Ensemble([load_model(path, sorted(self.trusted)) for path in paths])
             return
+        self.model.config = self._plain_config()
+        if verb == "fit":
+            self._take_over(self.config[verb].ckpt_path, self.config[verb].fine_tune_from)
+
+    def _plain_config(self) -> dict[str, Any]:
+        """What a checkpoint states of its making, in plain types."""
+        verb = self.config.subcommand
         plain = json.loads(self._parser(verb).dump(self.config[verb], format="json"))
-        self.model.config = {"model": plain["model"], "data": {**plain["data"], "crystals": None}}
+        settings = {"model": plain["model"], "data": {**plain["data"], "crystals": None}}
+        return {**settings, "seed_everything": plain.get("seed_everything")}
+
+    def _take_over(self, ckpt_path: str | None, fine_tune_from: str | None) -> None:
+        """Load weights to fine-tune, or say what a continued training takes from where."""
+        if fine_tune_from is not None and ckpt_path is not None:
+            raise InputError("give --ckpt_path to continue a training or --fine_tune_from to begin one, not both")
+        if fine_tune_from is not None:
+            rank_zero_info(str(load_weights(self.model, fine_tune_from)))
+        if ckpt_path is not None and Path(ckpt_path).is_file():
+            checkpoint = read_checkpoint(ckpt_path)
+            found = differences(checkpoint[SECTION]["config"] or {}, self.model.config or {})
+            rank_zero_info(f"continuing {ckpt_path}, which has seen {checkpoint['global_step']} batches")
+            if found:
+                rank_zero_info(f"it differs from the configuration:\n{difference_table(found)}")
 
     def after_fit(self) -> None:
         """Say where the results are."""

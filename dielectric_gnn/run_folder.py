@@ -51,15 +51,11 @@ def choose_run_dir(config: Mapping[str, Any]) -> Path:
 
 
 def check_start(run_dir: Path, ckpt_path: str | None) -> None:
-    """Check that a training overwrites no other one, and that the checkpoint it continues exists.
+    """Check that the checkpoint which a training shall continue exists.
 
     Raises:
-        InputError: It would, or it does not.
+        InputError: It does not.
     """
     last = run_dir / CHECKPOINTS / "last.ckpt"
-    if ckpt_path is None and last.exists() and "LOCAL_RANK" not in os.environ:
-        raise InputError(
-            f"{run_dir} holds a training already; continue it with --ckpt_path {last}, or choose another --run_dir"
-        )
     if ckpt_path is not None and ckpt_path not in _KEYWORDS and not Path(ckpt_path).is_file():
         raise InputError(f"{ckpt_path}: no such checkpoint to continue from; a stopped training leaves {last}")

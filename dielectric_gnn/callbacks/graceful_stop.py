@@ -45,7 +45,7 @@ class GracefulStop(Callback):
             return
         trainer.save_checkpoint(self.path)
         rank_zero_info(
-            f"\nInterrupted in epoch {trainer.current_epoch}; to go on, repeat the command with --ckpt_path {self.path}"
+            f"\nInterrupted in epoch {trainer.current_epoch}; to go on, repeat the command (--ckpt_path {self.path})"
         )
         raise TrainingInterrupted(128 + (self._received or signal.SIGTERM))
 

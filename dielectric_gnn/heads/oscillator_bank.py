@@ -54,14 +54,17 @@ class OscillatorBank(nn.Module):
         return self.scale.shape[0]
 
     def prepare(self, facts: TrainingFacts) -> None:
-        """Take Γ and the sizes of strengths and ω_D from the training data, unless they are there already.
+        """Take Γ and the sizes of strengths and ω_D from the training data; sizes that are there already stay.
 
         Raises:
             InputError: The data do not say their broadening, or contradict the configuration.
         """
-        if not self.broadening.isnan():
-            return
         stated = facts.broadening
+        if not self.broadening.isnan():  # a continued or fine-tuned model; strengths do not depend on Γ
+            if stated is not None and stated != float(self.broadening):
+                self.broadening.fill_(stated)
+                self.build_kernel()
+            return
         broadening = self.broadening_ev if stated is None else stated
         if broadening is None:
             raise InputError(

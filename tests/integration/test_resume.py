@@ -1,12 +1,18 @@
-"""A training stopped by a signal in mid-epoch and continued equals one that ran through, bit for bit."""
+"""A training stopped by a signal, or killed, and launched again equals one that ran through, bit for bit."""
 
+import os
+import random
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from tests.commands import SMALL, Command
+from tests.commands import SMALL, Command, environment
 
 KILLER = '''
 import os, random, signal
@@ -63,18 +69,72 @@ def test_restart_equals_one_go(
     stopped = command(*run, *kill, status=128 + number, paths=(killer,))
     assert "Traceback" not in stopped.stderr
     assert f"--ckpt_path {last}" in stopped.stderr + stopped.stdout
-    command(*run, "--ckpt_path", str(last), paths=(killer,))
+    continued = command(*run, paths=(killer,))
+    assert f"continuing {last}" in continued.stderr + continued.stdout
     resumed, whole = (torch.load(path, weights_only=True) for path in (last, uninterrupted))
     assert resumed["global_step"] == whole["global_step"] == 20
     assert resumed["lr_schedulers"] == whole["lr_schedulers"]
-    for key, value in whole["state_dict"].items():
-        assert torch.equal(resumed["state_dict"][key], value), key
-    for a, b in zip(
-        resumed["optimizer_states"][0]["state"].values(), whole["optimizer_states"][0]["state"].values(), strict=True
-    ):
-        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert_same_weights(resumed, whole)
     # The history of both launches is kept.
     assert {path.name for path in (tmp_path / "csv").iterdir()} == {"version_0", "version_1"}
+
+
+def assert_same_weights(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Weights and state of the optimiser, bit for bit."""
+    for key, value in other["state_dict"].items():
+        assert torch.equal(one["state_dict"][key], value), key
+    states = (checkpoint["optimizer_states"][0]["state"].values() for checkpoint in (one, other))
+    for a, b in zip(*states, strict=True):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_killed_at_any_moment_and_launched_again(
+    repository: Path, killer: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    """SIGKILL leaves no time for a checkpoint; NUM_KILLS says how often."""
+    generator = random.Random(time.time_ns())
+    line = [sys.executable, "-m", "dielectric_gnn", *RUN, "--run_dir", str(tmp_path)]
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    for _ in range(int(os.environ.get("NUM_KILLS", "2"))):
+        process = subprocess.Popen(
+            line, cwd=repository, env=environment(killer), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None
+        # Start-up takes most of the time of so small a training: wait until it trains.
+        while (shown := process.stdout.readline()) and not shown.startswith(("model:", "epoch")):
+            pass
+        time.sleep(generator.uniform(0, 3))
+        process.kill()
+        process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL)
+    result = subprocess.run(line, cwd=repository, env=environment(killer), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert_same_weights(*(torch.load(path, weights_only=True) for path in (last, uninterrupted)))
+
+
+def test_other_settings_do_not_continue_a_training_unasked(command: Command, uninterrupted: Path, killer: Path) -> None:
+    run = (*RUN, "--run_dir", str(uninterrupted.parents[1]), "--data.batch_size", "8", "--model.optimizer.lr", "0.5")
+    refused = command(*run, status=2, paths=(killer,))
+    assert "holds a training with other settings" in refused.stderr and "Traceback" not in refused.stderr
+    table = refused.stderr.splitlines()
+    assert any(line.split() == ["data.batch_size", "16", "8", "configuration"] for line in table)
+    assert any(line.split()[0].endswith("lr") and line.split()[-1] == "checkpoint" for line in table if line.split())
+
+
+def test_fine_tuning_takes_weights_only(command: Command, uninterrupted: Path, killer: Path, tmp_path: Path) -> None:
+    begin = ("fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "1", "--fine_tune_from")
+    shown = command(*begin, str(uninterrupted), "--run_dir", str(tmp_path / "same"))
+    assert "fine-tuning: " in shown.stderr + shown.stdout and "mismatched" not in shown.stderr + shown.stdout
+    tuned = torch.load(tmp_path / "same" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert tuned["global_step"] == 5, "its own count, not 20 more"
+    other = ("--config", "configs/head/oscillator.yaml")
+    shown = command(*begin, str(uninterrupted), *other, "--run_dir", str(tmp_path / "other"))
+    report = shown.stderr + shown.stdout
+    assert "skipped: head.spectrum_mlp.layers.0.weight" in report and "new: head.bank.broadening" in report
+    wider = command(*begin, str(uninterrupted), "--model.backbone.width", "32", "--run_dir", str(tmp_path / "w"))
+    assert "mismatched: " in wider.stderr + wider.stdout and "(16," in wider.stderr + wider.stdout
+    both = ("--ckpt_path", str(uninterrupted), "--run_dir", str(tmp_path / "b"))
+    assert "not both" in command(*begin, str(uninterrupted), *both, status=2).stderr
 
 
 def test_stopped_in_the_first_epoch_is_usable_for_prediction(command: Command, killer: Path, tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""Going on with a training, and starting one from the weights of another: two different things.
+
+A resumed training takes over weights, optimiser, schedule, place in the data and random states. A fine-tuned one takes
+over weights only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from dielectric_gnn.checkpoint import SECTION, read_checkpoint
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.run_folder import CHECKPOINTS
+
+_KEPT_BY_CHECKPOINT = ("model.optimizer", "model.lr_scaling")
+"""What the optimiser's restored state overrules; everything else is built from the configuration."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that a checkpoint and the configuration state differently, and which of them counts."""
+
+    key: str
+    stored: Any
+    configured: Any
+
+    @property
+    def winner(self) -> str:
+        """`checkpoint` or `configuration`."""
+        return "checkpoint" if self.key.startswith(_KEPT_BY_CHECKPOINT) else "configuration"
+
+
+def differences(stored: Mapping[str, Any], configured: Mapping[str, Any]) -> list[Difference]:
+    """Settings that differ, by dotted key; one that is absent on a side is None there.
+
+    Example:
+        >>> differences({"data": {"batch_size": 8}}, {"data": {"batch_size": 16}})
+        [Difference(key='data.batch_size', stored=8, configured=16)]
+    """
+    one, other = dict(_flat(stored)), dict(_flat(configured))
+    keys = sorted({*one, *other})
+    return [Difference(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]
+
+
+def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, config
+
+
+def difference_table(found: Sequence[Difference]) -> str:
+    """One line per difference: key, both values, and which one counts."""
+    header = ("setting", "checkpoint", "configuration", "counts")
+    rows = [header, *((d.key, str(d.stored), str(d.configured), d.winner) for d in found)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(header))]
+    return "".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+
+
+def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path | None:
+    """The `last.ckpt` of a run that the same command began; None where there is none.
+
+    Raises:
+        InputError: The folder holds a training with other settings.
+    """
+    last = run_dir / CHECKPOINTS / "last.ckpt"
+    if not last.exists():
+        return None
+    stored = read_checkpoint(last)[SECTION]["config"]
+    found = differences(stored or {}, configured)
+    if found:
+        raise InputError(
+            f"{run_dir} holds a training with other settings:\n{difference_table(found)}"
+            f"continue it all the same with --ckpt_path {last}, or choose another --run_dir"
+        )
+    return last
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What fine-tuning took over.
+
+    Args:
+        loaded: Weights that were taken over.
+        skipped: Weights of the checkpoint that the model lacks.
+        fresh: Weights of the model that the checkpoint lacks; they keep their initial values.
+        mismatched: Weights of another shape, with both shapes; the model keeps its own.
+    """
+
+    loaded: list[str]
+    skipped: list[str]
+    fresh: list[str]
+    mismatched: list[str]
+
+    def __str__(self) -> str:
+        lines = [f"fine-tuning: {len(self.loaded)} weights loaded"]
+        for name, keys in (("skipped", self.skipped), ("new", self.fresh), ("mismatched", self.mismatched)):
+            if keys:
+                lines.append(f"  {len(keys)} {name}: {', '.join(keys)}")
+        return "\n".join(lines) + "\n"
+
+
+def load_weights(model: nn.Module, path: str) -> LoadedWeights:
+    """Take over every weight of a checkpoint whose name and shape fit the model.
+
+    Raises:
+        InputError: The checkpoint is unusable, or nothing in it fits.
+    """
+    saved: dict[str, Tensor] = read_checkpoint(path)["state_dict"]
+    own = model.state_dict()
+    fitting = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        raise InputError(f"{path}: none of its {len(saved)} weights fits the model; configure the same backbone")
+    model.load_state_dict(fitting, strict=False)
+    clashing = [key for key in saved if key in own and key not in fitting]
+    return LoadedWeights(
+        loaded=list(fitting),
+        skipped=[key for key in saved if key not in own],
+        fresh=[key for key in own if key not in saved],
+        mismatched=[f"{key} {tuple(saved[key].shape)} for {tuple(own[key].shape)}" for key in clashing],
+    )
