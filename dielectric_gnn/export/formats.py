@@ -1,0 +1,95 @@
+"""The formats by name, and one function that writes a material in several of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.export.material import Material
+from dielectric_gnn.export.meep import write_meep
+from dielectric_gnn.export.refractiveindex import write_refractiveindex
+from dielectric_gnn.export.tables import write_nk, write_quantities_csv, write_quantities_json
+from dielectric_gnn.optics import ComplexArray
+
+Write: TypeAlias = Callable[[Path, ArrayLike, ArrayLike, Material], None]
+"""Writes a file from photon energies (W,) in eV, the total ε (W,) and what is known of the material."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Args:
+        write: Its writer.
+        ending: What is put behind the stem of the file name.
+        summary: What it is, for lists of choices.
+    """
+
+    write: Write
+    ending: str
+    summary: str
+
+
+WRITERS: dict[str, Format] = {
+    "refractiveindex": Format(write_refractiveindex, "_nk.yml", "refractiveindex.info database file (YAML): n, k"),
+    "nk": Format(write_nk, ".nk", "table of wavelength in um, n, k"),
+    "csv": Format(write_quantities_csv, "_optics.csv", "all optical quantities, units in the header"),
+    "json": Format(write_quantities_json, "_optics.json", "all optical quantities, units in the keys"),
+    "meep": Format(write_meep, "_meep.py", "Drude-Lorentz medium for Meep, with its fit error"),
+}
+"""Every format by its name."""
+
+_AXES = ("x", "y", "z")
+
+
+def export(
+    folder: Path, energies: ArrayLike, eps: ArrayLike, material: Material, formats: Sequence[str] = ("csv",)
+) -> list[Path]:
+    """Write a response in several formats; of a tensor, a file for each axis.
+
+    File names start with the identifier of the material, in which characters that file systems dislike become `_`.
+
+    Shapes:
+        energies (W,), eps (W,) or, for light polarised along x, y and z, (3, W).
+
+    Args:
+        folder: Where the files go; made if missing.
+        energies: Photon energies in eV, increasing; those at 0 are left out.
+        eps: Total dielectric function.
+        material: Name and origin.
+        formats: Names from `WRITERS`.
+
+    Returns:
+        The files, in the order of axes and formats.
+
+    Raises:
+        InputError: An unknown format, before anything is written, or a spectrum that cannot be written.
+    """
+    unknown = [name for name in formats if name not in WRITERS]
+    if unknown:
+        raise InputError(f"format {unknown[0]!r}: expected one of {', '.join(WRITERS)}")
+    stem = re.sub(r"[^\w.+-]", "_", material.material_id).lstrip(".") or "material"
+    written = []
+    for suffix, axis_eps, axis_material in _by_axis(np.asarray(eps, dtype=np.complex128), material):
+        for name in formats:
+            path = folder / f"{stem}{suffix}{WRITERS[name].ending}"
+            WRITERS[name].write(path, energies, axis_eps, axis_material)
+            written.append(path)
+    return written
+
+
+def _by_axis(eps: ComplexArray, material: Material) -> Iterator[tuple[str, ComplexArray, Material]]:
+    if eps.ndim == 1:
+        yield "", eps, material
+    elif eps.ndim == 2 and len(eps) == len(_AXES):
+        for axis, values in zip(_AXES, eps, strict=True):
+            yield f"_{axis}", values, replace(material, direction=axis)
+    else:
+        raise InputError(f"eps of shape {eps.shape}: expected (W,), or (3, W) for the axes x, y and z")

@@ -1,0 +1,99 @@
+"""What the exported files say of the material, and the check of what goes into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dielectric_gnn import __version__
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.optics import ComplexArray, FloatArray
+
+
+@dataclass(frozen=True)
+class Material:
+    """Name and origin of an optical response; every format writes them down.
+
+    Args:
+        material_id: Identifier within its data set.
+        formula: Chemical formula.
+        origin: `predicted` by a neural network, or `calculated` from first principles.
+        source: The model or data set behind it, in words.
+        direction: Of the electric field: `average` over directions, or the axis `x`, `y` or `z` of the frame of the
+            stored lattice.
+        damping_ev: γ of the Drude term, if one was added.
+        broadening_ev: Broadening Γ of the interband part, if known.
+        comments: Anything else, a line each.
+    """
+
+    material_id: str
+    formula: str
+    origin: Literal["predicted", "calculated"] = "predicted"
+    source: str = ""
+    direction: str = "average"
+    damping_ev: float | None = None
+    broadening_ev: float | None = None
+    comments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.origin not in ("predicted", "calculated"):
+            raise InputError(f"origin {self.origin!r} of {self.material_id}: expected 'predicted' or 'calculated'")
+
+    def reference(self) -> str:
+        """Where the numbers come from, in one line: no reader shall take them for a measurement."""
+        how = {
+            "predicted": f"Predicted by a neural network (dielectric_gnn {__version__}); not measured.",
+            "calculated": f"Calculated from first principles (written by dielectric_gnn {__version__}); not measured.",
+        }[self.origin]
+        return _plain(f"{self.formula} ({self.material_id}). {how} {self.source}")
+
+    def remarks(self) -> list[str]:
+        """One line for each further fact."""
+        lines = [f"Electric field: {'average over directions' if self.direction == 'average' else self.direction}."]
+        if self.damping_ev is not None:
+            lines.append(f"Drude damping {self.damping_ev:g} eV (a parameter, not a property of the material).")
+        if self.broadening_ev is not None:
+            lines.append(f"Interband broadening {self.broadening_ev:g} eV.")
+        return [*lines, *(_plain(comment) for comment in self.comments)]
+
+
+def checked_spectrum(energies: ArrayLike, eps: ArrayLike) -> tuple[FloatArray, ComplexArray]:
+    """The part of a spectrum that has a wavelength: energies above 0, increasing, with finite ε.
+
+    Shapes:
+        energies (W,), eps (W,) → (W',), (W',).
+
+    Raises:
+        InputError: Shapes that do not fit, energies that do not increase, ε that is not finite above 0 eV, or fewer
+            than 2 energies above 0.
+    """
+    omega, values = np.asarray(energies, dtype=np.float64), np.asarray(eps, dtype=np.complex128)
+    if omega.ndim != 1 or omega.shape != values.shape:
+        raise InputError(
+            f"energies of shape {omega.shape} with eps of shape {values.shape}: expected two equal vectors; "
+            "write the axes of a tensor one by one"
+        )
+    if not np.all(np.diff(omega) > 0.0):
+        raise InputError("energies do not increase: sort the spectrum by photon energy and drop duplicates")
+    omega, values = omega[omega > 0.0], values[omega > 0.0]
+    if omega.size < 2:
+        raise InputError(f"{omega.size} energies above 0 eV: expected at least 2")
+    if not np.isfinite(values).all():
+        raise InputError(f"eps is {values[~np.isfinite(values)][0]} at {omega[~np.isfinite(values)][0]:g} eV")
+    return omega, values
+
+
+def warnings_of(eps: ComplexArray) -> list[str]:
+    """What a reader should know of the numbers themselves."""
+    gain = int(np.count_nonzero(eps.imag < 0.0))
+    if not gain:
+        return []
+    return [f"Im eps is negative (gain, not physical) at {gain} of {eps.size} energies, down to {eps.imag.min():.3g}."]
+
+
+def _plain(text: str) -> str:
+    """One line of printable characters with single spaces: safe in every format."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -1,0 +1,56 @@
+"""Every optical quantity that follows from ε(ω), with its unit in its name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dielectric_gnn import optics
+from dielectric_gnn.optics import ComplexArray, FloatArray
+
+
+def spectra(energies: FloatArray, eps: ComplexArray) -> dict[str, FloatArray]:
+    """Spectra by `name [unit]`; the unit of a pure number is 1.
+
+    Quantities that are not defined at an energy (figures of merit where Re ε ≥ 0) are NaN there.
+
+    Shapes:
+        energies (W,) > 0, eps (W,) → (W,) each.
+    """
+    n, k = optics.refractive_index(eps)
+    conductivity = optics.optical_conductivity(energies, eps)
+    return {
+        "energy [eV]": energies,
+        "wavelength [um]": optics.HC_EV_NM / 1e3 / energies,
+        "eps_re [1]": eps.real,
+        "eps_im [1]": eps.imag,
+        "n [1]": n,
+        "k [1]": k,
+        "reflectivity_normal [1]": optics.reflectivity(n, k),
+        "absorption_coefficient [1/cm]": optics.absorption_coefficient(energies, eps),
+        "skin_depth_field [nm]": optics.skin_depth(energies, eps),
+        "conductivity_re [S/m]": conductivity.real,
+        "conductivity_im [S/m]": conductivity.imag,
+        "loss_function [1]": optics.loss_function(eps),
+        "quality_localised_plasmon [1]": optics.quality_localised(eps),
+        "quality_propagating_plasmon [1]": optics.quality_propagating(eps),
+        "propagation_length_intensity [nm]": optics.propagation_length(energies, eps),
+    }
+
+
+def single_values(energies: FloatArray, eps: ComplexArray) -> dict[str, float | str | None]:
+    """What is one value for the material, by `name [unit]`; None where it does not exist.
+
+    Colours are those of a thick polished sample under D65 for the CIE 1931 2° observer, and need 380–780 nm.
+    """
+    plasma = float(optics.screened_plasma_energy(energies, eps))
+    values: dict[str, float | str | None] = {"screened_plasma_energy [eV]": plasma if np.isfinite(plasma) else None}
+    low, high = (optics.HC_EV_NM / wavelength for wavelength in reversed(optics.VISIBLE_NM))
+    visible = energies[0] <= low and energies[-1] >= high
+    lab: list[float | None] = [None, None, None]
+    colour = None
+    if visible:
+        xyz = optics.colour_xyz(energies, optics.reflectivity(*optics.refractive_index(eps)))
+        lab = optics.colour_lab(xyz).tolist()
+        colour = optics.hex_colour(optics.colour_srgb(xyz))
+    names = ("lab_lightness_d65_2deg [1]", "lab_a_d65_2deg [1]", "lab_b_d65_2deg [1]")
+    return {**values, **dict(zip(names, lab, strict=True)), "srgb_d65_2deg [hex]": colour}

@@ -1,0 +1,142 @@
+"""Is a spectrum causal? Its real part from its imaginary part, and the distance between the two: a label-free score.
+
+Re ε(ω) = 1 + (2/π) P∫₀^∞ ω' Im ε(ω') / (ω'² − ω²) dω'. Im ε is taken as straight between the energies, for which the
+principal value is known in closed form: no singularity is sampled, and none is cut out. On an even grid the straight
+pieces are drawn through Im ε less a twelfth of its second difference, which makes the transform exact to fourth order.
+
+Beyond the window Im ε is not known. It continues from its last value as straight pieces between wider and wider spaced
+energies, with heights ≥ 0 which are fitted to Re ε, as is a constant ≥ 0 for whatever lies higher. In the window this
+tail is smooth and rises with energy, so it can mend neither a wrong shape nor a wrong scale.
+
+Source: V. Lucarini et al., *Kramers-Kronig Relations in Optical Materials Research* (Springer 2005),
+doi:10.1007/b138913.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.optics.units import FloatArray
+
+_TAIL = (1.005, 1.01, 1.02, 1.04, 1.07, 1.12, 1.25, 1.45, 1.8, 2.4, 3.5, 6.0, 12.0)
+"""Energies of the tail over the end of the window; the heights at all but the last are fitted, there Im ε is zero."""
+
+
+class _Transform(NamedTuple):
+    """From Im ε (W,) and the heights of the tail (T,) to Re ε − 1 (W,): Re = window @ Im + tail @ heights."""
+
+    window: FloatArray
+    tail: FloatArray
+    tail_q: FloatArray
+    tail_r: FloatArray
+    even: bool
+
+
+def kramers_kronig_real(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
+    """Re ε as Im ε demands it, with the tail above the window that suits the given Re ε best.
+
+    Shapes:
+        energies (W,) increasing from ≥ 0, eps (..., W) → (..., W).
+
+    Args:
+        energies: Photon energies in eV. Below the first one Im ε is taken to fall to zero along a straight line.
+        eps: A response without free carriers (ε_inter): the 1/ω of a Drude term cannot be integrated from a table.
+
+    Returns:
+        The causal partner of Im ε; NaN for spectra that are not finite.
+
+    Raises:
+        InputError: Fewer than 3 energies, energies that do not increase from ≥ 0, or another number of them than in ε.
+
+    Source:
+        See the module.
+    """
+    from scipy.optimize import nnls
+
+    omega, eps = np.asarray(energies, dtype=np.float64), np.asarray(eps, dtype=np.complex128)
+    _check(omega, eps)
+    transform = _transform(omega.tobytes())
+    spectra = eps.reshape(-1, omega.size)
+    real = 1.0 + _sharpened(spectra.imag, transform.even) @ transform.window.T
+    # The tail is fitted in the few coordinates of its QR decomposition.
+    for row in range(len(spectra)):
+        missing = transform.tail_q.T @ (spectra[row].real - real[row])
+        if np.isfinite(missing).all():
+            real[row] += transform.tail @ nnls(transform.tail_r, missing)[0]
+        else:
+            real[row] = np.nan
+    return real.reshape(eps.shape)
+
+
+def kramers_kronig_residual(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
+    """Relative rms distance of Re ε from the causal partner of Im ε: ‖Re ε − Re ε_KK‖ / ‖Re ε − 1‖.
+
+    About 1e-3 and less for causal spectra; a Re ε that is scaled by 1.2, or the Im ε of another material, gives 0.1 and
+    more.
+
+    Shapes:
+        energies (W,) increasing from ≥ 0, eps (..., W) → (...).
+
+    Args:
+        energies: Photon energies in eV.
+        eps: Interband dielectric function, as in `kramers_kronig_real`.
+
+    Returns:
+        The residual, dimensionless; 0 for vacuum, NaN for spectra that are not finite.
+
+    Raises:
+        InputError: As `kramers_kronig_real`.
+
+    Source:
+        See the module.
+    """
+    eps = np.asarray(eps, dtype=np.complex128)
+    distance = np.linalg.norm(eps.real - kramers_kronig_real(energies, eps), axis=-1)
+    size = np.linalg.norm(eps.real - 1.0, axis=-1)
+    return np.where(distance == 0.0, 0.0, distance / np.where(size == 0.0, np.finfo(float).tiny, size))
+
+
+def _check(omega: FloatArray, eps: ArrayLike) -> None:
+    if omega.ndim != 1 or omega.size < 3 or not omega[0] >= 0.0 or not np.all(np.diff(omega) > 0.0):
+        raise InputError("energies: expected at least 3, increasing from 0 eV or more; sort them and drop duplicates")
+    if np.shape(eps)[-1:] != omega.shape:
+        raise InputError(f"eps of shape {np.shape(eps)}: expected {omega.size} energies on the last axis")
+
+
+def _sharpened(imaginary: FloatArray, even: bool) -> FloatArray:
+    """Heights for straight pieces whose transform is that of the curve through the given points, to fourth order."""
+    if not even:
+        return imaginary
+    sharp = imaginary.copy()
+    sharp[:, 1:-1] -= (imaginary[:, 2:] - 2.0 * imaginary[:, 1:-1] + imaginary[:, :-2]) / 12.0
+    return sharp
+
+
+@lru_cache(maxsize=2)
+def _transform(energies: bytes) -> _Transform:
+    """The matrices of a grid: some tens of MB for 2001 energies, hence no more than two are kept."""
+    omega = np.frombuffer(energies, dtype=np.float64)
+    inside = omega if omega[0] == 0.0 else np.concatenate([[0.0], omega])
+    nodes = np.concatenate([inside, omega[-1] * np.array(_TAIL)])
+    # A straight-sided hat of height 1, continued oddly to negative energies, has as transform the second divided
+    # difference of this: the integral of a hat's second derivative, three spikes, times x ln|x|.
+    spikes = _x_log_x(nodes - omega[:, None]) + _x_log_x(nodes + omega[:, None])
+    hats = np.diff(np.diff(spikes, axis=1) / np.diff(nodes), axis=1) / np.pi
+    # hats[:, i] belongs to node i + 1. At 0 the odd Im ε has no height.
+    known = inside.size - 1
+    window = hats[:, :known]
+    if omega[0] == 0.0:
+        window = np.concatenate([np.zeros((omega.size, 1)), window], axis=1)
+    tail = np.concatenate([hats[:, known:], np.ones((omega.size, 1))], axis=1)
+    steps = np.diff(omega)
+    return _Transform(window, tail, *np.linalg.qr(tail), bool(np.ptp(steps) < 1e-6 * steps.mean()))
+
+
+def _x_log_x(x: FloatArray) -> FloatArray:
+    size = np.abs(x)
+    return np.asarray(x * np.log(size, where=size > 0.0, out=np.zeros_like(size)))
