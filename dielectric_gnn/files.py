@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -51,3 +54,17 @@ def write_csv(
             writer.writerows(rows)
 
     write_atomically(path, write)
+
+
+def write_columns(path: Path, columns: Mapping[str, NDArray[np.floating]], comments: Iterable[str] = ()) -> None:
+    """Write columns of numbers as CSV with six digits, atomically, several times faster than `write_csv`.
+
+    Args:
+        path: The file.
+        columns: Values by name, all of one length.
+        comments: Lines before the header, each marked with `# `.
+    """
+    values = np.column_stack(list(columns.values()))
+    line = ",".join(["%.6g"] * len(columns)) + "\n"
+    head = "".join(f"# {comment}\n" for comment in comments) + ",".join(columns) + "\n"
+    write_text(path, head + (line * len(values)) % tuple(values.ravel().tolist()))

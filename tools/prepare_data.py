@@ -1,4 +1,4 @@
-"""Prepare data sets for training: build a store, look at one, download the published data.
+"""Prepare data sets for training: build a store, look at one, verify one, download the published data.
 
 A store is a folder of flat arrays that a training maps into memory: no parsing at the start, and data sets larger than
 the memory. A typical session, for the published data prepared for learning:
@@ -11,6 +11,11 @@ and for your own files in the published JSON format, in a folder or an archive:
 
     python tools/prepare_data.py build entries.zip data/mine --on-error skip --workers 8
     python tools/prepare_data.py info data/mine
+    python tools/prepare_data.py verify data/mine
+
+and for a rehearsal with crystals and spectra that are invented:
+
+    python tools/prepare_data.py build synthetic:20000 data/synthetic --workers 2 --spectra float16
 """
 
 from __future__ import annotations
@@ -21,17 +26,32 @@ from pathlib import Path
 
 from dielectric_gnn.data.figshare import API_URL, ARTICLES, download_article
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
-from dielectric_gnn.data.prepare import BuildOptions, build_store, choose_source, describe_store, read_id_lists
+from dielectric_gnn.data.prepare import (
+    SYNTHETIC,
+    BuildOptions,
+    build_store,
+    choose_source,
+    describe_store,
+    read_id_lists,
+)
+from dielectric_gnn.data.store_check import verify_store
 from dielectric_gnn.errors import InputError
 
 _BUILD = """\
 Read SOURCE once and write a store to OUT.
 
 SOURCE is a folder or a zip or tar archive of JSON entries (one pymatgen ComputedStructureEntry per material, plain,
-.gz or .bz2), or a folder with train.h5, val.h5 and test.h5.
+.gz or .bz2), or a folder with train.h5, val.h5 and test.h5; or synthetic:NUMBER, invented crystals and spectra.
 
 The HDF5 files are the published split, which is kept. For JSON entries, either give lists of ids, or a split is drawn
-as in the published study: 80/10/10, with all materials of one reduced formula on the same side."""
+as in the published study: 80/10/10, with all materials of one reduced formula on the same side.
+
+A build that was interrupted, even killed, goes on where it was when the same command is repeated; what it has so far
+is in the folder .OUT.partial. The store appears, or replaces an old one, when it is complete."""
+
+_VERIFY = """\
+Check every byte of STORE against its checksums, and that every value makes sense. A store that was copied or kept for
+long is worth it; opening one for training checks sizes alone."""
 
 _DOWNLOAD = """\
 Download the published data from figshare: `complete` (all JSON entries, two records) or `prepared` (HDF5 files for
@@ -63,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="say what a store holds", description="Say what a store holds.")
     info.add_argument("store", type=Path, metavar="STORE", help="folder written by `build`")
     info.set_defaults(run=lambda args: print(describe_store(args.store)))
+    verify = commands.add_parser("verify", help="check a store", description=_VERIFY, formatter_class=raw)
+    verify.add_argument("store", type=Path, metavar="STORE", help="folder written by `build`")
+    verify.set_defaults(run=lambda args: print("\n".join(verify_store(args.store))))
     download = commands.add_parser("download", help="get the data", description=_DOWNLOAD, formatter_class=raw)
     download.add_argument("what", choices=sorted(ARTICLES), help="which part of the published data")
     download.add_argument("folder", type=Path, metavar="FOLDER", help="where the files go; made if absent")
@@ -73,16 +96,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_build_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="where the materials are")
+    add("source", metavar="SOURCE", help="where the materials are, or synthetic:NUMBER")
     add("out", type=Path, metavar="OUT", help="the store, a new folder")
     add("--format", choices=["auto", "json", "hdf5"], default="auto", help="of SOURCE (default: look)")
-    add("--broadening", type=float, metavar="EV", help="of the spectra (default: stated in the JSON files; HDF5: 0.1)")
+    add("--broadening", type=float, metavar="EV", help="of the spectra (default: stated in the JSON files; else 0.1)")
     add("--cutoff", type=float, default=DEFAULT_CUTOFF, metavar="A", help="of the graphs in Å (default: %(default)s)")
     add("--spectra", choices=["float32", "float16"], default="float32", help="float16: half the size, three digits")
     add("--tensors", action="store_true", help="keep whole tensors; five times the size")
     add("--on-error", choices=["raise", "skip"], default="raise", help="skip: list unusable ones in OUT_rejects.csv")
-    add("--workers", type=int, default=1, metavar="N", help="processes that read JSON; the store does not depend on it")
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, of one thread each; the store does not depend on it",
+    )
     add("--overwrite", action="store_true", help="replace OUT if it is a store")
+    add("--restart", action="store_true", help="discard what an interrupted build left, and begin anew")
+    add("--seed", type=int, metavar="N", help="of synthetic crystals (default: 0)")
+    add("--rattle", type=float, metavar="A", help="random shifts of the atoms of synthetic crystals in Å (default: 0)")
     split = parser.add_mutually_exclusive_group()
     split.add_argument("--split-seed", type=int, metavar="N", help="of the split that is drawn (default: 0)")
     lists = ("TRAIN.txt", "VAL.txt", "TEST.txt")
@@ -90,7 +122,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(args: argparse.Namespace) -> None:
-    source = choose_source(args.source, args.format, args.broadening, args.workers)
+    source = choose_source(args.source, args.format, args.broadening, args.seed, args.rattle)
     options = BuildOptions(
         cutoff=args.cutoff,
         spectra=args.spectra,
@@ -99,10 +131,15 @@ def _build(args: argparse.Namespace) -> None:
         id_lists=None if args.ids is None else read_id_lists(args.ids),
         overwrite=args.overwrite,
         tensors=args.tensors,
+        workers=args.workers,
+        restart=args.restart,
     )
-    build_store(source, args.out, options, title=f"{type(source).__name__} {args.source}")
+    title = f"{type(source).__name__} {args.source}"
+    if args.source.startswith(SYNTHETIC):
+        title += f" (synthetic, not materials data; seed {args.seed or 0}, rattle {args.rattle or 0:g} Å)"
+    rejects = build_store(source, args.out, options, title)
     print(describe_store(args.out))
-    print(f"rejected: {len(source.rejects)}")
+    print(f"rejected: {len(rejects)}")
     cutoff = (
         "" if args.cutoff == DEFAULT_CUTOFF else f" --data.cutoff {args.cutoff} --model.backbone.cutoff {args.cutoff}"
     )

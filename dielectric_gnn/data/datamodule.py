@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,20 @@ from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sampling import EvaluationBatches, TrainingBatches, TrainingLoader, evaluation_loader
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFiles
 from dielectric_gnn.data.sources.base import OnError
-from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, nested_subset
+from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, listed_rows, nested_rows
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.data.store_files import open_store
+from dielectric_gnn.data.store_facts import names_array
+from dielectric_gnn.data.store_files import open_store, read_metadata
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import write_text
 from dielectric_gnn.training_facts import TrainingFacts
 
 log = logging.getLogger(__name__)
 
-_ROWS_AT_ONCE = 4096
+TRAIN_IDS = "train_ids.txt"
+"""File in the folder of a run: the materials that it was trained on, one id per line."""
+
+_ROWS_AT_ONCE = 1024
 
 
 class CrystalDataModule(LightningDataModule):
@@ -45,6 +50,8 @@ class CrystalDataModule(LightningDataModule):
         eval_batch_size: Crystals per batch of validation, test and prediction.
         cutoff: Neighbour cutoff of the graphs (Å).
         train_size: Number of training materials, strictly nested: smaller sets are inside larger ones; null: all.
+        train_ids: A file with one material id per line: exactly these training materials, in place of train_size; such
+            as a published subset, or the train_ids.txt that another training left in its folder.
         subset_seed: Of the permutation whose first `train_size` materials are taken.
         split_fractions: Shares of train, validation and test, by formula, where the source fixes no split.
         split_seed: Of that split.
@@ -64,6 +71,7 @@ class CrystalDataModule(LightningDataModule):
         eval_batch_size: int = 64,
         cutoff: float = DEFAULT_CUTOFF,
         train_size: int | None = None,
+        train_ids: str | None = None,
         subset_seed: int = 0,
         split_fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         split_seed: int = 0,
@@ -79,6 +87,8 @@ class CrystalDataModule(LightningDataModule):
             raise InputError(f"cutoff is {cutoff} Å, expected more than 0")
         if source is not None and store is not None:
             raise InputError(f"source ({type(source).__name__}) and store ({store}) are both given; set one to null")
+        if train_size is not None and train_ids is not None:
+            raise InputError(f"train_size ({train_size}) and train_ids ({train_ids}) are both given; set one to null")
         self.source = source or ExampleMetals()
         self.store_folder = None if store is None else Path(store)
         self.crystals = list(crystals) if crystals else None
@@ -88,11 +98,16 @@ class CrystalDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.cutoff = cutoff
         self.train_size = train_size
+        self.train_ids = None if train_ids is None else Path(train_ids)
         self.subset_seed = subset_seed
         self.split_fractions = split_fractions
         self.split_seed = split_seed
         self.shuffle_seed = shuffle_seed
         self.indices: dict[str, NDArray[np.int64]] = {}
+        self.finished: Mapping[str, str] = {}
+        """Crystals that `predict` leaves out, because an earlier launch predicted them: ids and fingerprints."""
+        self.asked: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Crystals that `predict` was asked for, finished or not."""
 
     def setup(self, stage: str) -> None:
         """Read the materials and build graphs and splits, once."""
@@ -100,22 +115,26 @@ class CrystalDataModule(LightningDataModule):
             return
         if stage == "predict" and self.crystals is not None:
             self._read(StructureFiles(self.crystals), stage)
-            self.indices = {"predict": np.arange(len(self.store))}
+            self.asked = np.arange(len(self.store))
+            self.indices = {"predict": self._unfinished(self.asked)}
             return
-        split = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
-        position = {material_id: row for row, material_id in enumerate(self.store.material_ids)}
-        self.indices = {name: np.array([position[m] for m in split[name] if m in position]) for name in SPLIT_NAMES}
-        train = nested_subset([m for m in split["train"] if m in position], self.train_size, self.subset_seed)
-        self.indices["train"] = np.array([position[m] for m in train])
-        self.indices["predict"] = self.indices["test"]
+        self.indices = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
+        self.indices["train"] = self._chosen(self.indices["train"])
+        self.asked = self.indices["test"]
+        self.indices["predict"] = self._unfinished(self.asked)
         if stage == "fit" and self.indices["train"].size < 2:
             raise InputError("training needs at least 2 materials, because of batch norm")
+        if stage == "fit" and self.trainer is not None and self.trainer.is_global_zero:
+            ids = names_array(self.store.material_ids)[self.indices["train"]]
+            write_text(Path(self.trainer.default_root_dir) / TRAIN_IDS, "\n".join(ids.tolist()) + "\n")
         log.info("%d materials: %s", len(self.store), {name: self.indices[name].size for name in SPLIT_NAMES})
 
     @property
     def source_name(self) -> str:
-        """Where the labelled materials come from, in words."""
-        return type(self.source).__name__ if self.store_folder is None else str(self.store_folder)
+        """Where the labelled materials come from, in words; of a store, also what it was made from."""
+        if self.store_folder is None:
+            return type(self.source).__name__
+        return f"{self.store_folder} ({read_metadata(self.store_folder).source})"
 
     def _read(self, source: RecordSource, stage: str) -> None:
         records = read_records(source, self.on_error, self.tensors)
@@ -124,15 +143,20 @@ class CrystalDataModule(LightningDataModule):
             folder = Path(self.trainer.default_root_dir if self.trainer else ".")
             source.report_rejects(folder / f"rejects_{TrainerFn(stage).value}.csv")
 
-    def _read_split(self, stage: str) -> dict[str, list[str]]:
-        """Read the source into memory; the ids of its own split, or of one drawn by composition."""
+    def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
+        """Read the source into memory; positions of its own split, or of one drawn by composition."""
         self._read(self.source, stage)
-        return self.source.split() or composition_split(
-            self.store.material_ids, self.store.formulas, self.split_fractions, self.split_seed
+        ids = self.store.material_ids
+        split = self.source.split() or composition_split(
+            ids, self.store.formulas, self.split_fractions, self.split_seed
         )
+        position = {material_id: row for row, material_id in enumerate(ids)}
+        return {
+            name: np.array([position[m] for m in split[name] if m in position], dtype=np.int64) for name in SPLIT_NAMES
+        }
 
-    def _open_split(self, folder: Path) -> dict[str, list[str]]:
-        """Open the store; the ids of its split."""
+    def _open_split(self, folder: Path) -> dict[str, NDArray[np.int64]]:
+        """Open the store; positions of its split."""
         self.store, split = open_store(folder)
         if self.store.cutoff != self.cutoff:
             raise InputError(
@@ -141,7 +165,23 @@ class CrystalDataModule(LightningDataModule):
             )
         if self.tensors and self.store.anisotropy is None:
             raise InputError(f"{folder}: the store has no whole tensors; build it anew with --tensors")
-        return {name: [self.store.material_ids[row] for row in split[name]] for name in SPLIT_NAMES}
+        return split
+
+    def _chosen(self, train: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the training materials that this run takes."""
+        if self.train_ids is None and self.train_size is None:
+            return train
+        ids = names_array(self.store.material_ids)[train]
+        if self.train_ids is not None:
+            return train[listed_rows(self.train_ids, ids)]
+        return train[nested_rows(ids, self.train_size or 0, self.subset_seed)]
+
+    def _unfinished(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the crystals that are still to be predicted; one whose file was changed is not finished."""
+        if not self.finished:
+            return rows
+        ids, store = self.store.material_ids, self.store
+        return np.array([row for row in rows if self.finished.get(ids[row]) != store.fingerprint(row)], dtype=np.int64)
 
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of the training materials."""

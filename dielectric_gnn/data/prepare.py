@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from dielectric_gnn.data.frames import read_records
+import numpy as np
+
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
-from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource
-from dielectric_gnn.data.sources.base import OnError, existing_path
+from dielectric_gnn.data.partial import PartialStore
+from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, SyntheticMetals
+from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, report_rejects
+from dielectric_gnn.data.sources.parallel import chunks, ordered_map
 from dielectric_gnn.data.sources.prepared_hdf5 import HDF5_FILES
-from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split
+from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, read_ids
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.data.store_files import SpectraDtype, open_store, read_metadata
-from dielectric_gnn.data.store_writer import SplitRule, check_free, write_store
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.data.store_facts import names_array
+from dielectric_gnn.data.store_files import SCHEMA, SpectraDtype, open_store, read_metadata
+from dielectric_gnn.data.store_rows import Recipe, itself, make_chunk
+from dielectric_gnn.data.store_writer import CHUNK, SplitRule, check_free, finish, take
+from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.meter import Meter
 
 SourceFormat = Literal["auto", "json", "hdf5"]
 IdLists = Mapping[str, Sequence[str]]
+
+SYNTHETIC = "synthetic:"
+"""What names of synthetic sources begin with; the number of crystals follows."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,10 @@ class BuildOptions:
         on_error: A material that cannot be used: `raise` stops, `skip` lists it beside the store and goes on.
         split_seed: Of the split, where one is drawn; None means 0.
         id_lists: Material ids of train, val and test, instead of a split that is drawn.
-        overwrite: Replace an existing store.
+        overwrite: Replace an existing store, when the new one is complete.
         tensors: Keep whole tensors beside their averages; files whose tensors contradict the structure are bad.
+        workers: Processes that read and compute, of one thread each; the store does not depend on it.
+        restart: Discard what an interrupted build left, instead of going on from there.
     """
 
     cutoff: float = DEFAULT_CUTOFF
@@ -46,26 +57,39 @@ class BuildOptions:
     id_lists: IdLists | None = None
     overwrite: bool = False
     tensors: bool = False
+    workers: int = 1
+    restart: bool = False
 
 
 def choose_source(
-    path: str, source_format: SourceFormat = "auto", broadening_ev: float | None = None, workers: int = 1
+    path: str,
+    source_format: SourceFormat = "auto",
+    broadening_ev: float | None = None,
+    seed: int | None = None,
+    rattle: float | None = None,
 ) -> RecordSource:
     """The source that reads `path`: prepared HDF5 files if the folder holds any of them, else JSON entries.
 
     Args:
-        path: Folder of JSON entries, archive of them, or folder with train.h5, val.h5 and test.h5.
+        path: Folder of JSON entries, archive of them, or folder with train.h5, val.h5 and test.h5; or `synthetic:N`.
         source_format: Instead of looking.
-        broadening_ev: Γ of the spectra in eV; None takes what the files state, or 0.1 eV for HDF5.
-        workers: Processes that read JSON.
+        broadening_ev: Γ of the spectra in eV; None takes what the files state, or 0.1 eV for HDF5 and synthetic data.
+        seed: Of synthetic crystals; None means 0.
+        rattle: Of synthetic crystals in Å; None means 0.
     """
+    if path.startswith(SYNTHETIC):
+        number = path.removeprefix(SYNTHETIC)
+        if not number.isdecimal():
+            raise InputError(f"source is {path!r}, expected {SYNTHETIC}NUMBER, as in {SYNTHETIC}20000")
+        gamma = 0.1 if broadening_ev is None else broadening_ev
+        return SyntheticMetals(int(number), seed or 0, rattle or 0.0, gamma)
+    if seed is not None or rattle is not None:
+        raise InputError(f"seed and rattle belong to {SYNTHETIC}NUMBER, but the source is {path}; drop them")
     found = existing_path(path)
     if source_format == "auto":
         source_format = "hdf5" if any((found / name).is_file() for name in HDF5_FILES.values()) else "json"
     if source_format == "json":
-        return EntryJson(path, broadening_ev, workers)
-    if workers > 1:
-        raise InputError(f"workers is {workers}, but HDF5 files are read by one process")
+        return EntryJson(path, broadening_ev)
     return PreparedHDF5(path) if broadening_ev is None else PreparedHDF5(path, broadening_ev)
 
 
@@ -78,22 +102,20 @@ def read_id_lists(paths: Sequence[Path]) -> IdLists:
     seen: dict[str, str] = {}
     lists = {}
     for name, path in zip(SPLIT_NAMES, paths, strict=True):
-        try:
-            ids = path.read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a readable list of ids ({error})") from error
-        if not ids:
-            raise InputError(f"{path}: the list is empty")
-        for row, material_id in enumerate(ids, start=1):
+        lists[name] = read_ids(path)
+        for row, material_id in enumerate(lists[name], start=1):
             if material_id in seen:
                 raise InputError(f"{path}: id number {row}, {material_id!r}, is listed already in {seen[material_id]}")
             seen[material_id] = str(path)
-        lists[name] = ids
     return lists
 
 
-def build_store(source: RecordSource, folder: Path, options: BuildOptions, title: str) -> None:
-    """Read `source` once and write its store to `folder`; rejected materials are listed in `FOLDER_rejects.csv`.
+def build_store(source: RecordSource, folder: Path, options: BuildOptions, title: str) -> list[RecordError]:
+    """Read `source` and write its store to `folder`; rejected materials are listed in `FOLDER_rejects.csv`.
+
+    A build that was interrupted, at whatever moment, goes on where it was when this is called again, if the source can
+    be read in pieces (`RecordSource.tasks`); the store is the same, byte by byte, as that of a build in one go, and
+    does not depend on the number of processes.
 
     The split is the one that the source fixes; else `options.id_lists`; else drawn by composition, 80/10/10.
 
@@ -103,21 +125,55 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
         options: How.
         title: The source in words, for the metadata.
 
+    Returns:
+        The rejected materials.
+
     Raises:
-        InputError: As `write_store`, or the split does not fit the materials.
+        InputError: As `write_store`, or the split does not fit the materials, or an unfinished build of another kind
+            is in the way.
     """
-    if options.cutoff <= 0:
-        raise InputError(f"cutoff is {options.cutoff} Å, expected more than 0")
+    if options.cutoff <= 0 or options.workers < 1:
+        raise InputError(
+            f"cutoff is {options.cutoff} Å and workers is {options.workers}, expected more than 0 and at least 1"
+        )
     folder = folder.expanduser().resolve()
     check_free(folder, options.overwrite)
-    rule = _split_rule(source, options)
+    split = _stated_split(source, options)
+    tasks = source.tasks()
+    recipe = Recipe(options.cutoff, options.spectra, options.tensors)
+    plan = {"source": "" if tasks is None else tasks.fingerprint, "layout": [SCHEMA, CHUNK], **asdict(recipe)}
+    restart = options.restart or tasks is None
     rejects = folder.with_name(f"{folder.name}_rejects.csv")
-    rejects.unlink(missing_ok=True)
-    try:
-        records = _counted(source, options.on_error, options.tensors)
-        write_store(folder, records, options.cutoff, rule, options.spectra, title, options.overwrite, options.tensors)
-    finally:
-        source.report_rejects(rejects)
+    with PartialStore(folder, recipe, plan, restart) as unfinished:
+        try:
+            _fill(unfinished, source, tasks, options)
+            rejected = [*source.rejects, *unfinished.rejects]
+            rule = _split_rule(split, options, len(rejected))
+            report_rejects(rejected, rejects)
+            finish(unfinished, rule, title)
+        except BaseException:
+            if tasks is None or unfinished.num_items == 0:
+                unfinished.discard()
+            raise
+        unfinished.discard()
+    return rejected
+
+
+def _fill(unfinished: PartialStore, source: RecordSource, tasks: Tasks | None, options: BuildOptions) -> None:
+    """Read what is not in the unfinished store yet."""
+    items: Iterable[Any] = source.records(options.on_error) if tasks is None else tasks.items
+    make = partial(make_chunk, unfinished.recipe, itself if tasks is None else tasks.read, options.on_error)
+    with Meter("reading", source.size(), "{} materials".format, done=unfinished.num_items) as meter:
+        rest = chunks(islice(items, unfinished.num_items, None), CHUNK)
+        several = options.workers > 1
+        with closing(ordered_map(make, rest, options.workers) if several else (make(part) for part in rest)) as made:
+            if options.on_error == "raise" and unfinished.rejects:
+                raise unfinished.rejects[0]
+            for chunk in made:
+                take(unfinished, chunk, options.on_error)
+                meter.advance(chunk.num_items)
+        # Materials that a source without pieces rejects itself are in no chunk.
+        meter.advance(len(source.rejects))
 
 
 def describe_store(folder: Path) -> str:
@@ -127,11 +183,17 @@ def describe_store(folder: Path) -> str:
     num_bytes = sum(file.stat().st_size for file in folder.expanduser().iterdir())
     sizes = ", ".join(f"{split[name].size} {name}" for name in SPLIT_NAMES)
     broadening = "unknown" if store.broadening is None else f"{store.broadening:g} eV"
+    formulas = np.unique(names_array(store.formulas)).size
+    largest = ", ".join(map("{} {}".format, store.sizes.max(axis=0), ("atoms", "edges", "pairs")))
+    elements = sorted(metadata.elements.items(), key=lambda item: item[1])
+    rare = ", ".join(f"{symbol} {count}" for symbol, count in elements[:3])
     return "\n".join(
         [
             f"source: {metadata.source}",
-            f"materials: {len(store)} ({sizes}), {len(set(store.formulas))} formulas",
-            f"atoms: {metadata.num_atoms}, edges: {metadata.num_edges} within {store.cutoff:g} Å",
+            f"materials: {len(store)} ({sizes}), {formulas} formulas",
+            f"atoms: {metadata.num_atoms}, edges: {metadata.num_edges} within {store.cutoff:g} Å, three-body pairs: "
+            f"{metadata.num_pairs} within {metadata.three_body_cutoff:g} Å; at most {largest} per material",
+            f"elements: {len(elements)}, the rarest in {rare} materials",
             f"spectra: {metadata.spectra_dtype}, {store.grid}, broadening {broadening}, {_tensor_words(store)}",
             f"size: {num_bytes / 1e6:.1f} MB, {num_bytes / len(store):.0f} bytes per material",
         ]
@@ -145,27 +207,20 @@ def _tensor_words(store: CrystalStore) -> str:
     return f"whole tensors of {known.all(axis=1).sum()} materials, the diagonal of {known.any(axis=1).sum()} at least"
 
 
-def _counted(source: RecordSource, on_error: OnError, tensors: bool) -> Iterator[CrystalRecord]:
-    with Meter("reading", source.size(), "{} materials".format) as meter:
-        kept = 0
-        for record in read_records(source, on_error, tensors):
-            yield record
-            kept += 1
-            meter.advance(kept + len(source.rejects) - meter.done)
-        meter.advance(kept + len(source.rejects) - meter.done)
-
-
-def _split_rule(source: RecordSource, options: BuildOptions) -> SplitRule:
+def _stated_split(source: RecordSource, options: BuildOptions) -> IdLists | None:
+    """The split that the source or the user states; None: it is drawn."""
     fixed = source.split()
     if fixed is None:
-        lists = options.id_lists
-    elif options.id_lists is None and options.split_seed is None:
-        lists = fixed
-    else:
-        raise InputError("the source fixes the split; drop the id lists and the seed of the split")
+        return options.id_lists
+    if options.id_lists is None and options.split_seed is None:
+        return fixed
+    raise InputError("the source fixes the split; drop the id lists and the seed of the split")
+
+
+def _split_rule(lists: IdLists | None, options: BuildOptions, num_rejects: int) -> SplitRule:
     if lists is None:
         return partial(composition_split, seed=options.split_seed or 0)
-    return lambda ids, _: _fitted(lists, ids, len(source.rejects))
+    return lambda ids, _: _fitted(lists, ids, num_rejects)
 
 
 def _fitted(lists: IdLists, ids: Sequence[str], num_rejects: int) -> IdLists:

@@ -137,6 +137,11 @@ class CrystalRecord:
         composition = Composition({element_symbol(z): count for z, count in counts.items()})
         return str(composition.reduced_formula)
 
+    @property
+    def volume(self) -> float:
+        """Volume of the cell in Å³."""
+        return float(abs(np.linalg.det(self.lattice)))
+
     def _structure_problem(self) -> str | None:
         numbers = self.atomic_numbers
         if numbers.size == 0:
@@ -148,8 +153,8 @@ class CrystalRecord:
             )
         if not (np.isfinite(self.lattice).all() and np.isfinite(self.positions).all()):
             return "lattice or positions hold NaN or infinite values"
-        if abs(np.linalg.det(self.lattice)) < MIN_DISTANCE**3:
-            return f"the cell volume is {abs(np.linalg.det(self.lattice)):.3g} Å^3: lattice vectors are coplanar"
+        if self.volume < MIN_DISTANCE**3:
+            return f"the cell volume is {self.volume:.3g} Å^3: lattice vectors are coplanar"
         unknown = sorted({int(z) for z in numbers if not 1 <= z <= MAX_ATOMIC_NUMBER})
         if unknown:
             return f"atomic number {unknown[0]} is outside 1 to {MAX_ATOMIC_NUMBER} (H to Bi), which models know"

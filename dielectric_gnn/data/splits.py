@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dielectric_gnn.errors import InputError
 
@@ -64,9 +66,58 @@ def nested_subset(material_ids: Sequence[str], size: int | None, seed: int = 0) 
     """
     if size is None:
         return list(material_ids)
-    if not 1 <= size <= len(material_ids):
-        raise InputError(f"train_size is {size}, expected 1 to {len(material_ids)}, the training materials")
+    return [material_ids[row] for row in nested_rows(np.array(material_ids, dtype=np.str_), size, seed)]
+
+
+def nested_rows(material_ids: NDArray[np.str_], size: int, seed: int = 0) -> NDArray[np.int64]:
+    """Places of the materials that `nested_subset` takes, without a string for every material.
+
+    Raises:
+        InputError: As `nested_subset`.
+    """
+    if not 1 <= size <= material_ids.size:
+        raise InputError(f"train_size is {size}, expected 1 to {material_ids.size}, the training materials")
     # Sorting first makes the subset depend on the ids alone, not on the order of files on a disk.
-    ordered = sorted(material_ids)
-    order = np.random.default_rng(seed).permutation(len(ordered))
-    return [ordered[position] for position in order[:size]]
+    return np.argsort(material_ids)[np.random.default_rng(seed).permutation(material_ids.size)[:size]]
+
+
+def listed_rows(path: Path, material_ids: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Places of the materials that a file lists, in its order.
+
+    Args:
+        path: One material id per line.
+        material_ids: The training materials.
+
+    Raises:
+        InputError: As `read_ids`; or an id is listed twice or is no training material.
+    """
+    listed = np.array(read_ids(path), dtype=np.str_)
+    order = np.argsort(material_ids)
+    places = np.searchsorted(material_ids, listed, sorter=order).clip(max=material_ids.size - 1)
+    rows = order[places]
+    unknown = listed[material_ids[rows] != listed].tolist()
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:3])) + (", …" if len(unknown) > 3 else "")
+        raise InputError(
+            f"{path}: {len(unknown)} of {listed.size} ids are not among the {material_ids.size} training materials "
+            f"({shown}); take them out of the list, or read the data that they belong to"
+        )
+    found, counts = np.unique(listed, return_counts=True)
+    if found.size < listed.size:
+        raise InputError(f"{path}: id {str(found[counts.argmax()])!r} is listed {counts.max()} times, expected once")
+    return rows
+
+
+def read_ids(path: Path) -> list[str]:
+    """Material ids from a file, one per line; empty lines do not count.
+
+    Raises:
+        InputError: The file cannot be read, or is empty.
+    """
+    try:
+        ids = path.expanduser().read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable list of ids ({error})") from error
+    if not ids:
+        raise InputError(f"{path}: the list is empty, expected one material id per line")
+    return ids

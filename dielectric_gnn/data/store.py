@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.graph import CrystalGraph, neighbour_edges
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
-from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.data.store_facts import SetKind, graph_sizes
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.irreducible import DIAGONAL_PARTS, FROM_CARTESIAN
 from dielectric_gnn.response import Anisotropy
@@ -45,11 +47,13 @@ class CrystalStore:
 
     Shapes:
         atom_offsets, edge_offsets: (M + 1,), crystal m owns rows offset[m] to offset[m + 1].
+        sizes: (M, 3), how many atoms, edges and three-body pairs each crystal has; see `graph_sizes`.
+        volumes: (M,), of the cells.
         atomic_numbers: (N,). edge_index: (2, E), atoms counted from 0 within their crystal.
         edge_vectors: (E, 3). eps_inter: (M, W, 2), float32 or float16, and drude: (M,), or None.
 
     Units:
-        Å and eV.
+        Å, Å³ and eV.
 
     Args:
         material_ids: One per crystal.
@@ -64,8 +68,10 @@ class CrystalStore:
     formulas: Sequence[str]
     atom_offsets: NDArray[np.int64]
     edge_offsets: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+    volumes: NDArray[np.float32]
     atomic_numbers: NDArray[np.uint8]
-    edge_index: NDArray[np.int32]
+    edge_index: NDArray[np.integer]
     edge_vectors: NDArray[np.floating]
     eps_inter: NDArray[np.floating] | None
     drude: NDArray[np.float32] | None
@@ -99,16 +105,21 @@ class CrystalStore:
         records = list(records)
         if not records:
             raise InputError("the source holds no usable materials")
+        kind = SetKind.of(records[0])
         for record in records:
-            check_alike(records[0], record)
+            kind.check(SetKind.of(record))
         edges = [neighbour_edges(record, cutoff) for record in records]
         labels = [record.labels for record in records if record.labels is not None]
         targets = [target_rows(label) for label in labels]
+        counts = [record.atomic_numbers.size for record in records]
+        sizes = [graph_sizes(n, index[0], vectors) for n, (index, vectors) in zip(counts, edges, strict=True)]
         return cls(
             material_ids=[record.material_id for record in records],
             formulas=[record.formula for record in records],
-            atom_offsets=_offsets([record.atomic_numbers.size for record in records]),
-            edge_offsets=_offsets([index.shape[1] for index, _ in edges]),
+            atom_offsets=offsets(counts),
+            edge_offsets=offsets([index.shape[1] for index, _ in edges]),
+            sizes=np.array(sizes, dtype=np.int32),
+            volumes=np.array([record.volume for record in records], dtype=np.float32),
             atomic_numbers=np.concatenate([record.atomic_numbers for record in records]).astype(np.uint8),
             edge_index=np.concatenate([index for index, _ in edges], axis=1),
             edge_vectors=np.concatenate([vectors for _, vectors in edges]).astype(edge_dtype),
@@ -127,8 +138,8 @@ class CrystalStore:
             indices: Positions in the store, (B,).
         """
         chosen = np.asarray(indices, dtype=np.int64)
-        atoms, atom_counts = _ragged_rows(self.atom_offsets, chosen)
-        edges, edge_counts = _ragged_rows(self.edge_offsets, chosen)
+        atoms, atom_counts = ragged_rows(self.atom_offsets, chosen)
+        edges, edge_counts = ragged_rows(self.edge_offsets, chosen)
         first_atom = np.cumsum(atom_counts) - atom_counts
         # order="C": the store on disk holds edges one after another, and models want two contiguous rows.
         edge_index = np.add(self.edge_index[:, edges], np.repeat(first_atom, edge_counts), order="C")
@@ -146,29 +157,21 @@ class CrystalStore:
 
     def elements(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
         """Atomic numbers that occur in the given crystals, sorted."""
-        rows, _ = _ragged_rows(self.atom_offsets, np.asarray(indices, dtype=np.int64))
+        rows, _ = ragged_rows(self.atom_offsets, np.asarray(indices, dtype=np.int64))
         return [int(number) for number in np.unique(self.atomic_numbers[rows])]
 
+    def numbers_of(self, index: int) -> NDArray[np.uint8]:
+        """Atomic numbers of one crystal, (n,)."""
+        return self.atomic_numbers[slice(*self.atom_offsets[index : index + 2])]
 
-def check_alike(first: CrystalRecord, record: CrystalRecord) -> None:
-    """Check that `record` can stand in one data set with `first`.
-
-    Raises:
-        InputError: One has labels and the other has not, or their broadenings or grids differ.
-    """
-    if record.labels is None or first.labels is None:
-        if record.labels is not first.labels:
-            bare = record if record.labels is None else first
-            raise InputError(f"{bare.material_id} has no spectra while other materials of the set do")
-        return
-    one, other = first.labels, record.labels
-    if (one.broadening, one.grid) != (other.broadening, other.grid):
-        raise RecordError(
-            record.source or record.material_id,
-            f"broadening {other.broadening} eV and grid {other.grid}, but {first.material_id} has "
-            f"{one.broadening} eV and {one.grid}; one data set needs one of each "
-            "(broadening_ev of the source sets it for all)",
-        )
+    def fingerprint(self, index: int) -> str:
+        """A text that tells the graph of one crystal from any other."""
+        atoms, edges = (slice(*bounds[index : index + 2]) for bounds in (self.atom_offsets, self.edge_offsets))
+        parts = (self.atomic_numbers[atoms], self.edge_index[:, edges].astype(np.int64), self.edge_vectors[edges])
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:16]
 
 
 def target_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], float]:
@@ -197,13 +200,14 @@ def _stack_anisotropy(labels: Sequence[OpticalLabels]) -> StoredAnisotropy:
     return StoredAnisotropy(np.stack(deviators), np.stack(roots), np.stack(known))
 
 
-def _offsets(counts: Sequence[int]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+def offsets(counts: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where each of M segments begins among all rows, and where the last ends: (M + 1,)."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
-def _ragged_rows(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def ragged_rows(bounds: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row numbers that the chosen segments own, one after another, and how many each owns."""
-    starts = offsets[chosen]
-    counts = offsets[chosen + 1] - starts
+    starts = bounds[chosen]
+    counts = bounds[chosen + 1] - starts
     shift = starts - (np.cumsum(counts) - counts)
     return np.arange(counts.sum()) + np.repeat(shift, counts), counts

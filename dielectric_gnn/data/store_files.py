@@ -1,15 +1,19 @@
 """`CrystalStore` on disk: one folder of flat .npy arrays, read as memory maps.
 
-`metadata.json` states the schema, what the arrays hold and how large they are. The arrays are those of `CrystalStore`,
-but for edges, which lie one after another (E, 2) so that the file can grow; `split_train.npy` and so on hold positions.
-`store_writer` writes it.
+`metadata.json` states the schema, what the arrays hold, how large they are and their checksums. The arrays are those of
+`CrystalStore`, but for edges, which lie one after another (E, 2) so that the file can grow; `split_train.npy` and so on
+hold positions. `store_writer` writes it, `store_check` verifies every value; opening it checks sizes alone.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -17,12 +21,28 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store import CrystalStore, StoredAnisotropy
+from dielectric_gnn.data.store_facts import StoredNames
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import write_text
 from dielectric_gnn.grid import EnergyGrid
 
-SCHEMA = 2
+SCHEMA = 3
 METADATA = "metadata.json"
 SpectraDtype = Literal["float32", "float16"]
+# What NumPy raises when a header is not as it wrote it, which it reads with the parser of Python.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    KeyError,
+    SyntaxError,
+    ArithmeticError,
+    MemoryError,
+    TokenError,
+    Warning,
+)
+_CURE = "build the store anew, or copy it again"
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,7 @@ class StoreMetadata:
         schema: Version of the layout.
         source: Where the materials came from, in words.
         cutoff: Neighbour cutoff of the graphs in Å.
+        three_body_cutoff: Longest edge (Å) of the three-body pairs that are counted.
         grid: First and last photon energy in eV, and the number of points.
         broadening: Γ of the spectra in eV; None if unknown.
         spectra_dtype: Precision of the spectra; None without spectra.
@@ -40,11 +61,15 @@ class StoreMetadata:
         num_materials: M.
         num_atoms: N.
         num_edges: E.
+        num_pairs: Three-body pairs.
+        elements: How many materials hold each element.
+        checksums: Of every array, CRC-32 of its elements (without the header), as hexadecimal digits.
     """
 
     schema: int
     source: str
     cutoff: float
+    three_body_cutoff: float
     grid: tuple[float, float, int]
     broadening: float | None
     spectra_dtype: SpectraDtype | None
@@ -52,6 +77,15 @@ class StoreMetadata:
     num_materials: int
     num_atoms: int
     num_edges: int
+    num_pairs: int
+    elements: dict[str, int]
+    checksums: dict[str, str]
+
+
+def write_metadata(folder: Path, metadata: StoreMetadata) -> None:
+    """Write `metadata.json`, with a checksum of its own."""
+    plain = json.loads(json.dumps(asdict(metadata)))
+    write_text(folder / METADATA, json.dumps({**plain, "checksum": _digest(plain)}, indent=1) + "\n")
 
 
 def read_metadata(folder: Path) -> StoreMetadata:
@@ -67,17 +101,24 @@ def read_metadata(folder: Path) -> StoreMetadata:
         plain = json.loads(path.read_text(encoding="utf-8"))
         schema = int(plain["schema"])
         if schema == SCHEMA:
+            if plain.pop("checksum") != _digest(plain):
+                raise ValueError("its checksum does not fit")
             start, stop, num = plain["grid"]
             return StoreMetadata(**{**plain, "grid": (float(start), float(stop), int(num))})
     except FileNotFoundError as error:
         raise InputError(f"{path.parent}: not a store, it has no {METADATA}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error!r}); build the store anew") from error
+        raise InputError(f"{path}: damaged ({error!r}); {_CURE}") from error
     raise InputError(f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew")
 
 
+def checksum_text(checksum: int) -> str:
+    """As `metadata.json` has it."""
+    return f"{checksum:08x}"
+
+
 def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]]:
-    """Open a store; large arrays stay on disk until a batch needs them.
+    """Open a store; everything stays on disk until a batch needs it, but tables of a few bytes per crystal.
 
     Returns:
         The store, and the positions of `train`, `val` and `test` in it.
@@ -103,12 +144,14 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
             load("known", "bool", materials, 5),
         )
     store = CrystalStore(
-        material_ids=load("material_ids", "U", materials).tolist(),
-        formulas=load("formulas", "U", materials).tolist(),
+        material_ids=StoredNames(load("material_ids", "U", materials)),
+        formulas=StoredNames(load("formulas", "U", materials)),
         atom_offsets=_offsets(folder / "atom_offsets.npy", materials, atoms),
         edge_offsets=_offsets(folder / "edge_offsets.npy", materials, edges),
+        sizes=load("sizes", "int32", materials, 3),
+        volumes=load("volumes", "float32", materials),
         atomic_numbers=load("atomic_numbers", "uint8", atoms),
-        edge_index=load("edge_index", "int32", edges, 2).T,
+        edge_index=load("edge_index", "uint16", edges, 2).T,
         edge_vectors=load("edge_vectors", "float32", edges, 3),
         eps_inter=load("eps_inter", dtype, materials, grid.num, 2) if labelled else None,
         drude=load("drude", "float32", materials) if labelled else None,
@@ -120,33 +163,48 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
     return store, {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
 
 
-def _map(path: Path) -> NDArray[Any]:
+def map_array(path: Path) -> NDArray[Any]:
+    """Map a .npy file; its length must be what its header says.
+
+    Raises:
+        InputError: It is missing, truncated, too long or damaged.
+    """
     try:
-        # As a plain array, because indexing the memmap class costs time on every access.
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: missing, truncated or damaged ({error}); build the store anew") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy warns of headers as Python 2 wrote them
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        excess = path.stat().st_size - array.offset - array.nbytes if isinstance(array, np.memmap) else 0
+        if excess:
+            raise ValueError(f"{excess} bytes too long")
+    except _DAMAGE as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{path}: missing, truncated or damaged ({reason}); {_CURE}") from error
+    # As a plain array, because indexing the memmap class costs time on every access.
+    return np.asarray(array)
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    return checksum_text(zlib.crc32(json.dumps(plain, sort_keys=True).encode()))
 
 
 def _load(path: Path, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """Map an array; `kind` is the name of its dtype, or `U` for text."""
-    array = _map(path)
-    if kind not in (array.dtype.name, array.dtype.kind) or array.shape != shape:
-        raise InputError(
-            f"{path}: {array.dtype.name} of shape {array.shape}, expected {kind} of shape {shape}; build the store anew"
-        )
+    array = map_array(path)
+    wrong = kind not in (array.dtype.name, array.dtype.kind) or not array.dtype.isnative
+    if wrong or array.shape != shape or not array.flags.c_contiguous:
+        raise InputError(f"{path}: {array.dtype.str} of shape {array.shape}, expected {kind} of shape {shape}; {_CURE}")
     return array
 
 
 def _offsets(path: Path, num_segments: int, num_rows: int) -> NDArray[np.int64]:
     offsets = _load(path, "int64", (num_segments + 1,))
     if offsets[0] != 0 or offsets[-1] != num_rows or (np.diff(offsets) < 0).any():
-        raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; build the store anew")
+        raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; {_CURE}")
     return offsets
 
 
 def _split(path: Path, num_materials: int) -> NDArray[np.int64]:
-    positions = _map(path)
+    positions = map_array(path)
     if positions.dtype != np.int64 or positions.ndim != 1 or not ((positions >= 0) & (positions < num_materials)).all():
-        raise InputError(f"{path}: damaged, expected positions below {num_materials}; build the store anew")
+        raise InputError(f"{path}: damaged, expected positions below {num_materials}; {_CURE}")
     return positions

@@ -1,30 +1,42 @@
-"""Writing a `CrystalStore` to disk as a stream: no more than one material is in memory."""
+"""Writing a `CrystalStore` to disk as a stream: no more than a few materials are in memory."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from dielectric_gnn.data.graph import neighbour_edges
-from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
+from dielectric_gnn.data.growing import array_checksum
+from dielectric_gnn.data.partial import PartialStore, no_space_told, partial_folder
+from dielectric_gnn.data.record import CrystalRecord, element_symbol
+from dielectric_gnn.data.sources.base import OnError
+from dielectric_gnn.data.sources.parallel import chunks
 from dielectric_gnn.data.splits import SPLIT_NAMES
-from dielectric_gnn.data.store import anisotropy_rows, check_alike, target_rows
-from dielectric_gnn.data.store_files import METADATA, SCHEMA, SpectraDtype, StoreMetadata
+from dielectric_gnn.data.store import offsets
+from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
+from dielectric_gnn.data.store_files import (
+    METADATA,
+    SCHEMA,
+    SpectraDtype,
+    StoreMetadata,
+    checksum_text,
+    map_array,
+    write_metadata,
+)
+from dielectric_gnn.data.store_rows import Chunk, Recipe, itself, make_chunk
 from dielectric_gnn.errors import InputError, RecordError
-from dielectric_gnn.files import write_text
 from dielectric_gnn.grid import EnergyGrid
 
 SplitRule = Callable[[Sequence[str], Sequence[str]], Mapping[str, Sequence[str]]]
 """From all material ids and reduced formulas, in one order, to the ids of `train`, `val` and `test`."""
+
+CHUNK = 64
+"""Materials that are worked on, and done, together."""
 
 
 def write_store(
@@ -37,7 +49,7 @@ def write_store(
     overwrite: bool = False,
     tensors: bool = False,
 ) -> None:
-    """Build the graphs of `records` and write them as a store, one material at a time.
+    """Build the graphs of `records` and write them as a store, in this process and in one go.
 
     Everything goes into a temporary folder beside `folder`, which is renamed when it is complete.
 
@@ -49,39 +61,75 @@ def write_store(
         spectra_dtype: float16 halves the store and keeps three digits.
         source: Said in the metadata.
         overwrite: Replace an existing store.
-        tensors: Keep whole tensors; the records come from `frames.with_whole_tensors`.
+        tensors: Keep whole tensors, as `frames.with_whole_tensors` makes them.
 
     Raises:
-        InputError: The folder exists, there are no records, they do not go together (see `check_alike`), a value does
-            not fit into float16, or the split names an unknown material or one twice.
+        InputError: The folder exists, there are no records, they do not go together (`SetKind`), a value does not fit
+            into float16, or the split names an unknown material or one twice.
     """
     folder = folder.expanduser().resolve()
     check_free(folder, overwrite)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        with _Writer(temporary, cutoff, spectra_dtype, tensors) as writer:
-            for record in records:
-                writer.add(record)
-            writer.finish(split, source)
-        _put_in_place(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    recipe = Recipe(cutoff, spectra_dtype, tensors)
+    with PartialStore(folder, recipe, {}, restart=True) as unfinished:
+        try:
+            for chunk in map(partial(make_chunk, recipe, itself, "raise"), chunks(records, CHUNK)):
+                take(unfinished, chunk, "raise")
+            finish(unfinished, split, source)
+        finally:
+            unfinished.discard()
 
 
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename the complete store, and only then delete the one that it replaces."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    folder.rename(old)
-    temporary.rename(folder)
-    shutil.rmtree(old)
+def take(unfinished: PartialStore, chunk: Chunk, on_error: OnError) -> None:
+    """Append a chunk to an unfinished store.
+
+    Raises:
+        RecordError: It has a bad material, under `raise`; nothing of it is kept.
+        InputError: As `PartialStore.add`.
+    """
+    if chunk.failure is not None:
+        source, problem = chunk.failure
+        raise RecordError(source, problem) if source else InputError(problem)
+    if on_error == "raise" and chunk.rejects:
+        raise RecordError(*chunk.rejects[0][1:])
+    unfinished.add(chunk)
+    if on_error == "raise" and unfinished.rejects:
+        raise unfinished.rejects[0]
+
+
+def finish(unfinished: PartialStore, split: SplitRule, source: str) -> None:
+    """Write what is known at the end (offsets, names, split and metadata), and put the store in its place.
+
+    Raises:
+        InputError: There are no materials, or the split does not fit them.
+    """
+    if unfinished.kind is None or not unfinished.ids:
+        raise InputError("the source holds no usable materials")
+    positions = _positions(split(unfinished.ids, unfinished.formulas), unfinished.ids)
+    with no_space_told(unfinished.folder, len(unfinished.ids)):
+        for array in unfinished.arrays.values():
+            array.close()
+        folder = unfinished.arrays_folder
+        sums = {name: checksum_text(array.checksum) for name, array in unfinished.arrays.items()}
+        sizes = map_array(folder / "sizes.npy")
+        atom_offsets = offsets(sizes[:, 0])
+        plain: dict[str, NDArray[Any]] = {f"split_{name}": rows for name, rows in positions.items()}
+        plain |= {"material_ids": np.array(unfinished.ids), "formulas": np.array(unfinished.formulas)}
+        plain |= {"atom_offsets": atom_offsets, "edge_offsets": offsets(sizes[:, 1])}
+        for name, values in plain.items():
+            np.save(folder / f"{name}.npy", values, allow_pickle=False)
+            sums[name] = checksum_text(array_checksum(values))
+        elements = _coverage(map_array(folder / "atomic_numbers.npy"), atom_offsets)
+        write_metadata(folder, _metadata(unfinished, source, sizes, elements, sums))
+    _put_in_place(folder, unfinished.target)
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
-    """Raise InputError unless a store may be written at `folder`."""
+    """Raise InputError unless a store may be written at `folder`; clear what a build killed at its end left."""
+    partial, old = partial_folder(folder), _replaced(folder)
+    if folder.exists() and (partial / "plan.json").is_file() and not (partial / "store").exists():
+        shutil.rmtree(partial, ignore_errors=True)
+    if folder.exists() and old.exists():
+        shutil.rmtree(old, ignore_errors=True)
     if not folder.exists() and not folder.is_symlink():
         return
     if not overwrite:
@@ -90,141 +138,52 @@ def check_free(folder: Path, overwrite: bool) -> None:
         raise InputError(f"{folder}: exists and is not a store, so it is not overwritten")
 
 
-class GrowingArray:
-    """A .npy file that grows row by row; the header is written again when the number of rows is known."""
-
-    def __init__(self, path: Path, dtype: DTypeLike, row_shape: tuple[int, ...] = ()) -> None:
-        self._dtype = np.dtype(dtype)
-        self._row_shape = row_shape
-        self._rows = 0
-        self._file = path.open("wb")
-        self._write_header()
-
-    def append(self, rows: NDArray[Any]) -> None:
-        """Add rows (n, *row_shape)."""
-        self._file.write(rows.astype(self._dtype).tobytes())
-        self._rows += len(rows)
-
-    def close(self) -> None:
-        """State the number of rows and force the file to disk."""
-        with self._file:
-            self._file.seek(0)
-            self._write_header()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def _write_header(self) -> None:
-        # NumPy pads the header so that the length of the first axis can grow to any size in place.
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self._dtype),
-            "fortran_order": False,
-            "shape": (self._rows, *self._row_shape),
-        }
-        np.lib.format.write_array_header_1_0(self._file, header)
+def _put_in_place(complete: Path, folder: Path) -> None:
+    """Rename the complete store, and only then delete the one that it replaces."""
+    old = _replaced(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    complete.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
-class _Writer:
-    """Appends crystals to the arrays of one folder; as a context, closes the files."""
+def _replaced(folder: Path) -> Path:
+    """Where a store lies for the moment in which another takes its place."""
+    return folder.with_name(f".{folder.name}.replaced")
 
-    def __init__(self, folder: Path, cutoff: float, spectra_dtype: SpectraDtype, tensors: bool) -> None:
-        self.folder = folder
-        self.cutoff = cutoff
-        self.spectra_dtype = spectra_dtype
-        self.tensors = tensors
-        self.first: CrystalRecord | None = None
-        self.ids: list[str] = []
-        self.formulas: list[str] = []
-        self.atom_offsets = [0]
-        self.edge_offsets = [0]
-        self._files = ExitStack()
-        self._arrays: dict[str, GrowingArray] = {}
 
-    def __enter__(self) -> _Writer:
-        return self
+def _metadata(
+    unfinished: PartialStore, source: str, sizes: NDArray[np.int32], elements: dict[str, int], sums: dict[str, str]
+) -> StoreMetadata:
+    kind, recipe = unfinished.kind, unfinished.recipe
+    labelled = kind is not None and kind.grid is not None
+    default = EnergyGrid()
+    num_atoms, num_edges, num_pairs = sizes.sum(axis=0, dtype=np.int64).tolist()
+    return StoreMetadata(
+        schema=SCHEMA,
+        source=source,
+        cutoff=recipe.cutoff,
+        three_body_cutoff=min(THREE_BODY_CUTOFF, recipe.cutoff),
+        grid=kind.grid if kind and kind.grid else (default.start, default.stop, default.num),
+        broadening=kind.broadening if kind else None,
+        spectra_dtype=recipe.spectra_dtype if labelled else None,
+        tensors=recipe.tensors and labelled,
+        num_materials=len(unfinished.ids),
+        num_atoms=num_atoms,
+        num_edges=num_edges,
+        num_pairs=num_pairs,
+        elements=elements,
+        checksums=sums,
+    )
 
-    def __exit__(self, *_: object) -> None:
-        self._files.close()
 
-    def add(self, record: CrystalRecord) -> None:
-        """Append one crystal."""
-        if self.first is None:
-            self.first = record
-            self._open(record.labels)
-        check_alike(self.first, record)
-        index, vectors = neighbour_edges(record, self.cutoff)
-        self._arrays["atomic_numbers"].append(record.atomic_numbers)
-        self._arrays["edge_index"].append(index.T)
-        self._arrays["edge_vectors"].append(vectors)
-        if record.labels is not None:
-            eps, drude = target_rows(record.labels)
-            self._arrays["eps_inter"].append(self._checked(eps, record)[None])
-            self._arrays["drude"].append(np.array([drude]))
-            if self.tensors:
-                deviator, root, known = anisotropy_rows(record.labels)
-                self._arrays["eps_deviator"].append(self._checked(deviator, record)[None])
-                self._arrays["drude_root"].append(root[None])
-                self._arrays["known"].append(known[None])
-        self.ids.append(record.material_id)
-        self.formulas.append(record.formula)
-        self.atom_offsets.append(self.atom_offsets[-1] + record.atomic_numbers.size)
-        self.edge_offsets.append(self.edge_offsets[-1] + index.shape[1])
-
-    def finish(self, split: SplitRule, source: str) -> None:
-        """Write what is known at the end: offsets, names, split and metadata."""
-        if self.first is None:
-            raise InputError("the source holds no usable materials")
-        labels = self.first.labels
-        metadata = self._metadata(labels, source)
-        for name, positions in _positions(split(self.ids, self.formulas), self.ids).items():
-            self._save(f"split_{name}", positions)
-        self._save("material_ids", np.array(self.ids))
-        self._save("formulas", np.array(self.formulas))
-        self._save("atom_offsets", np.array(self.atom_offsets, dtype=np.int64))
-        self._save("edge_offsets", np.array(self.edge_offsets, dtype=np.int64))
-        write_text(self.folder / METADATA, json.dumps(asdict(metadata), indent=1) + "\n")
-
-    def _metadata(self, labels: OpticalLabels | None, source: str) -> StoreMetadata:
-        grid = labels.grid if labels else EnergyGrid()
-        return StoreMetadata(
-            schema=SCHEMA,
-            source=source,
-            cutoff=self.cutoff,
-            grid=(grid.start, grid.stop, grid.num),
-            broadening=labels.broadening if labels else None,
-            spectra_dtype=self.spectra_dtype if labels else None,
-            tensors=self.tensors and labels is not None,
-            num_materials=len(self.ids),
-            num_atoms=self.atom_offsets[-1],
-            num_edges=self.edge_offsets[-1],
-        )
-
-    def _open(self, labels: OpticalLabels | None) -> None:
-        self._grow("atomic_numbers", np.uint8)
-        self._grow("edge_index", np.int32, 2)
-        self._grow("edge_vectors", np.float32, 3)
-        if labels is not None:
-            self._grow("eps_inter", self.spectra_dtype, labels.grid.num, 2)
-            self._grow("drude", np.float32)
-            if self.tensors:
-                self._grow("eps_deviator", self.spectra_dtype, 5, labels.grid.num, 2)
-                self._grow("drude_root", np.float32, 6)
-                self._grow("known", np.bool_, 5)
-
-    def _grow(self, name: str, dtype: DTypeLike, *row_shape: int) -> None:
-        array = GrowingArray(self.folder / f"{name}.npy", dtype, row_shape)
-        self._files.callback(array.close)
-        self._arrays[name] = array
-
-    def _save(self, name: str, values: NDArray[Any]) -> None:
-        np.save(self.folder / f"{name}.npy", values, allow_pickle=False)
-
-    def _checked(self, eps: NDArray[np.float32], record: CrystalRecord) -> NDArray[np.float32]:
-        """`eps`, if its values fit into the precision of the store."""
-        largest, limit = float(np.abs(eps).max()), float(np.finfo(self.spectra_dtype).max)
-        if largest > limit:
-            problem = f"|eps| reaches {largest:.3g}, but {self.spectra_dtype} ends at {limit:.3g}; use float32 spectra"
-            raise RecordError(f"{record.source} ({record.material_id})".lstrip(), problem)
-        return eps
+def _coverage(atomic_numbers: NDArray[np.uint8], atom_offsets: NDArray[np.int64]) -> dict[str, int]:
+    """How many crystals hold each element, by symbol, in the order of Z."""
+    crystals = np.repeat(np.arange(atom_offsets.size - 1), np.diff(atom_offsets))
+    pairs = np.unique(crystals * 256 + atomic_numbers)
+    found, counts = np.unique(pairs % 256, return_counts=True)
+    return {element_symbol(int(z)): int(count) for z, count in zip(found, counts, strict=True)}
 
 
 def _positions(split: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str, NDArray[np.int64]]:

@@ -144,10 +144,11 @@ def test_hdf5_keeps_its_split_and_trains(
     command("test", "--ckpt_path", best)
     refused = command("fit", *words[1:], *SMALL_FIT, "--data.store", str(tmp_path / "nowhere"), status=2)
     assert "nowhere: no such store" in refused.stderr
-    assert (
-        "drop the id lists" in tool("build", tmp_path / "prepared", tmp_path / "b", "--split-seed", 1, status=2).stderr
-    )
-    assert "one process" in tool("build", tmp_path / "prepared", tmp_path / "b", "--workers", 2, status=2).stderr
+    prepared = tmp_path / "prepared"
+    assert "drop the id lists" in tool("build", prepared, tmp_path / "b", "--split-seed", 1, status=2).stderr
+    tool("build", prepared, tmp_path / "b", "--broadening", "0.3", "--workers", 2)
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).glob("*.npy")} for name in ("store", "b"))
+    assert one == two
 
 
 def test_archive_of_entries_with_rejects_workers_and_float16(
@@ -164,7 +165,7 @@ def test_archive_of_entries_with_rejects_workers_and_float16(
         assert [row["source"] for row in csv.DictReader(file)] == [f"{archive}:entries/broken.json"]
     store, split = open_store(out)
     direct = CrystalStore.from_records(sorted(metals[::6], key=lambda record: record.material_id), 4.0)
-    assert store.material_ids == direct.material_ids
+    assert list(store.material_ids) == direct.material_ids
     np.testing.assert_array_equal(store.edge_index, direct.edge_index)
     np.testing.assert_allclose(store.eps_inter, direct.eps_inter, rtol=2**-11, atol=1e-7)
     sides = [{store.formulas[row] for row in rows} for rows in split.values()]
@@ -201,6 +202,11 @@ def test_mistakes_are_one_line(call: Tool, tmp_path: Path) -> None:
         (("build", tmp_path / "empty", tmp_path / "out"), "empty: the folder holds no .json"),
         (("build", tmp_path / "empty", tmp_path / "out", "--format", "hdf5"), "train.h5: no such file"),
         (("build", tmp_path / "empty", tmp_path / "out", "--cutoff", "-1"), "cutoff is -1.0 Å"),
+        (("build", "synthetic:many", tmp_path / "out"), "source is 'synthetic:many', expected synthetic:NUMBER"),
+        (("build", "synthetic:9", tmp_path / "out", "--rattle", 3), "rattle is 3.0 Å"),
+        (("build", tmp_path / "empty", tmp_path / "out", "--seed", 1), "seed and rattle belong to synthetic:NUMBER"),
+        (("build", "synthetic:9", tmp_path / "out", "--workers", 0), "workers is 0"),
+        (("verify", tmp_path / "empty"), "empty: not a store, it has no metadata.json"),
         (("info", tmp_path / "empty"), "empty: not a store, it has no metadata.json"),
         (("download", "prepared", tmp_path / "new", "--api-url", "ftp://x"), "expected an http or https address"),
     ):
@@ -208,7 +214,30 @@ def test_mistakes_are_one_line(call: Tool, tmp_path: Path) -> None:
         assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1
 
 
+def test_synthetic_store_is_told_verified_and_its_damage_named(call: Tool, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    built = call("build", "synthetic:30", out, "--seed", 4, "--rattle", 0.02, "--tensors").stdout
+    assert "source: SyntheticMetals synthetic:30 (synthetic, not materials data; seed 4, rattle 0.02 Å)" in built
+    assert re.search(r"three-body pairs: \d+ within 4 Å; at most \d+ atoms, \d+ edges, \d+ pairs per material", built)
+    assert re.search(r"elements: \d+, the rarest in \w+ \d", built) and "whole tensors of 30 materials" in built
+    store, _ = open_store(out)
+    assert store.material_ids[29] == "synthetic-4-000029"
+    sound = call("verify", out)
+    assert sound.stdout == f"{out}: sound (30 materials, 17 arrays)\n"
+    assert "values: 30 materials of 30 materials" in sound.stderr
+    path = out / "eps_deviator.npy"
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content)
+    damaged = call("verify", out, status=2).stderr.splitlines()[-1]
+    assert damaged == (
+        f"error: {out}: damaged: eps_deviator.npy (wrong checksum); build the store anew, or copy it again"
+    )
+
+
 def test_help_teaches(call: Tool) -> None:
     assert "python tools/prepare_data.py build data/prepared data/store" in call("--help").stdout
+    assert "goes on where it was" in call("build", "--help").stdout
+    assert "every byte of STORE" in call("verify", "--help").stdout
     assert "80/10/10" in call("build", "--help").stdout
     assert "goes on where it stopped" in call("download", "--help").stdout.replace("\n", " ")

@@ -8,12 +8,13 @@ import dielectric_gnn
 PACKAGE = Path(dielectric_gnn.__file__).parent
 # From top to bottom; a folder is one room, but for data/, whose files have an order of their own.
 ROOMS = [
-    "", "errors", "files", "meter", "grid", "irreducible", "oscillators", "response", "optics", "plots",
-    "training_facts",
-    "data.figshare", "data.record", "data.sources", "data.frames", "data.graph", "data.store", "data.splits",
-    "data.store_files", "data.store_writer", "data.prepare", "data.sampling", "data.datamodule", "nn", "backbones",
+    "", "errors", "files", "meter", "grid", "run_record", "scaling", "study", "irreducible", "oscillators", "response",
+    "optics", "screening", "export", "plots", "training_facts",
+    "data.figshare", "data.record", "data.sources", "data.frames", "data.store_facts", "data.graph", "data.store",
+    "data.splits", "data.growing", "data.store_files", "data.store_rows", "data.partial", "data.store_writer",
+    "data.store_check", "data.prepare", "data.sampling", "data.datamodule", "nn", "backbones",
     "heads", "objective", "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble", "loading",
-    "callbacks", "run_folder", "cli", "__main__", "testing",
+    "run_folder", "callbacks", "resume", "cli", "__main__", "testing",
 ]  # fmt: skip
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import partial
@@ -14,15 +17,21 @@ import numpy as np
 import pytest
 import torch
 
+from dielectric_gnn.backbones import OptiMetal3B
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.frames import with_whole_tensors
-from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.growing import GrowingArray, array_checksum, sound_lengths
+from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.data.store_files import open_store, read_metadata
-from dielectric_gnn.data.store_writer import GrowingArray, write_store
+from dielectric_gnn.data.store_check import verify_store
+from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
+from dielectric_gnn.data.store_files import map_array, open_store, read_metadata
+from dielectric_gnn.data.store_writer import CHUNK, write_store
 from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.nn.triplets import triplets_of
+from dielectric_gnn.testing import crystal
 
 CUTOFF = 4.0
 
@@ -44,7 +53,7 @@ def test_batches_are_those_of_the_store_in_memory(some: list[CrystalRecord], fol
     memory = CrystalStore.from_records(some, CUTOFF)
     disk, _ = open_store(folder)
     assert isinstance(disk.edge_vectors.base, np.memmap)
-    assert (disk.material_ids, disk.formulas) == (memory.material_ids, memory.formulas)
+    assert (list(disk.material_ids), list(disk.formulas)) == (memory.material_ids, memory.formulas)
     assert (disk.cutoff, disk.grid, disk.broadening) == (memory.cutoff, memory.grid, memory.broadening)
     for indices in ([0], [3, 1, 7], [], list(range(len(memory)))[::-1]):
         one, other = memory.gather(indices), disk.gather(indices)
@@ -55,11 +64,26 @@ def test_batches_are_those_of_the_store_in_memory(some: list[CrystalRecord], fol
                 continue
             assert torch.equal(expected, found) and expected.dtype == found.dtype and found.is_contiguous(), item.name
     assert disk.elements([2, 5]) == memory.elements([2, 5])
+    np.testing.assert_array_equal(disk.sizes, memory.sizes)
+    assert disk.material_ids[3] == memory.material_ids[3] and disk.material_ids[1:4] == memory.material_ids[1:4]
+
+
+def test_sizes_are_what_a_three_body_model_makes(some: list[CrystalRecord]) -> None:
+    """The pairs of the published model; at 4 Å exactly, an edge counts."""
+    ties = [crystal(str(a), np.diag([a, a, a]).tolist(), [13], [[0, 0, 0]]) for a in (4.0, np.nextafter(4, 5), 4.0001)]
+    store = CrystalStore.from_records([*(replace(record, labels=None) for record in some), *ties], 5.5)
+    default = inspect.signature(OptiMetal3B).parameters["three_body_cutoff"].default
+    assert default == THREE_BODY_CUTOFF
+    for row in range(len(store)):
+        graph = store.gather([row])
+        pairs = triplets_of(graph, THREE_BODY_CUTOFF).pairs.shape[1]
+        assert store.sizes[row].tolist() == [graph.num_atoms, graph.edge_index.shape[1], pairs]
+    assert store.sizes[-3:, 2].tolist() == [30, 30, 0]
 
 
 def test_whole_tensors_survive(some: list[CrystalRecord], tmp_path: Path) -> None:
     records = [with_whole_tensors(record) for record in some]
-    write_store(tmp_path / "store", iter(records), CUTOFF, composition_split, tensors=True)
+    write_store(tmp_path / "store", iter(some), CUTOFF, composition_split, tensors=True)
     memory = CrystalStore.from_records(records, CUTOFF, tensors=True).gather([3, 1]).anisotropy
     disk = open_store(tmp_path / "store")[0].gather([3, 1]).anisotropy
     assert memory is not None and disk is not None
@@ -70,9 +94,14 @@ def test_whole_tensors_survive(some: list[CrystalRecord], tmp_path: Path) -> Non
 def test_layout_is_readable_with_numpy_alone(some: list[CrystalRecord], folder: Path) -> None:
     facts = json.loads((folder / "metadata.json").read_text())
     edges = np.load(folder / "edge_index.npy")
-    assert facts["schema"] == 2 and facts["cutoff"] == CUTOFF and facts["broadening"] == 0.3
+    assert facts["schema"] == 3 and facts["cutoff"] == CUTOFF and facts["broadening"] == 0.3
     assert facts["source"] == "some metals" and facts["grid"] == [0.0, 20.0, 2001]
-    assert edges.shape == (facts["num_edges"], 2) and edges.dtype == np.int32
+    assert edges.shape == (facts["num_edges"], 2) and edges.dtype == np.uint16
+    assert facts["checksums"]["edge_index"] == f"{zlib.crc32(edges.tobytes()):08x}"
+    sizes = np.load(folder / "sizes.npy").sum(axis=0).tolist()
+    assert sizes == [facts[f"num_{name}"] for name in ("atoms", "edges", "pairs")]
+    symbols = [element_symbol(z) for record in some for z in sorted(set(record.atomic_numbers.tolist()))]
+    assert facts["elements"] == dict(Counter(symbols)) and facts["three_body_cutoff"] == 4.0
     assert np.load(folder / "eps_inter.npy").shape == (len(some), 2001, 2)
     assert np.load(folder / "material_ids.npy").tolist() == [record.material_id for record in some]
     assert np.load(folder / "atom_offsets.npy")[-1] == sum(record.atomic_numbers.size for record in some)
@@ -101,7 +130,7 @@ def test_float16_spectra_are_widened_and_checked(some: list[CrystalRecord], tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
-def test_writing_holds_one_material_at_a_time(some: list[CrystalRecord], tmp_path: Path) -> None:
+def test_writing_holds_few_materials_at_a_time(some: list[CrystalRecord], tmp_path: Path) -> None:
     import weakref
 
     alive: weakref.WeakSet[CrystalRecord] = weakref.WeakSet()
@@ -109,14 +138,14 @@ def test_writing_holds_one_material_at_a_time(some: list[CrystalRecord], tmp_pat
 
     def fresh() -> Iterator[CrystalRecord]:
         nonlocal most
-        for record in some:
-            copy = replace(record)
+        for number in range(20 * len(some)):
+            copy = replace(some[number % len(some)], material_id=str(number))
             alive.add(copy)
             most = max(most, len(alive))
             yield copy
 
     write_store(tmp_path / "store", fresh(), CUTOFF, composition_split)
-    assert most <= 3  # the first, which others are compared with; the last; the next
+    assert most <= CHUNK + 1 < len(some) * 20
 
 
 def test_a_failure_leaves_nothing_and_an_old_store_as_it_was(some: list[CrystalRecord], tmp_path: Path) -> None:
@@ -176,10 +205,14 @@ def test_unlabelled_crystals(some: list[CrystalRecord], tmp_path: Path) -> None:
     assert store.eps_inter is None and store.gather([0]).drude is None
 
 
-def edit(**changes: Any) -> Any:
+def edit(signed: bool = True, **changes: Any) -> Any:
     def change(folder: Path) -> None:
         path = folder / "metadata.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        plain = {**json.loads(path.read_text()), **changes}
+        if signed:
+            del plain["checksum"]
+            plain["checksum"] = f"{zlib.crc32(json.dumps(plain, sort_keys=True).encode()):08x}"
+        path.write_text(json.dumps(plain))
 
     return change
 
@@ -192,6 +225,10 @@ def cut(name: str) -> Any:
     return change
 
 
+def lengthen(name: str) -> Any:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + b"1")
+
+
 def save(name: str, values: Any) -> Any:
     return lambda folder: np.save(folder / name, values)
 
@@ -202,13 +239,15 @@ DAMAGE = {
     "cut metadata": (cut("metadata.json"), "metadata.json: damaged"),
     "list": (lambda folder: (folder / "metadata.json").write_text("[]"), "metadata.json: damaged"),
     "extra field": (edit(colour="red"), "metadata.json: damaged"),
-    "schema": (edit(schema=1), "schema 1, this version reads 2"),
+    "schema": (edit(schema=1), "schema 1, this version reads 3; build the store anew"),
+    "cutoff": (edit(signed=False, cutoff=5.0), "metadata.json: damaged .*checksum"),
     "edges": (edit(num_edges=3), "edge_offsets.npy: damaged"),
     "cut spectra": (cut("eps_inter.npy"), "eps_inter.npy: missing, truncated or damaged"),
     "cut vectors": (cut("edge_vectors.npy"), "edge_vectors.npy: missing, truncated or damaged"),
+    "long": (lengthen("drude.npy"), "drude.npy: .*1 bytes too long"),
     "missing": (lambda folder: (folder / "drude.npy").unlink(), "drude.npy: missing"),
-    "short": (save("drude.npy", np.zeros(3, dtype=np.float32)), r"drude.npy: float32 of shape \(3,\), expected"),
-    "dtype": (save("atomic_numbers.npy", np.zeros(3)), "atomic_numbers.npy: float64"),
+    "short": (save("drude.npy", np.zeros(3, dtype=np.float32)), r"drude.npy: <f4 of shape \(3,\), expected"),
+    "dtype": (save("atomic_numbers.npy", np.zeros(3)), "atomic_numbers.npy: <f8"),
     "split": (save("split_val.npy", np.array([99])), "split_val.npy: damaged, expected positions below"),
     "pickle": (lambda folder: np.save(folder / "drude.npy", np.array([{}])), "drude.npy: missing, truncated"),
 }
@@ -223,6 +262,95 @@ def test_damaged_stores_are_told_in_one_line(folder: Path, tmp_path: Path, case:
     with pytest.raises(InputError, match=message) as caught:
         open_store(copy)
     assert "\n" not in str(caught.value) and str(copy) in str(caught.value)
+
+
+def test_every_flipped_byte_is_found(folder: Path, tmp_path: Path) -> None:
+    """Wherever a byte turns, opening or verifying tells the file; or, in the padding of a header, nothing changed."""
+    copy = tmp_path / "store"
+    shutil.copytree(folder, copy)
+    assert verify_store(copy) == [f"{copy}: sound (12 materials, 14 arrays)"]
+    rng = np.random.default_rng(0)
+    for path in sorted(copy.iterdir()):
+        content = path.read_bytes()
+        header = range(min(128, len(content)))
+        for place in {*rng.choice(header, 12).tolist(), *rng.integers(len(content), size=3).tolist(), len(content) - 1}:
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(damaged)
+            try:
+                verify_store(copy)
+            except InputError as error:
+                assert path.name in str(error) and "build the store anew" in str(error) and "\n" not in str(error)
+            else:
+                assert place < 128 and path.suffix == ".npy", (path, place)
+        path.write_bytes(content)
+
+
+def spoil(name: str, change: Any) -> Any:
+    """Values that make no sense, with a checksum that fits: what a faulty writer would make."""
+
+    def damage(folder: Path) -> None:
+        values = np.load(folder / f"{name}.npy")
+        change(values)
+        np.save(folder / f"{name}.npy", values)
+        sums = json.loads((folder / "metadata.json").read_text())["checksums"]
+        edit(checksums={**sums, name: f"{array_checksum(values):08x}"})(folder)
+
+    return damage
+
+
+def put(where: Any, value: Any) -> Any:
+    return lambda values: values.__setitem__(where, value)
+
+
+SPOILT = {
+    "element": ("atomic_numbers", put(3, 84), "atomic_numbers.npy of materials 0 to 11 goes beyond 1 to 83"),
+    "target": ("edge_index", put((0, 1), 50), "edge_index.npy of materials 0 to 11 points beyond"),
+    "order": ("edge_index", lambda values: values.__setitem__(slice(None), values[::-1].copy()), "edge_index.npy"),
+    "vector": ("edge_vectors", put((5, 1), np.nan), "edge_vectors.npy of materials 0 to 11 has lengths beyond"),
+    "size": ("sizes", put((2, 2), 7), r"sizes.npy says \[.*7\] of material 2"),
+    "nan": ("eps_inter", put((3, 100, 0), np.nan), "eps_inter.npy of materials 0 to 11 has values that are not finite"),
+    "gain": ("eps_inter", put((3, 100, 1), -1), "or a negative imaginary part"),
+    "drude": ("drude", put(0, -1), "drude.npy of materials"),
+    "twice": ("material_ids", lambda values: values.__setitem__(0, values[1]), "names a material twice"),
+    "split": ("split_val", lambda values: put(0, 0)(values), "share a material"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_values_without_sense_are_found(folder: Path, tmp_path: Path, case: str) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(folder, copy)
+    name, change, message = SPOILT[case]
+    if case == "split":
+        change = put(0, np.load(copy / "split_train.npy")[0])
+    spoil(name, change)(copy)
+    with pytest.raises(InputError, match=message) as caught:
+        verify_store(copy)
+    assert "build the store anew" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_sound_lengths_end_at_the_first_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    array = GrowingArray(path, np.int16, (3,))
+    ends = []
+    for _ in range(4):
+        array.append(np.arange(6).reshape(2, 3))
+        array.flush()
+        ends.append((array.num_rows, array.checksum))
+    array.abandon()
+    assert sound_lengths(path, 6, ends) == 4
+    content = bytearray(path.read_bytes())
+    content[128 + 2 * 12 + 5] ^= 1
+    path.write_bytes(content)
+    assert sound_lengths(path, 6, ends) == 2
+    path.write_bytes(content[: 128 + 13])
+    assert sound_lengths(path, 6, ends) == 1 and sound_lengths(tmp_path / "b.npy", 6, ends) == 0
+    again = GrowingArray(path, np.int16, (3,), *ends[0])
+    again.append(np.arange(6).reshape(2, 3))
+    again.close()
+    assert map_array(path).tolist() == [[0, 1, 2], [3, 4, 5]] * 2
+    assert (again.num_rows, again.checksum) == ends[1] and again.checksum == array_checksum(np.load(path))
 
 
 def test_growing_array_of_any_length(tmp_path: Path) -> None:
@@ -248,7 +376,7 @@ def test_data_module_serves_the_same_from_store_and_source(tmp_path: Path) -> No
         np.testing.assert_array_equal(one.indices[name], two.indices[name])
     facts, same = one.training_facts(), two.training_facts()
     assert torch.equal(facts.mean_eps_inter, same.mean_eps_inter) and facts.elements == same.elements
-    assert (one.source_name, two.source_name) == ("ExampleMetals", str(tmp_path / "store"))
+    assert (one.source_name, two.source_name) == ("ExampleMetals", f"{tmp_path / 'store'} (metals)")
     with pytest.raises(InputError, match=r"source \(ExampleMetals\) and store \(x\) are both given"):
         CrystalDataModule(source=source, store="x")
     with pytest.raises(InputError, match=r"up to 4.0 Å, but data.cutoff is 5.5 Å; set data.cutoff"):

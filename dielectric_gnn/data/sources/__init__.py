@@ -5,5 +5,6 @@ from dielectric_gnn.data.sources.entry_json import EntryJson
 from dielectric_gnn.data.sources.example import ExampleMetals
 from dielectric_gnn.data.sources.prepared_hdf5 import PreparedHDF5
 from dielectric_gnn.data.sources.structure_files import StructureFiles
+from dielectric_gnn.data.sources.synthetic import SyntheticMetals
 
-__all__ = ["EntryJson", "ExampleMetals", "PreparedHDF5", "RecordSource", "StructureFiles"]
+__all__ = ["EntryJson", "ExampleMetals", "PreparedHDF5", "RecordSource", "StructureFiles", "SyntheticMetals"]

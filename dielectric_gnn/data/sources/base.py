@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.errors import InputError, RecordError
@@ -20,6 +22,22 @@ Outcome = CrystalRecord | RecordError
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The work of reading a source, in pieces that any process can do, in any order.
+
+    Args:
+        items: One per material, good or bad, always in the same order; can be pickled.
+        read: Reads one item, or raises RecordError; can be pickled.
+        fingerprint: Another text whenever the items or what they hold may have changed; it tells whether a build of a
+            store that was interrupted can go on.
+    """
+
+    items: Iterable[Any]
+    read: Callable[[Any], CrystalRecord]
+    fingerprint: str
 
 
 class RecordSource(ABC):
@@ -49,6 +67,10 @@ class RecordSource(ABC):
 
     def split(self) -> dict[str, list[str]] | None:
         """Material ids of `train`, `val` and `test` where the data set fixes them; None: they are drawn."""
+        return None
+
+    def tasks(self) -> Tasks | None:
+        """The same materials as independent pieces of work; None: only `records` reads them, in one process."""
         return None
 
     def _read_each(
@@ -88,11 +110,17 @@ class RecordSource(ABC):
                 self.rejects.append(error)
 
     def report_rejects(self, path: Path) -> None:
-        """Write the rejected materials, if any, as CSV (source, problem) and log how many there are."""
-        if not self.rejects:
-            return
-        write_csv(path, ["source", "problem"], ([r.source, r.problem] for r in self.rejects))
-        log.warning("%d materials were rejected and skipped; they are listed in %s", len(self.rejects), path)
+        """Write the rejected materials of the last reading; see the function of this name."""
+        report_rejects(self.rejects, path)
+
+
+def report_rejects(rejects: Sequence[RecordError], path: Path) -> None:
+    """Write rejected materials as CSV (source, problem) and log how many there are; none leave no file."""
+    if not rejects:
+        path.unlink(missing_ok=True)
+        return
+    write_csv(path, ["source", "problem"], ([r.source, r.problem] for r in rejects))
+    log.warning("%d materials were rejected and skipped; they are listed in %s", len(rejects), path)
 
 
 def attempt(read: Callable[[T], CrystalRecord], item: T) -> Outcome:
@@ -101,6 +129,15 @@ def attempt(read: Callable[[T], CrystalRecord], item: T) -> Outcome:
         return read(item)
     except RecordError as error:
         return error
+
+
+def stamps(paths: Iterable[Path]) -> str:
+    """A text that changes when one of the files is replaced, changed, added or taken away."""
+    digest = 0
+    for path in paths:
+        facts = path.stat()
+        digest = zlib.crc32(f"{path.name} {facts.st_size} {facts.st_mtime_ns};".encode(), digest)
+    return f"{digest:08x}"
 
 
 def existing_path(path: str | Path) -> Path:

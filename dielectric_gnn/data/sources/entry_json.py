@@ -26,7 +26,7 @@ from dielectric_gnn.data.sources.archives import (
     is_archive,
     is_shadow,
 )
-from dielectric_gnn.data.sources.base import OnError, RecordSource, existing_path
+from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, stamps
 from dielectric_gnn.data.sources.parallel import read_parallel
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
@@ -65,6 +65,13 @@ class EntryJson(RecordSource):
         if self.workers == 1:
             return self._read_each(documents, read, on_error)
         return self._accept(read_parallel(documents, read, self.workers), on_error)
+
+    def tasks(self) -> Tasks:
+        """One JSON document each."""
+        path = existing_path(self.path)
+        files = [path] if is_archive(path) else self._files(path)
+        fingerprint = f"JSON entries {path.resolve()}, broadening {self.broadening_ev}, {stamps(files)}"
+        return Tasks(self._documents(), partial(_read_document, broadening_ev=self.broadening_ev), fingerprint)
 
     def size(self) -> int | None:
         """The number of files; None for a tar archive."""

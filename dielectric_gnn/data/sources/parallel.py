@@ -1,19 +1,25 @@
-"""Reading materials with several processes, in the order of one, in bounded memory."""
+"""Work spread over several processes, with results in the order of one, in bounded memory."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from typing import Any, TypeVar
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import Outcome, T, attempt
 from dielectric_gnn.errors import InputError, RecordError
+
+R = TypeVar("R")
 
 _CHUNK = 8
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -22,28 +28,28 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 Sent = CrystalRecord | tuple[str, str]
 
 
-def read_parallel(
-    items: Iterable[T], read: Callable[[T], CrystalRecord], workers: int
-) -> Generator[Outcome, None, None]:
-    """Read every item, several at a time; the order and the outcomes are those of one process.
+def ordered_map(function: Callable[[T], R], arguments: Iterable[T], workers: int) -> Generator[R, None, None]:
+    """`function` of every argument, several at a time; results come in order.
 
-    The processes are spawned, so a script that uses this needs `if __name__ == "__main__":`.
+    The processes are spawned, so a script that uses this needs `if __name__ == "__main__":`. They end when this one
+    does, also if it is killed.
 
     Args:
-        items: What to read; can be pickled, and is asked for only a few chunks ahead.
-        read: Reads one item; can be pickled.
+        function: Can be pickled.
+        arguments: Can be pickled, and are asked for only a few ahead.
         workers: Number of processes, one thread each.
 
     Raises:
-        InputError: `items` raised it, after all outcomes before it; or a process died.
+        InputError: `arguments` raised it, after all results before it; or a process died.
     """
-    pending: deque[Future[list[Sent]]] = deque()
-    with _one_thread_each(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    pending: deque[Future[R]] = deque()
+    context = get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(workers, mp_context=context, initializer=_serve) as pool:
         try:
-            for chunk in _chunks(items):
-                pending.append(pool.submit(_read_chunk, read, chunk))
+            for argument in arguments:
+                pending.append(pool.submit(function, argument))
                 if len(pending) > 2 * workers:
-                    yield from _received(pending.popleft())
+                    yield pending.popleft().result()
             yield from _drained(pending)
         except InputError:
             # What lies before the failure comes first, as with one process.
@@ -55,34 +61,52 @@ def read_parallel(
             pool.shutdown(cancel_futures=True)
 
 
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    """Lists of a few items; items before a failure of `items` are handed out before it is raised."""
+def read_parallel(
+    items: Iterable[T], read: Callable[[T], CrystalRecord], workers: int
+) -> Generator[Outcome, None, None]:
+    """Read every item, several at a time; the order and the outcomes are those of one process; see `ordered_map`."""
+    for chunk in ordered_map(partial(_read_chunk, read), chunks(items, _CHUNK), workers):
+        for outcome in chunk:
+            yield outcome if isinstance(outcome, CrystalRecord) else RecordError(*outcome)
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items; items before a failure of `items` are handed out before it is raised."""
     iterator = iter(items)
     while True:
         chunk: list[T] = []
         try:
-            chunk.extend(islice(iterator, _CHUNK))
+            chunk.extend(islice(iterator, size))
         except InputError:
-            yield chunk
+            if chunk:
+                yield chunk
             raise
         if not chunk:
             return
         yield chunk
 
 
-def _read_chunk(read: Callable[[T], CrystalRecord], chunk: list[T]) -> list[Sent]:
+def _read_chunk(read: Callable[[Any], CrystalRecord], chunk: list[Any]) -> list[Sent]:
     outcomes = [attempt(read, item) for item in chunk]
     return [out if isinstance(out, CrystalRecord) else (out.source, out.problem) for out in outcomes]
 
 
-def _received(future: Future[list[Sent]]) -> Iterator[Outcome]:
-    for outcome in future.result():
-        yield outcome if isinstance(outcome, CrystalRecord) else RecordError(*outcome)
-
-
-def _drained(pending: deque[Future[list[Sent]]]) -> Iterator[Outcome]:
+def _drained(pending: deque[Future[R]]) -> Iterator[R]:
     while pending:
-        yield from _received(pending.popleft())
+        yield pending.popleft().result()
+
+
+def _serve() -> None:
+    """Begin the life of a worker: leave Ctrl-C to the parent, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

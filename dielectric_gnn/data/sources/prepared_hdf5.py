@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
-from dielectric_gnn.data.sources.base import OnError, RecordSource, existing_path
+from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, stamps
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
 
@@ -39,7 +39,13 @@ class PreparedHDF5(RecordSource):
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """Read train, val and test one after another, each in the order of its group names."""
-        return self._read_each(self._groups(), self._read, on_error)
+        return self._read_each(self._groups(), _Reader(self.broadening_ev), on_error)
+
+    def tasks(self) -> Tasks:
+        """One group each."""
+        folder = existing_path(self.folder).resolve()
+        fingerprint = f"prepared HDF5 {folder}, broadening {self.broadening_ev}, {stamps(self._paths().values())}"
+        return Tasks(self._groups(), _Reader(self.broadening_ev), fingerprint)
 
     def size(self) -> int:
         """The number of groups."""
@@ -61,13 +67,29 @@ class PreparedHDF5(RecordSource):
                 raise InputError(f"{path}: no such file; the folder needs {', '.join(HDF5_FILES.values())}")
         return paths
 
-    def _groups(self) -> Iterator[_Group]:
+    def _groups(self) -> Iterator[tuple[Path, str]]:
         for path in self._paths().values():
             with _open(path) as file:
-                for name in _group_names(file, path):
-                    yield _Group(file, name, f"{path}:{name}")
+                names = _group_names(file, path)
+            yield from ((path, name) for name in names)
 
-    def _read(self, group: _Group) -> CrystalRecord:
+
+class _Reader:
+    """Reads groups; keeps the file of the last one open, but not when it is sent to another process."""
+
+    def __init__(self, broadening_ev: float) -> None:
+        self.broadening_ev = broadening_ev
+        self._path: Path | None = None
+        self._file: h5py.File | None = None
+
+    def __reduce__(self) -> tuple[type[_Reader], tuple[float]]:
+        return type(self), (self.broadening_ev,)
+
+    def __call__(self, item: tuple[Path, str]) -> CrystalRecord:
+        path, name = item
+        if self._path != path:
+            self._file, self._path = _open(path), path
+        group = _Group(self._file, name, f"{path}:{name}")
         values = group.values()
         stated = _text(values["mat_id"])
         if stated != group.name:

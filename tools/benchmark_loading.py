@@ -1,0 +1,225 @@
+"""How fast crystals become batches, and what that costs in memory: the store against the usual way.
+
+The usual way is a list of torch_geometric `Data` objects, one per crystal, and the `DataLoader` of that package. Both
+serve the same shuffled crystals as collated tensors in single precision, in one process without worker processes, in
+turns (A B A B), so both have the same allocator and the same neighbours on the machine. Memory is that of fresh
+processes, one for each way.
+
+    python tools/benchmark_loading.py                                  # 20,000 synthetic crystals, built for this
+    python tools/benchmark_loading.py --number 200000 --no-list        # a list of so many would need 4 GB
+    python tools/benchmark_loading.py --store data/store --batch-size 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.growing import array_checksum
+from dielectric_gnn.data.prepare import BuildOptions, build_store
+from dielectric_gnn.data.sampling import TrainingBatches, TrainingLoader
+from dielectric_gnn.data.sources import SyntheticMetals
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.data.store_files import map_array, open_store, read_metadata
+from dielectric_gnn.errors import InputError
+
+_MEMORY = Path("/proc/self/smaps_rollup")
+_MB = 1e6
+
+
+def measure_preparation(number: int, folder: Path, workers: int, spectra: str) -> dict[str, float]:
+    """Build a store of synthetic crystals: seconds, structures per second, bytes per structure."""
+    options = BuildOptions(spectra="float16" if spectra == "float16" else "float32", workers=workers, overwrite=True)
+    started = time.perf_counter()
+    build_store(SyntheticMetals(number), folder, options, f"synthetic, {number} crystals for a benchmark")
+    seconds = time.perf_counter() - started
+    num_bytes = sum(file.stat().st_size for file in folder.iterdir())
+    return {
+        "prepare_seconds": seconds,
+        "prepare_structures_per_second": number / seconds,
+        "bytes_per_structure": num_bytes / number,
+    }
+
+
+def measure_opening(folder: Path, repeats: int = 5) -> dict[str, float]:
+    """Median time to open a store (its files are in the page cache)."""
+    return {"open_seconds": statistics.median(_seconds(lambda: open_store(folder)) for _ in range(repeats))}
+
+
+def measure_memory(folder: Path, with_list: bool, batch_size: int = 256) -> dict[str, float]:
+    """Memory in MB of a process that trains from the store, or holds a list, above what it had after its imports.
+
+    `private` is what it adds to the memory of a machine on which another process reads the store already, as other
+    ranks do; `dirty` the part of it that is no file and must stay in memory. `resident` counts the shared pages of the
+    store in full, and `proportional` shares them out among the processes that map them, here two.
+    """
+    arrays = [map_array(path) for path in sorted(folder.glob("*.npy"))]
+    for array in arrays:
+        array_checksum(array)  # touches every page: this is the other process
+    found = {}
+    for name, read in (("store", _read_store), ("list", _read_list)):
+        if name == "store" or with_list:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                for kind, amount in pool.submit(read, folder, batch_size).result().items():
+                    found[f"{name}_{kind}_mb"] = amount
+    return found
+
+
+def measure_loaders(folder: Path, batch_size: int = 256, repeats: int = 4) -> dict[str, float]:
+    """Median time per crystal (ms) of one shuffled epoch through both loaders in turns, and the ratio of the two."""
+    store, _ = open_store(folder)
+    rows = np.arange(len(store))
+    ours = TrainingLoader(store, TrainingBatches(rows, batch_size, seed=0, position=lambda: (0, 0)))
+    usual = usual_loader(as_list(store), batch_size)
+    times: dict[str, list[float]] = {"store": [], "list": []}
+    for turn in range(repeats + 1):
+        for name, loader in (("store", ours), ("list", usual)):
+            seconds = _seconds(lambda loader=loader: _exhaust(loader))  # type: ignore[misc]
+            if turn:  # the first is for warming up
+                times[name].append(1e3 * seconds / len(store))
+    store_ms, list_ms = (statistics.median(times[name]) for name in ("store", "list"))
+    return {"store_ms_per_crystal": store_ms, "list_ms_per_crystal": list_ms, "list_over_store": list_ms / store_ms}
+
+
+def as_list(store: CrystalStore) -> list[Any]:
+    """Every crystal of a store as a `Data` object that owns its tensors."""
+    data_type, _ = _torch_geometric()
+    crystals = []
+    for row in range(len(store)):
+        graph = store.gather([row])
+        data = data_type(z=graph.atomic_numbers, edge_index=graph.edge_index, edge_vec=graph.edge_vectors)
+        data.eps_inter, data.drude = graph.eps_inter, graph.drude
+        data.num_nodes = graph.num_atoms
+        crystals.append(data)
+    return crystals
+
+
+def usual_loader(crystals: list[Any], batch_size: int) -> Iterable[Any]:
+    """The loader of torch_geometric."""
+    loader: Iterable[Any] = _torch_geometric()[1](crystals, batch_size=batch_size, shuffle=True)
+    return loader
+
+
+def _torch_geometric() -> tuple[Any, Any]:
+    """Its `Data` and `DataLoader`, imported late: only the usual way needs them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # parts of it are compiled with TorchScript
+        from torch_geometric.data import Data
+        from torch_geometric.loader import DataLoader
+    return Data, DataLoader
+
+
+def memory_mb() -> dict[str, float]:
+    """Memory of this process in MB, as Linux counts it."""
+    kilobytes = {}
+    for line in _MEMORY.read_text(encoding="ascii").splitlines()[1:]:
+        key, amount, *_ = line.split()
+        kilobytes[key.rstrip(":")] = 1024 * int(amount) / _MB
+    return {
+        "dirty": kilobytes["Private_Dirty"],
+        "private": kilobytes["Private_Dirty"] + kilobytes["Private_Clean"],
+        "proportional": kilobytes["Pss"],
+        "resident": kilobytes["Rss"],
+    }
+
+
+def _read_store(folder: Path, batch_size: int) -> dict[str, float]:
+    """What a training does with a store: open, split, learn its facts, one epoch."""
+    before = memory_mb()
+    data = CrystalDataModule(
+        store=str(folder), batch_size=batch_size, cutoff=read_metadata(folder).cutoff, train_size=None
+    )
+    data.setup("fit")
+    data.training_facts()
+    train = data.indices["train"]
+    _exhaust(TrainingLoader(data.store, TrainingBatches(train, batch_size, seed=0, position=lambda: (0, 0))))
+    return _grown(before)
+
+
+def _read_list(folder: Path, batch_size: int) -> dict[str, float]:
+    _torch_geometric()
+    before = memory_mb()
+    store, _ = open_store(folder)
+    crystals = as_list(store)
+    del store  # and with it the pages of the store
+    _exhaust(usual_loader(crystals, batch_size))
+    return _grown(before)
+
+
+def _grown(before: dict[str, float]) -> dict[str, float]:
+    return {kind: amount - before[kind] for kind, amount in memory_mb().items()}
+
+
+def _exhaust(loader: Iterable[Any]) -> None:
+    for _ in loader:
+        pass
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def run(args: argparse.Namespace) -> dict[str, float]:
+    """All measurements that the options ask for."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = args.store
+        found: dict[str, float] = {}
+        if folder is None:
+            folder = Path(scratch) / "store"
+            found |= measure_preparation(args.number, folder, args.workers, args.spectra)
+        found |= measure_opening(folder)
+        if _MEMORY.exists():
+            found |= measure_memory(folder, args.list, args.batch_size)
+        if args.list:
+            found |= measure_loaders(folder, args.batch_size, args.repeats)
+    return found
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the benchmark and print one line per figure.
+
+    Args:
+        words: Command line without the program's name; None takes that of the process.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    add = parser.add_argument
+    add("--store", type=Path, metavar="FOLDER", help="a store that exists (default: one is built, and deleted)")
+    add("--number", type=int, default=20_000, metavar="N", help="synthetic crystals to build (default: %(default)s)")
+    add("--workers", type=int, default=2, metavar="N", help="processes that build (default: %(default)s)")
+    add("--spectra", choices=["float32", "float16"], default="float16", help="on disk (default: %(default)s)")
+    add("--batch-size", type=int, default=256, metavar="N", help="crystals per batch (default: %(default)s)")
+    add("--repeats", type=int, default=4, metavar="N", help="epochs of each loader (default: %(default)s)")
+    add("--no-list", dest="list", action="store_false", help="leave out the usual way")
+    add("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    args = parser.parse_args(words)
+    try:
+        found = run(args)
+    except (InputError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    print(f"allocator: {os.environ.get('LD_PRELOAD') or 'default'}")
+    for name, figure in found.items():
+        print(f"{name}: {figure:.4g}")
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
