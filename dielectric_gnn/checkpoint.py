@@ -7,9 +7,10 @@ path in it is used only if it lies in this package or PyTorch, or if the user na
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def section_of(checkpoint: Any, name: str) -> dict[str, Any]:
             f"{__version__} (schema {SCHEMA}); update dielectric_gnn"
         )
     return section
+
+
+def fingerprint(paths: Sequence[str | os.PathLike[str]]) -> str:
+    """A hash of the content of checkpoints: predictions of another model are told apart by it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        with Path(path).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def check_weights(

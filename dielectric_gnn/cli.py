@@ -26,14 +26,21 @@ from dielectric_gnn.callbacks import (
     TestReport,
     TrainingLines,
 )
-from dielectric_gnn.checkpoint import SECTION, AtomicCheckpointIO, check_trust, read_checkpoint, untrusted_classes
+from dielectric_gnn.checkpoint import (
+    SECTION,
+    AtomicCheckpointIO,
+    check_trust,
+    fingerprint,
+    read_checkpoint,
+    untrusted_classes,
+)
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.ensemble import Ensemble
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.loading import load_model
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.resume import checkpoint_to_continue, difference_table, differences, load_weights
-from dielectric_gnn.run_folder import CHECKPOINTS, check_start, checkpoints_of, choose_run_dir
+from dielectric_gnn.run_folder import CHECKPOINTS, PREDICTIONS, check_start, checkpoints_of, choose_run_dir
 
 
 class DielectricCLI(LightningCLI):
@@ -162,8 +169,12 @@ class DielectricCLI(LightningCLI):
         if self.config[verb].get("ensemble"):
             paths = self.config[verb].ensemble
             self.model = Ensemble([load_model(path, sorted(self.trusted)) for path in paths])
+            if verb == "predict":
+                self._continue_predictions()
             return
         self.model.config = self._plain_config()
+        if verb == "predict":
+            self._continue_predictions()
         if verb == "fit":
             self._take_over(self.config[verb].ckpt_path, self.config[verb].fine_tune_from)
 
@@ -186,6 +197,18 @@ class DielectricCLI(LightningCLI):
             rank_zero_info(f"continuing {ckpt_path}, which has seen {checkpoint['global_step']} batches")
             if found:
                 rank_zero_info(f"it differs from the configuration:\n{difference_table(found)}")
+
+    def _continue_predictions(self) -> None:
+        """Let materials that an earlier launch of the same command predicted stay as they are."""
+        config = self.config["predict"]
+        writer: PredictionWriter = self.config_init["predict"].predictions
+        model = fingerprint(checkpoints_of(config))
+        self.datamodule.finished = writer.begin(self.run_dir / PREDICTIONS, model)
+
+    def after_predict(self) -> None:
+        """Where nothing was left to predict no callback was called: the summary is still written."""
+        if self.trainer.is_global_zero and not len(self.datamodule.indices["predict"]):
+            self.config_init["predict"].predictions.conclude(self.datamodule, self.model)
 
     def after_fit(self) -> None:
         """Say where the results are."""

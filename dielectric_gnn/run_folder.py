@@ -13,6 +13,9 @@ from dielectric_gnn.errors import InputError
 CHECKPOINTS = "checkpoints"
 """Folder of the checkpoints within a run's folder."""
 
+PREDICTIONS = "predictions"
+"""Folder of the predictions within a run's folder."""
+
 _VARIABLE = "DIELECTRIC_GNN_RUN_DIR"
 # What Lightning understands in place of a path.
 _KEYWORDS = ("last", "best", "hpc", "registry")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from dielectric_gnn.callbacks.spectra import spectra_of
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.evaluation import labels_of
-from dielectric_gnn.irreducible import TO_CARTESIAN, to_components, to_matrices
-from dielectric_gnn.plots import Spectrum, TensorSpectrum, comparison_figure
+from dielectric_gnn.plots import Spectrum, comparison_figure
 from dielectric_gnn.response import Response
 
 
@@ -56,27 +54,3 @@ def comparison_cases(
     true, predicted = spectra_of(labels_of(graph)), spectra_of(response)
     names = [f"{store.material_ids[row]} ({store.formulas[row]})" for row in graph.index.tolist()]
     return list(zip(names, true, predicted, strict=True))
-
-
-def spectra_of(response: Response) -> list[Spectrum]:
-    """The materials of a response one by one, as NumPy arrays; an ensemble's with their spread."""
-    response = response.cpu()
-    eps_inter = torch.view_as_complex(response.eps_inter.contiguous()).numpy()
-    spreads = [None] * len(eps_inter) if response.spread is None else spectra_of(response.spread)
-    return [
-        Spectrum(eps, float(drude), spread, tensor)
-        for eps, drude, spread, tensor in zip(eps_inter, response.drude, spreads, _tensors_of(response), strict=True)
-    ]
-
-
-def _tensors_of(response: Response) -> Sequence[TensorSpectrum | None]:
-    """The tensors of a response on the CPU; None where not even the diagonal is known."""
-    anisotropy = response.anisotropy
-    if anisotropy is None:
-        return [None] * len(response.drude)
-    parts = torch.cat([response.eps_inter[:, None], anisotropy.eps_inter], dim=1).double().contiguous()
-    eps = np.einsum("vk,bkw->bvw", TO_CARTESIAN, torch.view_as_complex(parts).numpy())
-    roots = to_matrices(TO_CARTESIAN @ anisotropy.drude.double().numpy().T)
-    squares = to_components(roots @ roots).T
-    known = anisotropy.known.any(dim=1).tolist()
-    return [TensorSpectrum(*row) if some else None for *row, some in zip(eps, squares, known, strict=True)]

@@ -12,8 +12,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dielectric_gnn.callbacks.figures import comparison_cases
+from dielectric_gnn.callbacks.spectra import quality_of, spectra_of
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.ensemble import Ensemble
@@ -21,10 +23,13 @@ from dielectric_gnn.evaluation import ResponseModule, labels_of
 from dielectric_gnn.files import write_csv, write_text
 from dielectric_gnn.metrics import Column, DrudeR2, EnergyMeans, MaterialTable
 from dielectric_gnn.plots import comparison_figure, save_figure
+from dielectric_gnn.response import Response
+from dielectric_gnn.screening import QUALITY
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SPREAD_HEADER = ("energy_ev", "spread_re", "spread_im", "error_re", "error_im")
 _MODEL, _TRIVIAL = "model", "training mean"
+_QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALITY)
 
 
 class TestReport(Callback):
@@ -34,7 +39,7 @@ class TestReport(Callback):
     means over materials.
 
     Beside the model stands the trivial predictor, which answers every crystal with the mean spectrum and mean Drude
-    frequency of the training set.
+    frequency of the training set. Beside the errors stand scores that need no label (`screening.spectrum_quality`).
     """
 
     __test__ = False  # not a test class, whatever its name says to pytest
@@ -48,7 +53,8 @@ class TestReport(Callback):
         """Begin empty tables."""
         module = _checked(pl_module)
         names = [_MODEL] + ([_TRIVIAL] if module.facts else [])
-        self._tables = {name: MaterialTable(module.metric_keys).to(module.device) for name in names}
+        keys = tuple(column.key for column in _columns(module))
+        self._tables = {name: MaterialTable(keys).to(module.device) for name in names}
         self._drude_r2 = {name: DrudeR2().to(module.device) for name in names}
         self._spread = EnergyMeans(module.grid.num).to(module.device) if isinstance(module, Ensemble) else None
 
@@ -64,13 +70,15 @@ class TestReport(Callback):
         """Add the materials of the batch."""
         module = _checked(pl_module)
         response, values = outputs["response"], outputs["values"]
-        self._tables[_MODEL].update(batch.index, values)
+        store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
+        self._tables[_MODEL].update(batch.index, values | _quality(response, batch, store))
         self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
         if self._spread is not None:
             self._spread.update(response, labels_of(batch))
         if module.facts:
             trivial = module.facts.trivial_response(batch.num_crystals).to(module.device)
-            self._tables[_TRIVIAL].update(batch.index, module.evaluate_response(trivial, batch))
+            values = module.evaluate_response(trivial, batch) | _quality(trivial, batch, store)
+            self._tables[_TRIVIAL].update(batch.index, values)
             self._drude_r2[_TRIVIAL].update(trivial.drude, labels_of(batch).drude)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -86,11 +94,11 @@ class TestReport(Callback):
             return
         folder = Path(trainer.default_root_dir) / "test"
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        summary = _summary(module.columns, rows, drude_r2)
+        summary = _summary(_columns(module), rows, drude_r2)
         markdown = _markdown(summary)
         write_csv(folder / "summary.csv", summary[0], summary[1:])
         write_text(folder / "summary.md", markdown)
-        header = ["material_id", "formula", *module.metric_keys]
+        header = ["material_id", "formula", *(column.key for column in _columns(module))]
         write_csv(folder / "per_material.csv", header, _per_material(index.cpu().numpy(), rows[_MODEL], data.store))
         if spread is not None:
             rows_of_energy = np.column_stack([module.grid.energies(), spread])
@@ -121,6 +129,15 @@ class TestReport(Callback):
             for quantile, place, (title, true, predicted) in zip(QUANTILES, places, cases, strict=True)
         ]
         save_figure(comparison_figure(data.store.grid.energies(), titled), path)
+
+
+def _columns(module: ResponseModule) -> tuple[Column, ...]:
+    return (*module.columns, *_QUALITY_COLUMNS)
+
+
+def _quality(response: Response, batch: CrystalGraph, store: CrystalStore) -> dict[str, Tensor]:
+    quality = quality_of(spectra_of(response), store, batch.index.tolist())
+    return {key: torch.from_numpy(values).to(batch.index.device) for key, values in quality.items()}
 
 
 def _checked(module: LightningModule) -> ResponseModule:

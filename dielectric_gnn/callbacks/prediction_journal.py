@@ -1,0 +1,71 @@
+"""What `predict` has finished, on disk, so that the same command goes on where an earlier one stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+Row = dict[str, Any]
+"""One line of the summary: plain values by column."""
+
+_PATTERN = "finished-{}.jsonl"
+
+
+class PredictionJournal:
+    """One file per process: a line that says what is being predicted, then a line of JSON per finished material.
+
+    Lines of another model or other options do not count. A line is written after the material's own files.
+
+    Args:
+        folder: Where the predictions go.
+        identity: What the predictions depend on: model and options, in words.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.identity = json.dumps(dict(identity), sort_keys=True)
+        self._file: TextIO | None = None
+
+    def rows(self) -> dict[str, Row]:
+        """The finished materials by their ids, whichever process wrote them."""
+        found: dict[str, Row] = {}
+        for path in sorted(self.folder.glob(_PATTERN.format("*"))):
+            for row in self._read(path):
+                found[row["material_id"]] = row
+        return found
+
+    def append(self, rows: Iterable[Row], rank: int) -> None:
+        """Add finished materials and force them to disk."""
+        if self._file is None:
+            self._file = self._open(self.folder / _PATTERN.format(rank))
+        self._file.writelines(json.dumps(row) + "\n" for row in rows)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file of this process."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self, path: Path) -> TextIO:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = self._read(path)
+        # Written anew: a line may have been torn by a kill, and stale lines would hide fresh ones.
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("\n".join([self.identity, *map(json.dumps, rows)]) + "\n", encoding="utf-8")
+        temporary.replace(path)
+        return path.open("a", encoding="utf-8")
+
+    def _read(self, path: Path) -> list[Row]:
+        """The whole lines of a file, if it belongs to this journal."""
+        if not path.is_file():
+            return []
+        first, *lines = path.read_text(encoding="utf-8").split("\n")
+        if first != self.identity:
+            return []
+        # What follows the last line break is a torn line, or nothing.
+        return [json.loads(line) for line in lines[:-1]]

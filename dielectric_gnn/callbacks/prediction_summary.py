@@ -1,0 +1,120 @@
+"""One row per predicted material: as CSV, and as a page with colour swatches that sorts by any column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dielectric_gnn import optics
+from dielectric_gnn.callbacks.prediction_journal import Row
+from dielectric_gnn.callbacks.prediction_page import prediction_page
+from dielectric_gnn.callbacks.spectra import quality_of
+from dielectric_gnn.data.record import element_symbol
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.files import write_csv, write_text
+from dielectric_gnn.plots import Spectrum
+from dielectric_gnn.screening import FIGURES, QUALITY, figures_of_merit
+from dielectric_gnn.training_facts import TrainingFacts
+
+_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("material_id", "material", ""),
+    ("formula", "formula", ""),
+    ("srgb_hex", "colour", "colour"),
+    ("drude_ev", "ω_D", "eV"),
+    ("drude_spread_ev", "± ω_D", "eV"),
+    ("eps_inter_spread", "± ε", "mean over energies"),
+    *((figure.key, figure.heading, figure.unit) for figure in (*FIGURES, *QUALITY)),
+    ("lab_l", "L*", ""),
+    ("lab_a", "a*", ""),
+    ("lab_b", "b*", ""),
+    ("damping_ev", "damping", "eV"),
+    ("broadening_ev", "broadening", "eV"),
+    ("unseen_elements", "elements not trained on", ""),
+)
+"""Key, heading and unit of every column."""
+
+_TEXT = ("material_id", "formula", "srgb_hex", "unseen_elements")
+RANKABLE = tuple(key for key, _, _ in _COLUMNS if key not in _TEXT)
+"""Columns of numbers."""
+
+PAGE_ROWS = 5000
+"""A browser is slow with more; the page then shows the first ones, the CSV has all."""
+
+
+def summarise(
+    rows: Sequence[int],
+    spectra: Sequence[Spectrum],
+    store: CrystalStore,
+    facts: TrainingFacts | None,
+    damping: float,
+) -> list[Row]:
+    """The rows of the summary for some materials of a store.
+
+    Args:
+        rows: Their positions in the store.
+        spectra: Their predicted responses.
+        store: The materials.
+        facts: Of the training, for elements that it lacked.
+        damping: γ of the Drude term in eV.
+    """
+    eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
+    energies = store.grid.energies()
+    figures = figures_of_merit(energies, eps_inter, drude, damping)
+    figures |= quality_of(spectra, store, rows)
+    xyz = optics.response_colour(energies, eps_inter, drude, damping)
+    lab, srgb = optics.colour_lab(xyz), optics.colour_srgb(xyz)
+    summaries: list[Row] = []
+    for place, (row, spectrum) in enumerate(zip(rows, spectra, strict=True)):
+        spread = spectrum.spread
+        unseen = [] if facts is None else [z for z in store.elements([row]) if z not in facts.elements]
+        summary: Row = {
+            "material_id": str(store.material_ids[row]),
+            "formula": str(store.formulas[row]),
+            "srgb_hex": optics.hex_colour(srgb[place]) if np.isfinite(srgb[place]).all() else "",
+            "drude_ev": spectrum.drude,
+            "drude_spread_ev": None if spread is None else spread.drude,
+            "eps_inter_spread": None if spread is None else (spread.eps_inter.real + spread.eps_inter.imag).mean() / 2,
+            "damping_ev": damping,
+            "broadening_ev": None if facts is None else facts.broadening,
+            "unseen_elements": " ".join(element_symbol(number) for number in unseen),
+            **{key: values[place] for key, values in figures.items()},
+            **dict(zip(("lab_l", "lab_a", "lab_b"), lab[place], strict=True)),
+        }
+        summaries.append({key: _plain(summary[key]) for key, _, _ in _COLUMNS})
+    return summaries
+
+
+def write_summary(folder: Path, rows: Sequence[Row], rank_by: str | None) -> None:
+    """Write `summary.csv` and `index.html`, ranked.
+
+    Args:
+        folder: Where.
+        rows: From `summarise`.
+        rank_by: Column of numbers, largest first, undefined ones last; None ranks by material id.
+    """
+    ranked = sorted(rows, key=lambda row: str(row["material_id"]))
+    if rank_by is not None:
+        ranked.sort(key=lambda row: -math.inf if row[rank_by] is None else row[rank_by], reverse=True)
+    header = [key for key, _, _ in _COLUMNS]
+    write_csv(folder / "summary.csv", header, ([_cell(row[key]) for key in header] for row in ranked))
+    columns = [column for column in _COLUMNS if any(row[column[0]] not in (None, "") for row in ranked)]
+    subtitle = "Predicted by a neural network, not measured. Sort by a click on a heading."
+    if len(ranked) > PAGE_ROWS:
+        subtitle += f" The first {PAGE_ROWS} of {len(ranked)} materials; all are in summary.csv."
+    page = prediction_page("Predicted optical response", subtitle, columns, ranked[:PAGE_ROWS], rank_by)
+    write_text(folder / "index.html", page)
+
+
+def _plain(value: object) -> object:
+    """A value that JSON has; undefined numbers are None."""
+    if isinstance(value, str) or value is None:
+        return value
+    number = float(value)  # type: ignore[arg-type]
+    return number if math.isfinite(number) else None
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value or "")

@@ -1,0 +1,110 @@
+"""Journal, summary and page of predictions."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dielectric_gnn.callbacks.prediction_journal import PredictionJournal
+from dielectric_gnn.callbacks.prediction_page import prediction_page
+from dielectric_gnn.callbacks.prediction_summary import RANKABLE, write_summary
+from dielectric_gnn.screening import FIGURES
+
+IDENTITY = {"model": "abc", "damping_ev": 0.1}
+
+
+def row(name: str, **values: object) -> dict[str, object]:
+    """A row of the summary."""
+    texts = {"material_id": name, "formula": name.title(), "srgb_hex": "#ffd700", "unseen_elements": ""}
+    return {**texts, **dict.fromkeys(RANKABLE), **values}
+
+
+def test_journal_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    journal = PredictionJournal(tmp_path, IDENTITY)
+    assert journal.rows() == {}
+    journal.append([row("a"), row("b", q_lsp=1.5)], rank=0)
+    journal.close()
+    again = PredictionJournal(tmp_path, IDENTITY)
+    assert list(again.rows()) == ["a", "b"] and again.rows()["b"]["q_lsp"] == 1.5
+    again.append([row("c")], rank=1)
+    again.append([row("d")], rank=0)
+    again.close()
+    assert set(PredictionJournal(tmp_path, IDENTITY).rows()) == {"a", "b", "c", "d"}
+
+
+def test_torn_line_of_a_killed_process_does_not_count(tmp_path: Path) -> None:
+    journal = PredictionJournal(tmp_path, IDENTITY)
+    journal.append([row("a"), row("b")], rank=0)
+    journal.close()
+    path = tmp_path / "finished-0.jsonl"
+    path.write_text(path.read_text()[:-20])
+    again = PredictionJournal(tmp_path, IDENTITY)
+    assert list(again.rows()) == ["a"]
+    again.append([row("b")], rank=0)
+    again.close()
+    assert [json.loads(line).get("material_id") for line in path.read_text().splitlines()] == [None, "a", "b"]
+
+
+def test_another_model_starts_anew(tmp_path: Path) -> None:
+    journal = PredictionJournal(tmp_path, IDENTITY)
+    journal.append([row("a")], rank=0)
+    journal.close()
+    other = PredictionJournal(tmp_path, {**IDENTITY, "model": "xyz"})
+    assert other.rows() == {}
+    other.append([row("b")], rank=0)
+    other.close()
+    assert PredictionJournal(tmp_path, IDENTITY).rows() == {}
+
+
+def test_summary_is_ranked_with_the_undefined_last(tmp_path: Path) -> None:
+    rows = [row("a", q_lsp=1.0), row("b"), row("c", q_lsp=30.0)]
+    write_summary(tmp_path, rows, "q_lsp")
+    names = [line.split(",")[0] for line in (tmp_path / "summary.csv").read_text().splitlines()]
+    assert names == ["material_id", "c", "a", "b"]
+    write_summary(tmp_path, rows, None)
+    assert (tmp_path / "summary.csv").read_text().splitlines()[1].startswith("a,A,#ffd700")
+    header = (tmp_path / "summary.csv").read_text().splitlines()[0].split(",")
+    assert {figure.key for figure in FIGURES} <= set(header)
+
+
+COLUMNS = [("material_id", "material", ""), ("srgb_hex", "colour", "colour"), ("q_lsp", "Q", "best")]
+
+
+def test_page_holds_everything_itself_and_escapes(tmp_path: Path) -> None:
+    first = {"material_id": "<b>&", "srgb_hex": "#102030", "q_lsp": 2.0}
+    rows = [first, {"material_id": "x", "srgb_hex": "", "q_lsp": None}]
+    page = prediction_page("Title", "line", COLUMNS, rows, "q_lsp")
+    assert "&lt;b&gt;&amp;" in page and "<b>" not in page
+    assert 'style="background:#102030"' in page and 'aria-sort="descending"' in page
+    assert not re.search(r"""(src|href)=["']?(http|//)|@import|url\(""", page), "it needs nothing from outside"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium")
+def test_page_sorts_and_filters_in_a_browser(tmp_path: Path) -> None:
+    values = {"a": 2.0, "b": None, "c": 30.0}
+    rows = [{"material_id": name, "srgb_hex": "#ffd700", "q_lsp": value} for name, value in values.items()]
+    page = prediction_page("Title", "line", COLUMNS, rows)
+    # The page acts on itself and writes what it sees where the dump can be read.
+    probe = """<script>
+      const shown = () => [...document.querySelectorAll("tbody tr")].filter(r => !r.hidden);
+      const names = () => shown().map(r => r.cells[0].textContent);
+      const click = () => document.querySelectorAll("th button")[2].click();
+      const seen = [names()];
+      click(); seen.push(names()); click(); seen.push(names());
+      const box = document.getElementById("filter"); box.value = "C"; box.dispatchEvent(new Event("input"));
+      seen.push(names());
+      document.title = JSON.stringify(seen);
+    </script></body>"""
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", probe))
+    result = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom", str(path)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    title = re.search(r"<title>(.*?)</title>", result.stdout)
+    assert title is not None
+    assert json.loads(title[1]) == [["a", "b", "c"], ["c", "a", "b"], ["a", "c", "b"], ["c"]]
+    assert "CONSOLE" not in result.stderr, result.stderr
