@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from dielectric_gnn.backbones.equivariant import EquivariantBackbone
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
-from dielectric_gnn.nn.equivariant import DegreeLinear, Edges, EquivariantNorm, FeedForward
+from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
+from dielectric_gnn.nn.equivariant import MESSAGE_SCALE, DegreeLinear, Edges, EquivariantNorm, FeedForward
 from dielectric_gnn.nn.radial import GaussianBasis, RadialBasis
-from dielectric_gnn.nn.so3 import coupling
+from dielectric_gnn.nn.segment import segment_sum
+from dielectric_gnn.nn.so3 import coupling, sizes_of
 
 
 def paths_to(l3: int, l_max: int) -> list[tuple[int, int]]:
@@ -26,47 +28,12 @@ def paths_to(l3: int, l_max: int) -> list[tuple[int, int]]:
     return [(l1, l2) for l1 in degrees for l2 in degrees if abs(l1 - l2) <= l3 <= l1 + l2 and (l1 + l2 + l3) % 2 == 0]
 
 
-class EdgeCoupling(nn.Module):
-    """The matrices that couple a neighbour's x^l1 to every degree l3 of an edge: Σ_m2 C^{l1 l2 l3} Y^l2(r̂).
-
-    They depend on the edges alone, so that all layers and channels share them.
-
-    Shapes:
-        harmonics (E, (l_max + 1)²) → for each l3, (E, 2 l3 + 1, Σ 2 l1 + 1) over its paths.
-
-    Args:
-        l_max: Highest degree of features and harmonics.
-    """
-
-    def __init__(self, l_max: int) -> None:
-        super().__init__()
-        self.l_max = l_max
-        for l3 in range(l_max + 1):
-            blocks = []
-            for l1, l2 in paths_to(l3, l_max):
-                block = torch.zeros((l_max + 1) ** 2, 2 * l3 + 1, 2 * l1 + 1, dtype=torch.float64)
-                block[l2**2 : (l2 + 1) ** 2] = coupling(l1, l2, l3).permute(1, 2, 0)
-                blocks.append(block)
-            constants = torch.cat(blocks, dim=2).to(torch.get_default_dtype())
-            self.register_buffer(f"constants{l3}", constants, persistent=False)
-
-    def forward(self, harmonics: Tensor) -> list[Tensor]:
-        """The matrices of each edge."""
-        matrices = []
-        with torch.autocast(harmonics.device.type, enabled=False):
-            for l3 in range(self.l_max + 1):
-                constants = self.get_buffer(f"constants{l3}")
-                products = harmonics @ constants.flatten(1)
-                matrices.append(products.view(harmonics.shape[0], *constants.shape[1:]))
-        return matrices
-
-
 class TensorProduct(nn.Module):
-    """m^l3 = Σ_paths w_path ⊙ (x^l1 ⊗ Y^l2)^l3 / √(number of paths), channel by channel.
+    """m^l3 = Σ_paths (x^l1 ⊗ M_path)^l3 / √(number of paths), channel by channel; M_path has degree l2.
 
     Shapes:
-        x (E, (l_max + 1)², C), weights (E, num_paths · C), matrices of `EdgeCoupling` → (E, (l_max + 1)², C).
-        Paths are in the order of l3, then of `paths_to`.
+        x (P, (l_max + 1)², C); for each l2, M (P, 2 l2 + 1, num_paths · C) with the paths that have this l2, in the
+        order of `self.paths` → (P, (l_max + 1)², C).
 
     Args:
         l_max: Highest degree.
@@ -74,29 +41,40 @@ class TensorProduct(nn.Module):
 
     def __init__(self, l_max: int) -> None:
         super().__init__()
-        self.num_paths = 0
-        self.counts = [len(paths_to(l3, l_max)) for l3 in range(l_max + 1)]
-        for l3, count in enumerate(self.counts):
-            degrees = [l1 for l1, _ in paths_to(l3, l_max)]
-            components = [l1**2 + m for l1 in degrees for m in range(2 * l1 + 1)]
-            path = [self.num_paths + k for k, l1 in enumerate(degrees) for _ in range(2 * l1 + 1)]
-            self.register_buffer(f"components{l3}", torch.tensor(components), persistent=False)
-            self.register_buffer(f"path{l3}", torch.tensor(path), persistent=False)
-            self.num_paths += count
+        self.sizes = sizes_of(range(l_max + 1))
+        self.paths: list[list[tuple[int, int]]] = [[] for _ in self.sizes]
+        """For each l2, the (l1, l3) that it couples."""
+        for l3 in range(l_max + 1):
+            blocks = []
+            for l1, l2 in paths_to(l3, l_max):
+                self.paths[l2].append((l1, l3))
+                blocks.append(coupling(l1, l2, l3).flatten(0, 1).T)
+            constants = (torch.cat(blocks, dim=1) / math.sqrt(len(blocks))).to(torch.get_default_dtype())
+            self.register_buffer(f"constants{l3}", constants, persistent=False)
 
-    def forward(self, x: Tensor, weights: Tensor, matrices: list[Tensor]) -> Tensor:
-        """The product of each edge."""
-        weights = weights.view(x.shape[0], self.num_paths, x.shape[2])
-        products = []
-        for l3, (matrix, count) in enumerate(zip(matrices, self.counts, strict=True)):
-            features = x.index_select(1, self.get_buffer(f"components{l3}"))
-            features = features * weights.index_select(1, self.get_buffer(f"path{l3}"))
-            products.append(matrix @ features / math.sqrt(count))
-        return torch.cat(products, dim=1)
+    def forward(self, x: Tensor, factors: list[Tensor]) -> Tensor:
+        """The product of each pair."""
+        x_blocks = torch.split(x, self.sizes, dim=1)
+        factor_of = {
+            (l1, l2, l3): block
+            for l2, (factor, paths) in enumerate(zip(factors, self.paths, strict=True))
+            for (l1, l3), block in zip(paths, factor.chunk(len(paths), dim=2), strict=True)
+        }
+        out = []
+        for l3, _ in enumerate(self.sizes):
+            products = [
+                (x_blocks[l1][:, :, None] * factor_of[l1, l2, l3][:, None]).flatten(1, 2)
+                for l1, l2 in paths_to(l3, len(self.sizes) - 1)
+            ]
+            out.append(self.get_buffer(f"constants{l3}") @ torch.cat(products, dim=1))
+        return torch.cat(out, dim=1)
 
 
 class ClebschGordanLayer(nn.Module):
     """x_i += W Σ_j env_ij [w(t_ij) ⊙ (V x_j ⊗ Y(r̂_ij))], then feed-forward.
+
+    The weights w are linear in the edge state t. So for all edges of a pair of atoms, which share x_j, the product
+    needs M = Σ env w(t) ⊙ Y = w(Σ env Y ⊗ t) only, and the sum on the right is that of all layers.
 
     Args:
         width: C.
@@ -110,15 +88,15 @@ class ClebschGordanLayer(nn.Module):
         self.norm = EquivariantNorm(degrees, width)
         self.before = DegreeLinear(degrees, width, width)
         self.product = TensorProduct(l_max)
-        self.radial = nn.Linear(width, self.product.num_paths * width)
+        self.radial = nn.ModuleList(nn.Linear(width, len(paths) * width, bias=False) for paths in self.product.paths)
         self.after = DegreeLinear(degrees, width, width)
         self.feed_forward = FeedForward(degrees, out_degrees, width)
 
-    def forward(self, x: Tensor, edges: Edges, matrices: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, edges: Edges, moments: list[Tensor]) -> Tensor:
         """Update every atom."""
-        neighbours = self.before(self.norm(x)).index_select(0, edges.target)
-        weights = self.radial(edges.state) * edges.envelope
-        messages = edges.collect(self.product(neighbours, weights, matrices), x.shape[0])
+        neighbours = self.before(self.norm(x)).index_select(0, edges.pairs.target)
+        factors = [linear(moment) for linear, moment in zip(self.radial, moments, strict=True)]
+        messages = segment_sum(self.product(neighbours, factors), edges.pairs.source, x.shape[0]) * MESSAGE_SCALE
         out: Tensor = self.feed_forward(x + self.after(messages))
         return out
 
@@ -133,6 +111,7 @@ class ClebschGordan(EquivariantBackbone):
         width: Channels of every degree.
         l_max: Highest degree of the features, 1 to 3.
         num_layers: Layers of tensor product and feed-forward.
+        node_embedding: Elements as features; a subclass of `NodeEmbedding`, by class path.
         edge_embedding: Distances as features; a subclass of `RadialBasis`, by class path.
         cutoff: Distance up to which atoms are neighbours (Å).
         tensors: Whether to yield l = 2 features too, for heads that predict tensors; needs l_max ≥ 2.
@@ -143,19 +122,22 @@ class ClebschGordan(EquivariantBackbone):
         width: int = 64,
         l_max: int = 2,
         num_layers: int = 2,
+        node_embedding: Callable[[], NodeEmbedding] = GroupPeriodEmbedding,
         edge_embedding: Callable[[float], RadialBasis] = GaussianBasis,
         cutoff: float = DEFAULT_CUTOFF,
         tensors: bool = False,
     ) -> None:
-        super().__init__(width, l_max, num_layers, cutoff, tensors, edge_embedding)
-        self.coupling = EdgeCoupling(l_max)
+        super().__init__(width, l_max, num_layers, cutoff, tensors, node_embedding, edge_embedding)
         self.layers = nn.ModuleList(
             ClebschGordanLayer(width, l_max, self.degrees_after(layer)) for layer in range(num_layers)
         )
 
     def propagate(self, x: Tensor, edges: Edges) -> Tensor:
         """Run the layers."""
-        matrices = self.coupling(edges.harmonics)
+        with torch.autocast(x.device.type, enabled=False):
+            blocks = edges.pairs.blocks()
+            moments = blocks.weighted_sum(blocks.spread(edges.harmonics), edges.state.to(edges.harmonics.dtype))
+        of_degree = list(torch.split(moments, sizes_of(range(self.l_max + 1)), dim=1))
         for layer in self.layers:
-            x = layer(x, edges, matrices)
+            x = layer(x, edges, of_degree)
         return x

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dielectric_gnn.backbones.base import AtomFeatures, Backbone
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.nn.embedding import AtomEmbedding
+from dielectric_gnn.nn.embedding import NodeEmbedding
 from dielectric_gnn.nn.equivariant import EdgeEncoder, Edges, EquivariantNorm, NeighbourEmbedding
 from dielectric_gnn.nn.radial import RadialBasis
 from dielectric_gnn.nn.so3 import checked_degree
@@ -27,6 +27,7 @@ class EquivariantBackbone(Backbone):
         num_layers: Layers, at least one.
         cutoff: Distance up to which atoms are neighbours (Å).
         tensors: Whether to yield l = 2 features too.
+        node_embedding: Elements as features; a subclass of `NodeEmbedding`, by class path.
         edge_embedding: Distances as features; a subclass of `RadialBasis`, by class path.
     """
 
@@ -37,6 +38,7 @@ class EquivariantBackbone(Backbone):
         num_layers: int,
         cutoff: float,
         tensors: bool,
+        node_embedding: Callable[[], NodeEmbedding],
         edge_embedding: Callable[[float], RadialBasis],
     ) -> None:
         super().__init__(scalar_dim=width, cutoff=cutoff, tensor_dim=width if tensors else 0)
@@ -50,7 +52,8 @@ class EquivariantBackbone(Backbone):
             )
         if num_layers < 1:
             raise InputError(f"{name} has num_layers {num_layers}, expected at least 1")
-        self.node_embedding = AtomEmbedding(width)
+        self.node_embedding = node_embedding()
+        self.node_mlp = nn.Sequential(nn.Linear(self.node_embedding.dim, width), nn.SiLU(), nn.Linear(width, width))
         self.edge_encoder = EdgeEncoder(width, edge_embedding, l_max, cutoff)
         self.neighbour_embedding = NeighbourEmbedding(width, l_max)
         self.final_norm = EquivariantNorm(self.degrees_after(num_layers - 1), width)
@@ -72,6 +75,6 @@ class EquivariantBackbone(Backbone):
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, C) and, if asked for, tensors (N, 5, C)."""
-        elements = self.node_embedding(graph.atomic_numbers)
+        elements = self.node_mlp(self.node_embedding(graph.atomic_numbers))
         edges = self.edge_encoder(graph, elements)
         return self.read_out(self.propagate(self.neighbour_embedding(elements, edges), edges))

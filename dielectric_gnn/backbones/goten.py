@@ -13,35 +13,40 @@ from torch.nn import functional as F
 from dielectric_gnn.backbones.equivariant import EquivariantBackbone
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.nn.equivariant import MESSAGE_SCALE, DegreeLinear, Edges, EquivariantNorm, FeedForward
 from dielectric_gnn.nn.radial import GaussianBasis, RadialBasis
-from dielectric_gnn.nn.segment import segment_sum
-from dielectric_gnn.nn.so3 import components_of
+from dielectric_gnn.nn.segment import segment_sum, widened
+from dielectric_gnn.nn.so3 import sizes_of
+
+LOGIT_CAP = 4.0
+"""Attention logits are c tanh(l / c): with weights exp(l) without bound, a neighbour would enter within no distance."""
 
 
 def fading_softmax(logits: Tensor, envelope: Tensor, segment: Tensor, num_segments: int) -> Tensor:
-    """Attention that a neighbour enters smoothly: env_j exp(l_j) / (1 + Σ_k env_k exp(l_k)), without overflow.
+    """Attention that a neighbour enters smoothly: exp(l_j) / (1 + Σ_k env_k exp(l_k)), to be multiplied by env_j.
 
     In an ordinary softmax a whole shell of neighbours at the cutoff takes its full share at once. The 1 makes the
-    weights smooth also for an atom whose only neighbour leaves.
+    weights smooth also for an atom whose only neighbour leaves. Logits are capped at ±`LOGIT_CAP` first, so that
+    nothing overflows.
 
     Shapes:
         logits (E, H), envelope (E, 1), segment (E,) int64 → (E, H).
     """
-    rows = segment[:, None].expand_as(logits)
-    # The shift cancels in the quotient, so no gradient needs to flow through it.
-    shift = logits.new_zeros(num_segments, logits.shape[1]).scatter_reduce(0, rows, logits.detach(), reduce="amax")
-    weights = envelope * (logits - shift.index_select(0, segment)).exp()
-    total = segment_sum(weights, segment, num_segments) + (-shift).exp()
+    weights = (LOGIT_CAP * (widened(logits) / LOGIT_CAP).tanh()).exp()
+    total = 1 + segment_sum(weights * envelope, segment, num_segments)
     return weights / total.index_select(0, segment)
 
 
 class TensorAttention(nn.Module):
     """Messages made of scalars that multiply Y^l(r̂_ij) and the x_j^l of the neighbour: no products of tensors.
 
-    o_ij = a_ij V(x_j⁰) + env_ij F(t_ij) U(x_j⁰) / √30 is cut into o⁰, o_Y^l and o_x^l; then x_i⁰ += Σ_j o⁰ and
-    x_i^l += Σ_j o_Y^l Y^l(r̂_ij) + o_x^l x_j^l. The logits of a_ij are q(x_i⁰) · (k(x_j⁰) ⊙ e(t_ij)) in each head. The
-    second term of o feels how many neighbours there are, which attention alone forgets.
+    An edge has C scalars s_ij = a_ij ⊙ V(x_j⁰) + F(t_ij) ⊙ U(x_j⁰) / √30. The logits of the attention a_ij are
+    q(x_i⁰) · (k(x_j⁰) ⊙ SiLU(e(t_ij))) in each head; the second term feels how many neighbours there are, which
+    attention alone forgets. Then x_i^l += W^l Σ_j env_ij Y^l(r̂_ij) s_ij + Σ_j env_ij B^l s_ij ⊙ x_j^l.
+
+    Matrices for each degree stand outside the sums: W^l acts on atoms and B^l on pairs of atoms, so that an edge never
+    carries more than C numbers, whatever l_max.
 
     Shapes:
         x (N, (l_max + 1)², C) → the same.
@@ -52,50 +57,51 @@ class TensorAttention(nn.Module):
         heads: Attention heads.
     """
 
-    harmonic_part: Tensor
-    tensor_part: Tensor
-
     def __init__(self, width: int, l_max: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.parts = 1 + 2 * l_max
+        self.sizes = sizes_of(range(1, l_max + 1))
         self.norm = EquivariantNorm(range(l_max + 1), width)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.edge_key = nn.Linear(width, width)
-        self.values = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * self.parts * width))
-        self.filter = nn.Linear(width, self.parts * width)
-        degrees = torch.tensor(components_of(range(1, l_max + 1)))
-        self.register_buffer("harmonic_part", degrees, persistent=False)
-        self.register_buffer("tensor_part", degrees + l_max, persistent=False)
+        self.values = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * width))
+        self.filter = nn.Linear(width, width)
+        self.harmonic = DegreeLinear(range(l_max + 1), width, width)
+        self.tensor = nn.Linear(width, l_max * width, bias=False)
 
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
         """Update every atom."""
         normed = self.norm(x)
-        parts = self.parts_of(normed[:, 0], edges)
-        neighbours = normed[:, 1:].index_select(0, edges.target)
-        tensors = parts.index_select(1, self.harmonic_part) * edges.harmonics[:, 1:, None]
-        tensors = tensors + parts.index_select(1, self.tensor_part) * neighbours
-        return x + segment_sum(torch.cat([parts[:, :1], tensors], dim=1), edges.source, x.shape[0])
+        scalars = self.edge_scalars(normed[:, 0], edges)
+        weights = self.tensor(segment_sum(scalars * edges.envelope, edges.pairs.of_edge, edges.pairs.count))
+        neighbours = self.weighted_tensors(normed[:, 1:], weights, edges)
+        update = self.harmonic(edges.moments(scalars))
+        return x + torch.cat([update[:, :1], update[:, 1:] + neighbours], dim=1)
 
-    def parts_of(self, scalars: Tensor, edges: Edges) -> Tensor:
-        """The scalars o_ij (E, 1 + 2 l_max, C): o⁰, o_Y^1 …, o_x^1 …."""
-        num_edges, width = edges.state.shape[0], scalars.shape[1]
-        attended, counted = self.values(scalars).index_select(0, edges.target).chunk(2, dim=1)
-        attention = self.attention(scalars, edges)
-        per_head = attended.view(num_edges, self.parts, self.heads, width // self.heads)
-        attended = (per_head * attention[:, None, :, None]).view(num_edges, self.parts, width)
-        counted = self.filter(edges.state) * (edges.envelope * MESSAGE_SCALE) * counted
-        return attended + counted.view(num_edges, self.parts, width)
+    def edge_scalars(self, scalars: Tensor, edges: Edges) -> Tensor:
+        """s_ij without the envelope: (E, C)."""
+        attended, counted = self.values(scalars).chunk(2, dim=1)
+        attention = self.attention(scalars, edges)[:, :, None]
+        attended = attended.index_select(0, edges.target).view(-1, self.heads, scalars.shape[1] // self.heads)
+        counted = self.filter(edges.state) * (counted * MESSAGE_SCALE).index_select(0, edges.target)
+        return counted + (attended * attention).view_as(counted)
 
     def attention(self, scalars: Tensor, edges: Edges) -> Tensor:
-        """Weights a_ij (E, heads)."""
-        queries = self.query(scalars).index_select(0, edges.source)
-        keys = self.key(scalars).index_select(0, edges.target) * F.silu(self.edge_key(edges.state))
-        per_head = queries.shape[1] // self.heads
-        products = (queries * keys).view(edges.state.shape[0], self.heads, per_head)
-        logits = products.sum(dim=2) / math.sqrt(per_head)
+        """Weights a_ij without the envelope: (E, heads)."""
+        per_head = scalars.shape[1] // self.heads
+        queries = (self.query(scalars) / math.sqrt(per_head)).index_select(0, edges.pairs.source)
+        keys = self.key(scalars).index_select(0, edges.pairs.target)
+        products = (queries * keys).index_select(0, edges.pairs.of_edge) * F.silu(self.edge_key(edges.state))
+        logits = products.view(-1, self.heads, per_head).sum(dim=2)
         return fading_softmax(logits, edges.envelope, edges.source, scalars.shape[0])
+
+    def weighted_tensors(self, tensors: Tensor, weights: Tensor, edges: Edges) -> Tensor:
+        """Σ_j w_ij^l x_j^l over pairs: tensors (N, K − 1, C), weights (P, l_max · C) → (N, K − 1, C)."""
+        blocks = torch.split(tensors.index_select(0, edges.pairs.target), self.sizes, dim=1)
+        of_degree = weights.chunk(len(self.sizes), dim=1)
+        products = [block * weight[:, None] for block, weight in zip(blocks, of_degree, strict=True)]
+        return segment_sum(torch.cat(products, dim=1), edges.pairs.source, tensors.shape[0])
 
 
 class EdgeRefinement(nn.Module):
@@ -117,10 +123,10 @@ class EdgeRefinement(nn.Module):
     def forward(self, x: Tensor, edges: Edges) -> Edges:
         """The same edges with new states."""
         tensors = self.norm(x)[:, 1:]
-        queries = self.query(tensors).index_select(0, edges.source)
-        keys = self.key(tensors).index_select(0, edges.target)
-        update = self.product((queries * keys).sum(dim=1)) * F.silu(self.gate(edges.state))
-        return replace(edges, state=edges.state + update)
+        queries = self.query(tensors).index_select(0, edges.pairs.source)
+        keys = self.key(tensors).index_select(0, edges.pairs.target)
+        update = self.product((queries * keys).sum(dim=1)).index_select(0, edges.pairs.of_edge)
+        return replace(edges, state=torch.addcmul(edges.state, update, F.silu(self.gate(edges.state))))
 
 
 class GotenLayer(nn.Module):
@@ -156,6 +162,7 @@ class Goten(EquivariantBackbone):
         l_max: Highest degree of the features, 1 to 3.
         num_layers: Layers of attention and feed-forward; edge states are refined between them.
         heads: Attention heads.
+        node_embedding: Elements as features; a subclass of `NodeEmbedding`, by class path.
         edge_embedding: Distances as features; a subclass of `RadialBasis`, by class path.
         cutoff: Distance up to which atoms are neighbours (Å).
         tensors: Whether to yield l = 2 features too, for heads that predict tensors; needs l_max ≥ 2.
@@ -167,11 +174,12 @@ class Goten(EquivariantBackbone):
         l_max: int = 2,
         num_layers: int = 2,
         heads: int = 8,
+        node_embedding: Callable[[], NodeEmbedding] = GroupPeriodEmbedding,
         edge_embedding: Callable[[float], RadialBasis] = GaussianBasis,
         cutoff: float = DEFAULT_CUTOFF,
         tensors: bool = False,
     ) -> None:
-        super().__init__(width, l_max, num_layers, cutoff, tensors, edge_embedding)
+        super().__init__(width, l_max, num_layers, cutoff, tensors, node_embedding, edge_embedding)
         if heads < 1 or width % heads:
             raise InputError(f"Goten has {heads} heads, which do not divide its width {width}")
         self.layers = nn.ModuleList(

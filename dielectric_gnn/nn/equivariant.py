@@ -2,6 +2,10 @@
 
 Features are (N, K, C): the components of all their degrees, one degree after the other, then channels. Scalars, degree
 0, always come first.
+
+Crystals have tens of edges per atom, and most of these lead to images of few atoms: an fcc metal has 54 edges within
+5.5 Å and a single pair of atoms. So whatever depends on the atoms alone is computed once per atom or per pair
+(`AtomPairs`), and sums over edges come before linear maps: W Σ_j m_ij in place of Σ_j W m_ij.
 """
 
 from __future__ import annotations
@@ -12,11 +16,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.nn.radial import RadialBasis, polynomial_envelope
-from dielectric_gnn.nn.segment import segment_sum
+from dielectric_gnn.nn.segment import Blocks
 from dielectric_gnn.nn.so3 import components_of, sizes_of, spherical_harmonics
 
 MESSAGE_SCALE = 1 / math.sqrt(30)
@@ -24,24 +29,66 @@ MESSAGE_SCALE = 1 / math.sqrt(30)
 
 
 @dataclass(frozen=True)
-class Edges:
-    """What a network needs of the edges of a batch, computed once.
+class AtomPairs:
+    """The different (source, target) among the edges; edges to several images of one atom share a pair.
 
     Shapes:
-        source, target: (E,) int64. directions: (E, 3), unit vectors from source to target. harmonics: (E, K).
-        envelope: (E, 1), 1 at zero distance and 0 at the cutoff. state: (E, C), distance and both elements.
+        order: (E,) int64, sorts the edges of the graph by pair, and so by source. of_edge: (E,) int64, the pair of each
+        edge after sorting. source, target: (P,) int64, of each pair.
+    """
+
+    order: Tensor
+    of_edge: Tensor
+    source: Tensor
+    target: Tensor
+
+    @classmethod
+    def of(cls, edge_index: Tensor, num_atoms: int) -> AtomPairs:
+        """The pairs of a graph."""
+        source, target = edge_index.unbind(0)
+        if torch.compiler.is_compiling():
+            # Sizes that depend on values break a compiled graph; taking every edge for a pair gives the same sums.
+            edges = torch.arange(source.shape[0], device=source.device)
+            return cls(edges, edges, source, target)
+        keys, order = torch.sort(source * num_atoms + target, stable=True)
+        keys, of_edge = torch.unique_consecutive(keys, return_inverse=True)
+        return cls(order, of_edge, keys // num_atoms, keys % num_atoms)
+
+    @property
+    def count(self) -> int:
+        """P."""
+        return self.source.shape[0]
+
+    def blocks(self) -> Blocks:
+        """The edges in blocks by pair, of a size that fills at least half of the places."""
+        size = min(8, self.of_edge.shape[0] // max(self.count, 1))
+        return Blocks.of(self.of_edge, self.count, max(size, 1))
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What a network needs of the edges of a batch, computed once; sorted by pair.
+
+    Shapes:
+        source, target: (E,) int64. directions: (E, 3), unit vectors from source to target. envelope: (E, 1), 1 at zero
+        distance and 0 at the cutoff. harmonics: (E, K), those of the directions times the envelope. state: (E, C), of
+        the distance and both elements. blocks: by source. block_harmonics: (num_blocks, size, K), in these blocks.
     """
 
     source: Tensor
     target: Tensor
+    pairs: AtomPairs
     directions: Tensor
-    harmonics: Tensor
     envelope: Tensor
+    harmonics: Tensor
     state: Tensor
+    blocks: Blocks
+    block_harmonics: Tensor
 
-    def collect(self, messages: Tensor, num_atoms: int) -> Tensor:
-        """Sum of the messages (E, ...) that each atom gets, scaled: (num_atoms, ...)."""
-        return segment_sum(messages, self.source, num_atoms) * MESSAGE_SCALE
+    def moments(self, values: Tensor) -> Tensor:
+        """Σ_j env_ij Y(r̂_ij) ⊗ v_ij over the edges of each atom: values (E, C) → (N, K, C)."""
+        with torch.autocast(values.device.type, enabled=False):
+            return self.blocks.weighted_sum(self.block_harmonics, values.to(self.block_harmonics.dtype))
 
 
 class EdgeEncoder(nn.Module):
@@ -69,28 +116,36 @@ class EdgeEncoder(nn.Module):
                 "edge at the cutoff; give an exponent of at least 1"
             )
         self.envelope_exponent = self.radial.envelope_exponent
-        self.distance = nn.Linear(self.radial.dim, width)
-        self.elements = nn.Linear(width, 2 * width, bias=False)
+        self.distance = nn.Linear(self.radial.dim, width, bias=False)
+        self.elements = nn.Linear(width, 2 * width)
         self.mix = nn.Linear(width, width)
 
     def forward(self, graph: CrystalGraph, elements: Tensor) -> Edges:
         """The edges of a batch, given the element features (N, C) of its atoms."""
-        source, target = graph.edge_index.unbind(0)
+        pairs = AtomPairs.of(graph.edge_index, graph.num_atoms)
+        source, target = graph.edge_index.index_select(1, pairs.order).unbind(0)
+        vectors = graph.edge_vectors.index_select(0, pairs.order)
+        blocks = Blocks.of(source, graph.num_atoms)
         # Directions in bfloat16 would be off by half a degree.
-        with torch.autocast(graph.edge_vectors.device.type, enabled=False):
-            lengths = torch.linalg.vector_norm(graph.edge_vectors, dim=1, keepdim=True)
-            directions = graph.edge_vectors / lengths
-            harmonics = spherical_harmonics(directions, self.l_max)
+        with torch.autocast(vectors.device.type, enabled=False):
+            lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+            directions = vectors / lengths
             envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_exponent)
+            harmonics = spherical_harmonics(directions, self.l_max) * envelope
             basis = self.radial.basis(lengths)
+        state = self.state_of(basis, elements, pairs)
+        return Edges(source, target, pairs, directions, envelope, harmonics, state, blocks, blocks.spread(harmonics))
+
+    def state_of(self, basis: Tensor, elements: Tensor, pairs: AtomPairs) -> Tensor:
+        """SiLU(W SiLU(W_r basis + W_s z_i + W_t z_j)): the terms of elements once per pair."""
         of_source, of_target = self.elements(elements).chunk(2, dim=1)
-        state = self.distance(basis) + of_source.index_select(0, source) + of_target.index_select(0, target)
-        state = nn.functional.silu(self.mix(nn.functional.silu(state)))
-        return Edges(source, target, directions, harmonics, envelope, state)
+        of_pair = of_source.index_select(0, pairs.source) + of_target.index_select(0, pairs.target)
+        state = torch.addmm(of_pair.index_select(0, pairs.of_edge), basis, self.distance.weight.T)
+        return F.silu(self.mix(F.silu(state)))
 
 
 class NeighbourEmbedding(nn.Module):
-    """First features of every degree: Σ_j f^l(state_ij) Y^l(r̂_ij), added to the features of the element.
+    """First features of every degree: W^l Σ_j env_ij Y^l(r̂_ij) state_ij, added to the features of the element.
 
     Shapes:
         elements (N, C) → (N, (l_max + 1)², C).
@@ -100,20 +155,18 @@ class NeighbourEmbedding(nn.Module):
         l_max: Highest degree.
     """
 
-    degrees: Tensor
-
     def __init__(self, width: int, l_max: int) -> None:
         super().__init__()
-        self.shape = (l_max + 1, width)
-        self.linear = nn.Linear(width, (l_max + 1) * width)
-        self.register_buffer("degrees", torch.tensor(components_of(range(l_max + 1))), persistent=False)
+        self.linear = DegreeLinear(range(l_max + 1), width, width)
 
     def forward(self, elements: Tensor, edges: Edges) -> Tensor:
         """Features of every atom."""
-        radial = self.linear(edges.state) * edges.envelope
-        radial = radial.view(edges.state.shape[0], *self.shape).index_select(1, self.degrees)
-        x = edges.collect(radial * edges.harmonics[:, :, None], elements.shape[0])
-        return torch.cat([x[:, :1] + elements[:, None], x[:, 1:]], dim=1)
+        return add_scalars(self.linear(edges.moments(edges.state) * MESSAGE_SCALE), elements)
+
+
+def add_scalars(x: Tensor, scalars: Tensor) -> Tensor:
+    """Features (N, K, C) with more added to those of degree 0: (N, C)."""
+    return torch.cat([x[:, :1] + scalars[:, None], x[:, 1:]], dim=1)
 
 
 class EquivariantNorm(nn.Module):
@@ -152,6 +205,9 @@ class EquivariantNorm(nn.Module):
 class DegreeLinear(nn.Module):
     """A matrix over the channels for each degree, the same for all its components, without bias.
 
+    New matrices keep the variance of their input. Those of `nn.Linear` are √3 times smaller: made for what a
+    nonlinearity follows, they would let tensors, which meet several maps in a row, start far below the scalars.
+
     Shapes:
         (N, K, C) → (N, K, D).
 
@@ -165,7 +221,7 @@ class DegreeLinear(nn.Module):
         super().__init__()
         self.sizes = sizes_of(degrees)
         self.weight = nn.Parameter(torch.empty(len(self.sizes), in_dim, out_dim))
-        nn.init.uniform_(self.weight, -1 / math.sqrt(in_dim), 1 / math.sqrt(in_dim))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(in_dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix channels."""
@@ -204,7 +260,7 @@ class FeedForward(nn.Module):
         normed = self.norm(x)
         values = torch.split(self.values(normed[:, 1:]), self.sizes[1:], dim=1)
         norms = [(value.square().mean(dim=1) + self.eps).sqrt() for value in values]
-        hidden = nn.functional.silu(self.hidden(torch.cat([normed[:, 0], *norms], dim=1)))
+        hidden = F.silu(self.hidden(torch.cat([normed[:, 0], *norms], dim=1)))
         scalars, *gates = self.out(hidden).chunk(len(self.kept), dim=1)
         blocks = torch.split(x, self.sizes, dim=1)
         updated = [blocks[0] + scalars[:, None]]

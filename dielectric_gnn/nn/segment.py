@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -35,3 +37,54 @@ def segment_softmax(logits: Tensor, segment: Tensor, num_segments: int) -> Tenso
     peak = peak.scatter_reduce(0, rows, logits.detach(), reduce="amax")
     weights = (logits - peak.index_select(0, segment)).exp()
     return weights / segment_sum(weights, segment, num_segments).index_select(0, segment)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rows of sorted segments in blocks of equal size, filled up with zeros, so that sums become matrix products.
+
+    Σ_r w_rk v_rc over the rows r of a segment is a small matrix product. The usual way writes all R · K · C products to
+    memory and reads them again for the sum, which costs far more than the arithmetic. Here every segment is cut into
+    blocks of `size` rows, all blocks are multiplied in one batched product, and only their K · C results are summed.
+    At most R // size + num_segments blocks are needed; that many are made, so that no size depends on the values.
+
+    Shapes:
+        slot: (R,) int64, place of each row among those of all blocks. owner: (num_blocks,) int64, the segment of each
+        block; an empty block has some owner and adds zero to it.
+    """
+
+    slot: Tensor
+    owner: Tensor
+    size: int
+    num_segments: int
+
+    @classmethod
+    def of(cls, segment: Tensor, num_segments: int, size: int = 8) -> Blocks:
+        """Blocks for rows that are sorted by their segment (R,)."""
+        count = segment.new_zeros(num_segments).index_add(0, segment, torch.ones_like(segment))
+        blocks = (count + size - 1) // size
+        first_row, first_block = count.cumsum(0) - count, blocks.cumsum(0) - blocks
+        # Row r of its segment goes to place r of the segment's blocks.
+        shift = (size * first_block - first_row).index_select(0, segment)
+        slot = torch.arange(segment.shape[0], device=segment.device) + shift
+        owner = segment.new_zeros(num_segments + segment.shape[0] // size).scatter(0, slot // size, segment)
+        return cls(slot, owner, size, num_segments)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Rows (R, C) in their blocks: (num_blocks, size, C)."""
+        num_blocks, width = self.owner.shape[0], values.shape[1]
+        rows = values.new_zeros(num_blocks * self.size, width).index_copy_(0, self.slot, values)
+        return rows.view(num_blocks, self.size, width)
+
+    def gather(self, blocks: Tensor) -> Tensor:
+        """Rows (R, C) out of their blocks (num_blocks · size, C), back in order."""
+        return blocks.index_select(0, self.slot)
+
+    def weighted_sum(self, weights: Tensor, values: Tensor) -> Tensor:
+        """Σ_r w_rk v_rc over the rows of each segment.
+
+        Shapes:
+            weights (num_blocks, size, K), from `spread`; values (R, C) → (num_segments, K, C).
+        """
+        sums = weights.mT @ self.spread(values)
+        return segment_sum(sums.flatten(1), self.owner, self.num_segments).view(-1, *sums.shape[1:])

@@ -42,17 +42,18 @@ class WignerD(nn.Module):
         super().__init__()
         self.l_max = checked_degree(l_max)
         for degree in range(2, l_max + 1):
-            step = coupling(degree - 1, 1, degree).flatten(0, 1).to(torch.get_default_dtype())
-            self.register_buffer(f"step{degree}", step, persistent=False)
+            step = coupling(degree - 1, 1, degree)
+            twice = torch.einsum("iak,jbl->ijabkl", step, step).flatten(4).flatten(0, 3)
+            self.register_buffer(f"step{degree}", twice.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, rotations: Tensor) -> Tensor:
         """The matrix of each rotation."""
+        entries = rotations.flatten(1)
         blocks = [torch.ones_like(rotations[:, :1, :1]), rotations]
         for degree in range(2, self.l_max + 1):
-            step = self.get_buffer(f"step{degree}")
-            product = blocks[-1][:, :, None, :, None] * rotations[:, None, :, None, :]
-            size = step.shape[0]
-            blocks.append(step.T @ product.reshape(rotations.shape[0], size, size) @ step)
+            products = (blocks[-1].flatten(1)[:, :, None] * entries[:, None]).flatten(1)
+            block = products @ self.get_buffer(f"step{degree}")
+            blocks.append(block.view(-1, 2 * degree + 1, 2 * degree + 1))
         return self._block_diagonal(blocks)
 
     def _block_diagonal(self, blocks: list[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from dielectric_gnn.backbones import Goten, OptiMetal2B
-from dielectric_gnn.callbacks.figures import spectra_of
+from dielectric_gnn.callbacks.spectra import spectra_of
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid

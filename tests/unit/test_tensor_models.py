@@ -8,7 +8,7 @@ import torch
 
 from dielectric_gnn.backbones import ESCN, ClebschGordan, Goten, OptiMetal2B
 from dielectric_gnn.backbones.equivariant import EquivariantBackbone
-from dielectric_gnn.callbacks.figures import spectra_of
+from dielectric_gnn.callbacks.spectra import spectra_of
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid

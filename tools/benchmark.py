@@ -1,0 +1,173 @@
+r"""Measure what this machine needs for a piece of work, and print a Markdown table.
+
+    python tools/benchmark.py cost
+    python tools/benchmark.py cost --models goten escn cg --l-max 3 --width 128
+    python tools/benchmark.py cost --reference optimetal2b_tc
+
+Each kind of measurement is a subcommand; `python tools/benchmark.py cost --help` explains one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.nn.message_passing import TransformerConv
+
+WARM_UP = 2
+"""Repeats that are not counted: the first ones allocate memory."""
+
+MODELS: dict[str, Callable[[int, int], Backbone]] = {
+    "optimetal2b_cgc": lambda width, l_max: OptiMetal2B(width=width),
+    "optimetal2b_tc": lambda width, l_max: OptiMetal2B(width=width, message_passing=TransformerConv),
+    "optimetal3b_tc": lambda width, l_max: OptiMetal3B(width=width, message_passing=TransformerConv),
+    "goten": lambda width, l_max: Goten(width=width, l_max=l_max),
+    "escn": lambda width, l_max: ESCN(width=width, l_max=l_max),
+    "cg": lambda width, l_max: ClebschGordan(width=width, l_max=l_max),
+}
+"""The shipped backbones from width and l_max, which the first three have no use for; otherwise with their defaults."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Processor times (s) of a piece of work and of the reference, taken in turns."""
+
+    model: list[float]
+    reference: list[float]
+
+    @property
+    def median(self) -> float:
+        """Median time of the model (s)."""
+        return statistics.median(self.model)
+
+    @property
+    def ratio(self) -> float:
+        """Median of the ratios within the pairs: what slows both down for a while cancels."""
+        return statistics.median(a / b for a, b in zip(self.model, self.reference, strict=True))
+
+
+def processor_time(work: Callable[[], None]) -> float:
+    """Processor time (s) of the whole process while it works; other processes do not count."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def measure_in_turns(model: Callable[[], None], reference: Callable[[], None], repeats: int) -> Paired:
+    """Times of reference, model, reference, model and so on."""
+    pairs = [(processor_time(reference), processor_time(model)) for _ in range(WARM_UP + repeats)][WARM_UP:]
+    return Paired([pair[1] for pair in pairs], [pair[0] for pair in pairs])
+
+
+def forward_pass(backbone: Backbone, graph: CrystalGraph) -> Callable[[], None]:
+    """A prediction: no gradients, evaluation mode."""
+
+    def work() -> None:
+        backbone.eval()
+        with torch.no_grad():
+            backbone(graph)
+
+    return work
+
+
+def training_step(backbone: Backbone, graph: CrystalGraph) -> Callable[[], None]:
+    """Forward and backward pass in training mode; without optimiser, head and loss, which all models share."""
+
+    def work() -> None:
+        backbone.train().zero_grad()
+        backbone(graph).scalars.square().mean().backward()
+
+    return work
+
+
+def metals(count: int) -> CrystalGraph:
+    """A batch of the first embedded metals."""
+    store = CrystalStore.from_records(list(ExampleMetals().records()), DEFAULT_CUTOFF)
+    if not 1 <= count <= len(store):
+        raise SystemExit(f"--batch is {count}, but there are {len(store)} embedded metals; give 1 to {len(store)}")
+    return store.gather(range(count))
+
+
+def cost(options: argparse.Namespace) -> None:
+    """Print processor times of the backbones, each measured in turns with the reference."""
+    torch.manual_seed(0)
+    graph = metals(options.batch)
+    reference = MODELS[options.reference](options.width, options.l_max)
+    print(f"{options.batch} embedded metals: {graph.num_atoms} atoms, {graph.edge_index.shape[1]:,} edges; ", end="")
+    print(f"width {options.width}, l_max {options.l_max}; median of {options.repeats}. {machine()}\n")
+    print("| backbone | parameters | forward (ms per structure) | ratio | training step (ms per structure) | ratio |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    for name in options.models:
+        backbone = MODELS[name](options.width, options.l_max)
+        cells = [name, f"{sum(parameter.numel() for parameter in backbone.parameters()):,}"]
+        for kind in (forward_pass, training_step):
+            times = measure_in_turns(kind(backbone, graph), kind(reference, graph), options.repeats)
+            cells += [f"{1000 * times.median / options.batch:.3f}", f"{times.ratio:.2f}"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def machine() -> str:
+    """Processor, PyTorch and threads in a few words."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, PyTorch {torch.__version__}, threads: {torch.get_num_threads()}."
+
+
+def positive(word: str) -> int:
+    """An integer of at least 1."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; every subcommand sets `run`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=positive, default=1, help="threads of PyTorch (default: %(default)s)")
+    subcommands = parser.add_subparsers(required=True, metavar="BENCHMARK")
+    add_cost(subcommands.add_parser("cost", help="forward pass and training step of the backbones", description=_COST))
+    return parser.parse_args(words)
+
+
+_COST = """\
+Processor time of backbones per structure, forward pass alone and forward with backward pass. Each model runs in turns
+with the reference in one process (A B A B ...), so that the ratios hold even beside other work; absolute times do not.
+Only the ratios of tables made in one run should be compared closely. The batch is the first of the embedded metals,
+small cells of one to a few atoms with some 30 edges each.
+"""
+
+
+def add_cost(parser: argparse.ArgumentParser) -> None:
+    """Options of `cost`."""
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    parser.add_argument("--reference", choices=MODELS, default="optimetal2b_cgc", help="default: %(default)s")
+    parser.add_argument("--width", type=positive, default=64, help="channels of all models (default: %(default)s)")
+    parser.add_argument("--l-max", type=positive, default=2, help="of goten, escn and cg, to 3 (default: %(default)s)")
+    parser.add_argument("--batch", type=positive, default=64, help="structures, up to 102 (default: %(default)s)")
+    parser.add_argument("--repeats", type=positive, default=15, help="pairs of runs counted (default: %(default)s)")
+    parser.set_defaults(run=cost)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the benchmark that the command line names."""
+    options = parsed(words)
+    torch.set_num_threads(options.threads)
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
