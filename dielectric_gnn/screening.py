@@ -41,7 +41,12 @@ QUALITY = (
 
 
 def figures_of_merit(
-    energies: ArrayLike, eps_inter: ArrayLike, drude: ArrayLike, damping: float = optics.DEFAULT_DAMPING
+    energies: ArrayLike,
+    eps_inter: ArrayLike,
+    drude: ArrayLike,
+    damping: float = optics.DEFAULT_DAMPING,
+    illuminant: str = optics.DEFAULT_ILLUMINANT,
+    observer: optics.Observer = optics.DEFAULT_OBSERVER,
 ) -> dict[str, optics.FloatArray]:
     """Figures of merit of B materials; NaN where one is undefined, or where its part of the response is not predicted.
 
@@ -53,6 +58,8 @@ def figures_of_merit(
         eps_inter: Interband dielectric function.
         drude: Drude frequency in eV.
         damping: γ of the Drude term in eV.
+        illuminant: Light by which the luminous reflectance is seen.
+        observer: And by whom.
     """
     omega, eps_inter = np.asarray(energies, dtype=np.float64), np.asarray(eps_inter, dtype=np.complex128)
     eps = optics.total_dielectric_function(omega, eps_inter, drude, damping)
@@ -60,7 +67,7 @@ def figures_of_merit(
     localised, localised_at = _best(omega[window], optics.quality_localised(eps[:, window]))
     bound, bound_at = _best(omega[window], optics.quality_propagating(eps[:, window]))
     return {
-        "luminous_reflectance": optics.response_colour(omega, eps_inter, drude, damping)[:, 1],
+        "luminous_reflectance": optics.response_colour(omega, eps_inter, drude, damping, illuminant, observer)[:, 1],
         "screened_plasma_ev": optics.screened_plasma_energy(omega, eps),
         "q_lsp": localised,
         "q_lsp_ev": localised_at,

@@ -28,6 +28,8 @@ COLUMNS = {
     "sc_im": "SC Im ε",
     "drude_error": "abs. Δω_D (eV)",
     "delta_e": "ΔE",
+    "kk_residual": "KK residual",
+    "gain": "Im ε < 0 (share of materials)",
 }
 
 
@@ -49,7 +51,9 @@ def numbers_of(run: Path) -> dict[str, float]:
     """Mean of each metric over the test materials, parameters, best epoch and training time of a run."""
     with (run / "test" / "per_material.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    numbers = {key: float(np.mean([float(row[key]) for row in rows])) for key in COLUMNS}
+    columns = {key: np.array([float(row[key]) for row in rows]) for key in COLUMNS if key != "gain"}
+    columns["gain"] = np.array([float(row["gain_share"]) > 0 for row in rows])
+    numbers = {key: float(values.mean()) for key, values in columns.items()}
     checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     trained = checkpoint["optimizer_states"][0]["state"].values()
     numbers["parameters"] = float(sum(state["exp_avg"].numel() for state in trained))

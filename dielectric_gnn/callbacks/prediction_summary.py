@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from dielectric_gnn.callbacks.prediction_page import prediction_page
 from dielectric_gnn.callbacks.spectra import quality_of
 from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_csv, write_text
 from dielectric_gnn.plots import Spectrum
 from dielectric_gnn.screening import FIGURES, QUALITY, figures_of_merit
@@ -30,13 +32,15 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("lab_l", "L*", ""),
     ("lab_a", "a*", ""),
     ("lab_b", "b*", ""),
+    ("illuminant", "illuminant", ""),
+    ("observer", "observer", ""),
     ("damping_ev", "damping", "eV"),
     ("broadening_ev", "broadening", "eV"),
     ("unseen_elements", "elements not trained on", ""),
 )
 """Key, heading and unit of every column."""
 
-_TEXT = ("material_id", "formula", "srgb_hex", "unseen_elements")
+_TEXT = ("material_id", "formula", "srgb_hex", "illuminant", "observer", "unseen_elements")
 RANKABLE = tuple(key for key, _, _ in _COLUMNS if key not in _TEXT)
 """Columns of numbers."""
 
@@ -44,12 +48,32 @@ PAGE_ROWS = 5000
 """A browser is slow with more; the page then shows the first ones, the CSV has all."""
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What a summary assumes beside the predicted response.
+
+    Args:
+        damping_ev: γ of the Drude term (eV).
+        illuminant: Light under which colours are seen.
+        observer: Whose eye: `2deg` or `10deg`, the CIE standard observers.
+    """
+
+    damping_ev: float = optics.DEFAULT_DAMPING
+    illuminant: str = optics.DEFAULT_ILLUMINANT
+    observer: optics.Observer = optics.DEFAULT_OBSERVER
+
+    def __post_init__(self) -> None:
+        if self.damping_ev <= 0:
+            raise InputError(f"damping_ev is {self.damping_ev} eV, expected more than 0")
+        optics.white_point(self.illuminant, self.observer)  # refuses unknown names
+
+
 def summarise(
     rows: Sequence[int],
     spectra: Sequence[Spectrum],
     store: CrystalStore,
     facts: TrainingFacts | None,
-    damping: float,
+    conditions: Conditions,
 ) -> list[Row]:
     """The rows of the summary for some materials of a store.
 
@@ -58,14 +82,15 @@ def summarise(
         spectra: Their predicted responses.
         store: The materials.
         facts: Of the training, for elements that it lacked.
-        damping: γ of the Drude term in eV.
+        conditions: Damping and light.
     """
     eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
-    energies = store.grid.energies()
-    figures = figures_of_merit(energies, eps_inter, drude, damping)
+    energies, damping = store.grid.energies(), conditions.damping_ev
+    light = (conditions.illuminant, conditions.observer)
+    figures = figures_of_merit(energies, eps_inter, drude, damping, *light)
     figures |= quality_of(spectra, store, rows)
-    xyz = optics.response_colour(energies, eps_inter, drude, damping)
-    lab, srgb = optics.colour_lab(xyz), optics.colour_srgb(xyz)
+    xyz = optics.response_colour(energies, eps_inter, drude, damping, *light)
+    lab, srgb = optics.colour_lab(xyz, *light), optics.colour_srgb(xyz, *light)
     summaries: list[Row] = []
     for place, (row, spectrum) in enumerate(zip(rows, spectra, strict=True)):
         spread = spectrum.spread
@@ -77,6 +102,8 @@ def summarise(
             "drude_ev": spectrum.drude,
             "drude_spread_ev": None if spread is None else spread.drude,
             "eps_inter_spread": None if spread is None else (spread.eps_inter.real + spread.eps_inter.imag).mean() / 2,
+            "illuminant": conditions.illuminant,
+            "observer": conditions.observer,
             "damping_ev": damping,
             "broadening_ev": None if facts is None else facts.broadening,
             "unseen_elements": " ".join(element_symbol(number) for number in unseen),

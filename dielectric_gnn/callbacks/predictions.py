@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter
 from typing import Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from dielectric_gnn import optics
 from dielectric_gnn.callbacks.prediction_files import material_stem, write_material
 from dielectric_gnn.callbacks.prediction_journal import PredictionJournal
-from dielectric_gnn.callbacks.prediction_summary import RANKABLE, summarise, write_summary
+from dielectric_gnn.callbacks.prediction_summary import RANKABLE, Conditions, summarise, write_summary
 from dielectric_gnn.callbacks.spectra import spectra_of
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.graph import CrystalGraph
@@ -34,6 +36,8 @@ class PredictionWriter(Callback):
 
     Args:
         damping_ev: γ of the Drude term (eV); recorded in every file.
+        illuminant: Light under which colours are seen: a CIE illuminant such as D65, D50, A, E or FL2.
+        observer: Whose eye: `2deg` (CIE 1931) or `10deg` (CIE 1964).
         figures: Draw one PNG per material (about half a second each); `auto` does so for up to 50 materials.
         formats: Further files of the total ε of each material, of `refractiveindex` (YAML of refractiveindex.info),
             `nk` (wavelength, n, k), `csv` and `json` (all derived quantities) and `meep` (passive Drude-Lorentz fit).
@@ -43,21 +47,22 @@ class PredictionWriter(Callback):
     def __init__(
         self,
         damping_ev: float = optics.DEFAULT_DAMPING,
+        illuminant: str = optics.DEFAULT_ILLUMINANT,
+        observer: optics.Observer = optics.DEFAULT_OBSERVER,
         figures: bool | Literal["auto"] = "auto",
         formats: Sequence[str] = (),
         rank_by: str | None = None,
     ) -> None:
-        if damping_ev <= 0:
-            raise InputError(f"damping_ev is {damping_ev} eV, expected more than 0")
         if unknown := [name for name in formats if name not in WRITERS]:
             raise InputError(f"format {unknown[0]!r} is unknown; choose of {', '.join(WRITERS)}")
         if rank_by is not None and rank_by not in RANKABLE:
             raise InputError(f"rank_by is {rank_by!r}, expected one of {', '.join(RANKABLE)}")
-        self.damping_ev = damping_ev
+        self.conditions = Conditions(damping_ev, illuminant, observer)
         self.figures = figures
         self.formats = tuple(formats)
         self.rank_by = rank_by
         self.journal: PredictionJournal | None = None
+        self._started = 0.0
 
     def begin(self, folder: Path, model: str) -> dict[str, str]:
         """Continue the predictions in a folder.
@@ -69,7 +74,7 @@ class PredictionWriter(Callback):
         Returns:
             Ids and fingerprints of the crystals that are finished.
         """
-        options = {"damping_ev": self.damping_ev, "figures": self.figures, "formats": self.formats}
+        options = {"figures": self.figures, "formats": self.formats, **asdict(self.conditions)}
         self.journal = PredictionJournal(folder, {"model": model, **options})
         return {material_id: row["crystal"] for material_id, row in self.journal.rows().items()}
 
@@ -77,6 +82,7 @@ class PredictionWriter(Callback):
         """Without `begin` (from Python) nothing is continued."""
         if self.journal is None:
             self.begin(Path(trainer.default_root_dir) / PREDICTIONS, f"in memory, {id(pl_module)}")
+        self._started = perf_counter()
 
     def on_predict_batch_end(
         self,
@@ -92,12 +98,12 @@ class PredictionWriter(Callback):
         store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
         facts: TrainingFacts | None = getattr(pl_module, "facts", None)
         spectra, rows = spectra_of(outputs), batch.index.tolist()
-        summaries = summarise(rows, spectra, store, facts, self.damping_ev)
-        draw = self._draws(trainer)
+        summaries = summarise(rows, spectra, store, facts, self.conditions)
+        draw, damping = self._draws(trainer), self.conditions.damping_ev
         for spectrum, summary in zip(spectra, summaries, strict=True):
             stem = journal.folder / material_stem(summary["material_id"])
             tensor = spectrum.tensor if facts is not None and facts.num_tensors > 0 else None
-            write_material(stem, store.grid.energies(), spectrum, tensor, summary, self.damping_ev, draw, self.formats)
+            write_material(stem, store.grid.energies(), spectrum, tensor, summary, damping, draw, self.formats)
         crystals = [{"crystal": store.fingerprint(row)} for row in rows]
         journal.append([s | crystal for s, crystal in zip(summaries, crystals, strict=True)], trainer.global_rank)
 
@@ -115,9 +121,11 @@ class PredictionWriter(Callback):
         finished = journal.rows()
         rows = [finished[data.store.material_ids[row]] for row in data.asked]
         write_summary(journal.folder, rows, self.rank_by)
-        earlier = len(data.asked) - len(data.indices["predict"])
+        now = len(data.indices["predict"])
+        earlier = f", {len(rows) - now} of them in an earlier launch" if now < len(rows) else ""
+        speed = f" ({now / (perf_counter() - self._started):.0f} per second)" if now else ""
         sys.stdout.write(
-            f"\nPredicted {len(rows)} materials{f', {earlier} of them in an earlier launch' if earlier else ''}; "
+            f"\nPredicted {len(rows)} materials{earlier}{speed}; "
             f"spectra, summary.csv and index.html are in {journal.folder}/\n"
         )
         facts = getattr(pl_module, "facts", None)

@@ -19,6 +19,7 @@ IDENTITY = {"model": "abc", "damping_ev": 0.1}
 def row(name: str, **values: object) -> dict[str, object]:
     """A row of the summary."""
     texts = {"material_id": name, "formula": name.title(), "srgb_hex": "#ffd700", "unseen_elements": ""}
+    texts |= {"illuminant": "D65", "observer": "2deg"}
     return {**texts, **dict.fromkeys(RANKABLE), **values}
 
 
