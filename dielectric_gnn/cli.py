@@ -67,6 +67,13 @@ class DielectricCLI(LightningCLI):
             help="Folder for everything this command writes. Default: runs/<date-time> for fit, and the run that the "
             "checkpoint belongs to for the other verbs.",
         )
+        parser.add_argument(
+            "--requeue",
+            type=bool,
+            default=False,
+            help="In a SLURM job: when SIGUSR1 announces the time limit, write a checkpoint and requeue the job, which "
+            "then continues the training.",
+        )
         parser.add_lightning_class_args(SpectrumFigures, "figures")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.set_defaults(
@@ -153,7 +160,7 @@ class DielectricCLI(LightningCLI):
         bar = bool(config.trainer.enable_progress_bar)
         callbacks: list[Callback] = [
             *_as_list(config.trainer.callbacks),
-            *(_fit_callbacks(self.run_dir) if fit else []),
+            *(_fit_callbacks(self.run_dir, config.requeue) if fit else []),
         ]
         callbacks += [TrainingLines(every_epoch=not bar), TestReport()]
         if bar and not any(isinstance(callback, LightningProgressBar) for callback in callbacks):
@@ -220,11 +227,11 @@ class DielectricCLI(LightningCLI):
             )
 
 
-def _fit_callbacks(run_dir: Path) -> list[Callback]:
+def _fit_callbacks(run_dir: Path, requeue: bool) -> list[Callback]:
     folder = run_dir / CHECKPOINTS
     best = ModelCheckpoint(folder, "best", monitor="val/loss", save_top_k=1, enable_version_counter=False)
     last = ModelCheckpoint(folder, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
-    return [best, last, GracefulStop(folder / "last.ckpt"), RandomState(), LearningRateMonitor("epoch")]
+    return [best, last, GracefulStop(folder / "last.ckpt", requeue), RandomState(), LearningRateMonitor("epoch")]
 
 
 def _loggers(run_dir: Path) -> list[Any]:

@@ -31,6 +31,7 @@ COLUMNS = {
     "kk_residual": "KK residual",
     "gain": "Im ε < 0 (share of materials)",
 }
+_DIGITS = {"kk_residual": 4}
 
 
 def train_and_test(config: Path, seed: int, out: Path, extra: list[str]) -> Path:
@@ -69,8 +70,8 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
     for name, runs in results.items():
         cells = [name, f"{runs[0]['parameters']:,.0f}"]
         for key in COLUMNS:
-            values = np.array([run[key] for run in runs])
-            cells.append("–" if np.isnan(values).any() else f"{values.mean():.2f} ± {values.std():.2f}")
+            values, digits = np.array([run[key] for run in runs]), _DIGITS.get(key, 2)
+            cells.append("–" if np.isnan(values).any() else f"{values.mean():.{digits}f} ± {values.std():.{digits}f}")
         cells += [", ".join(f"{run['epoch']:.0f}" for run in runs), f"{np.mean([run['seconds'] for run in runs]):.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

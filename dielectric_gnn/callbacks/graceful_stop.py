@@ -1,8 +1,10 @@
-"""Ctrl-C and SIGTERM end a training with a checkpoint, at the next batch."""
+"""Ctrl-C, SIGTERM and the warning of a SLURM time limit end a training with a checkpoint, at the next batch."""
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,23 +18,25 @@ class TrainingInterrupted(SystemExit):
 
 
 class GracefulStop(Callback):
-    """On SIGINT or SIGTERM, finish the batch, write `last.ckpt` and stop; a second signal stops at once.
+    """On SIGINT, SIGTERM or SIGUSR1, finish the batch, write `last.ckpt` and stop; a second signal stops at once.
 
     The handler itself only notes the signal: a checkpoint written inside it could meet half an optimiser step.
 
     Args:
         path: Where to write the checkpoint.
+        requeue: In a SLURM job that got SIGUSR1 (`sbatch --signal=USR1@120`), ask SLURM to run the job again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, requeue: bool = False) -> None:
         self.path = path
+        self.requeue = requeue
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the two signals."""
+        """Take over the signals."""
         self._received = None
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._note)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
@@ -47,6 +51,8 @@ class GracefulStop(Callback):
         rank_zero_info(
             f"\nInterrupted in epoch {trainer.current_epoch}; to go on, repeat the command (--ckpt_path {self.path})"
         )
+        if self.requeue and self._received == signal.SIGUSR1 and trainer.is_global_zero:
+            requeue_job()
         raise TrainingInterrupted(128 + (self._received or signal.SIGTERM))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -66,3 +72,19 @@ class GracefulStop(Callback):
         for number, handler in self._previous.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._previous = {}
+
+
+def requeue_job() -> None:
+    """Ask SLURM to run this job again, from its first line; outside SLURM, or where it refuses, only say so."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        rank_zero_info("not requeued: this is no SLURM job")
+        return
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        rank_zero_info(f"SLURM did not requeue job {job} ({str(reason).strip()}); submit it again")
+    else:
+        rank_zero_info(f"job {job} is requeued")

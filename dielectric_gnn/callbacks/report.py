@@ -171,6 +171,6 @@ def _markdown(table: list[list[str]]) -> str:
 
 def _per_material(index: NDArray[np.int64], values: NDArray[np.float64], store: CrystalStore) -> list[list[str]]:
     return [
-        [store.material_ids[row], store.formulas[row], *(f"{number:.6g}" for number in numbers)]
+        [store.material_ids[row], store.formulas[row], *(f"{number:.9g}" for number in numbers)]
         for row, numbers in zip(index, values, strict=True)
     ]

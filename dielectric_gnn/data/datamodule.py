@@ -17,7 +17,13 @@ from torch.utils.data import DataLoader
 
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
-from dielectric_gnn.data.sampling import EvaluationBatches, TrainingBatches, TrainingLoader, evaluation_loader
+from dielectric_gnn.data.sampling import (
+    BudgetBatches,
+    EvaluationBatches,
+    TrainingBatches,
+    TrainingLoader,
+    evaluation_loader,
+)
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFiles
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, listed_rows, nested_rows
@@ -47,6 +53,9 @@ class CrystalDataModule(LightningDataModule):
         tensors: Read whole tensors for heads that predict them, and check that label and lattice share a frame; else
             the averages over directions. A store has what it was made with.
         batch_size: Crystals per training batch (and process), at least 2.
+        batch_edges: In place of batch_size: at most so many edges per training batch (and process), so that time and
+            memory of a step hardly depend on the size of the crystals.
+        batch_pairs: Likewise, three-body pairs.
         eval_batch_size: Crystals per batch of validation, test and prediction.
         cutoff: Neighbour cutoff of the graphs (Å).
         train_size: Number of training materials, strictly nested: smaller sets are inside larger ones; null: all.
@@ -68,6 +77,8 @@ class CrystalDataModule(LightningDataModule):
         on_error: OnError = "raise",
         tensors: bool = False,
         batch_size: int = 32,
+        batch_edges: int | None = None,
+        batch_pairs: int | None = None,
         eval_batch_size: int = 64,
         cutoff: float = DEFAULT_CUTOFF,
         train_size: int | None = None,
@@ -94,7 +105,13 @@ class CrystalDataModule(LightningDataModule):
         self.crystals = list(crystals) if crystals else None
         self.on_error = on_error
         self.tensors = tensors
+        if batch_edges is not None and batch_pairs is not None:
+            raise InputError(
+                f"batch_edges ({batch_edges}) and batch_pairs ({batch_pairs}) are both given; set one to null"
+            )
         self.batch_size = batch_size
+        self.batch_edges = batch_edges
+        self.batch_pairs = batch_pairs
         self.eval_batch_size = eval_batch_size
         self.cutoff = cutoff
         self.train_size = train_size
@@ -186,8 +203,14 @@ class CrystalDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of the training materials."""
         seed = self.shuffle_seed if self.shuffle_seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        batches = TrainingBatches(self.indices["train"], self.batch_size, seed, self._position, *self._rank())
-        return TrainingLoader(self.store, batches)
+        return TrainingLoader(self.store, self._training_batches(self.indices["train"], seed))
+
+    def _training_batches(self, train: NDArray[np.int64], seed: int) -> TrainingBatches:
+        for column, budget in ((1, self.batch_edges), (2, self.batch_pairs)):
+            if budget is not None:
+                costs = self.store.sizes[train, column]
+                return BudgetBatches(train, costs, budget, seed, self._position, *self._rank())
+        return TrainingBatches(train, self.batch_size, seed, self._position, *self._rank())
 
     def val_dataloader(self) -> DataLoader[CrystalGraph]:
         """The validation materials, each once."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.errors import InputError
 
 
 def batch_bounds(num: int, batch_size: int, fold_single: bool) -> list[int]:
@@ -94,9 +95,68 @@ class TrainingBatches(Sampler[NDArray[np.int64]]):
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         epoch, first = self.position()
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)[self.rank :: self.world_size]
-        for start, stop in pairwise(self.bounds[first:]):
-            yield order[start:stop]
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices.size)
+        for chosen in self._cut(order)[first:]:
+            yield self.indices[chosen]
+
+    def _cut(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The batches of this process, from all crystals in the order of an epoch."""
+        share = order[self.rank :: self.world_size]
+        return [share[start:stop] for start, stop in pairwise(self.bounds)]
+
+
+class BudgetBatches(TrainingBatches):
+    """As `TrainingBatches`, but every batch has about the same number of edges (or three-body pairs).
+
+    So large crystals share a batch with few others: time and memory of a step hardly vary. An epoch is cut where the
+    running sum passes multiples of one length T; as a crystal belongs to the piece with its middle, no piece exceeds T
+    by more than the largest crystal. The number of pieces, and so of batches, is the same in every epoch and process,
+    and no crystal sits out.
+
+    Args:
+        indices: Positions in the store.
+        costs: What each of these crystals adds to a batch, (M,).
+        budget: Largest sum of costs in a batch.
+        seed: Of the shuffles.
+        position: As for `TrainingBatches`.
+        rank: Number of this process.
+        world_size: How many processes there are.
+
+    Raises:
+        InputError: The budget is so small beside the largest cost that batches of one crystal could occur.
+    """
+
+    def __init__(
+        self,
+        indices: NDArray[np.int64],
+        costs: NDArray[np.integer],
+        budget: int,
+        seed: int,
+        position: Callable[[], tuple[int, int]],
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(indices, 2, seed, position, rank, world_size)
+        self.costs = costs.astype(np.int64)
+        largest, total = int(costs.max()), int(self.costs.sum())
+        self.per_process = -(-total // (max(budget - largest, 1) * world_size))
+        # A piece as long as two of the largest crystals has at least two, which batch norm needs.
+        if total == 0 or total < 2 * largest * self.per_process * world_size:
+            raise InputError(
+                f"the budget of a batch is {budget:,}, but one of the training crystals alone takes {largest:,} of "
+                f"{total:,}; give at least five times that, {5 * largest:,}, or count crystals with batch_size"
+            )
+
+    def __len__(self) -> int:
+        return self.per_process
+
+    def _cut(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        costs = self.costs[order]
+        ends = np.cumsum(costs)
+        middles = ends - costs / 2
+        num_pieces = self.per_process * self.world_size
+        cuts = np.searchsorted(middles, np.arange(num_pieces + 1) * (ends[-1] / num_pieces))
+        return [order[cuts[piece] : cuts[piece + 1]] for piece in range(self.rank, num_pieces, self.world_size)]
 
 
 class _Batches(Dataset[CrystalGraph]):

@@ -30,8 +30,10 @@ def test_shipped_configurations_build(config: Path, tmp_path: Path) -> None:
     args += ["--run_dir", str(tmp_path)]
     if "tensor" in config.stem:
         args += ["--model.backbone", "dielectric_gnn.backbones.Goten", "--model.backbone.tensors", "true"]
-    if config.stem == "gpu":  # a Trainer for a GPU cannot be built where there is none
-        args += ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
+    if config.stem in ("gpu", "ddp", "slurm"):  # a Trainer for GPUs cannot be built where there are none
+        args += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.precision", "32-true"]
+    if config.stem == "slurm":  # nor one for SLURM outside of it
+        args += ["--trainer.plugins", "null"]
     cli = BuiltOnly(args)
     assert cli.model.backbone.scalar_dim > 0
     assert cli.trainer.gradient_clip_val == 100

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from dielectric_gnn.data.sampling import (
+    BudgetBatches,
     EvaluationBatches,
     TrainingBatches,
     TrainingLoader,
@@ -10,6 +11,7 @@ from dielectric_gnn.data.sampling import (
     evaluation_loader,
 )
 from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.testing import sample_crystals
 
 
@@ -70,3 +72,36 @@ def test_processes_share_an_epoch_without_overlap(num: int, world_size: int) -> 
     assert len(seen) == len(set(seen)) == num - num % world_size
     evaluated = [list(EvaluationBatches(np.arange(num), 4, rank, world_size)) for rank in range(world_size)]
     assert sorted(np.concatenate([np.concatenate(batches) for batches in evaluated]).tolist()) == list(range(num))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+@pytest.mark.parametrize("budget", [1500, 2000, 10_000])
+def test_budget_bounds_every_batch_and_misses_no_crystal(budget: int, epoch: int, world_size: int) -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.permutation(1000)[:400]
+    costs = rng.integers(1, 300, size=400)
+    of_row = dict(zip(rows.tolist(), costs.tolist(), strict=True))
+    shares = []
+    for rank in range(world_size):
+        sampler = BudgetBatches(rows, costs, budget, 5, lambda: (epoch, 0), rank, world_size)
+        shares.append(list(sampler))
+        assert len(shares[-1]) == len(sampler)
+    assert len({len(share) for share in shares}) == 1
+    batches = [batch.tolist() for share in shares for batch in share]
+    assert sorted(row for batch in batches for row in batch) == sorted(rows.tolist())
+    sums = [sum(of_row[row] for row in batch) for batch in batches]
+    assert max(sums) <= budget and min(map(len, batches)) >= 2
+    assert max(sums) - min(sums) <= 2 * costs.max()
+
+
+def test_budget_batches_continue_and_depend_on_seed_and_epoch_alone() -> None:
+    def batches(seed: int, epoch: int, first: int) -> list[list[int]]:
+        costs = np.arange(1, 101)
+        sampler = BudgetBatches(np.arange(100), costs, 400, seed, lambda: (epoch, first))
+        return [batch.tolist() for batch in sampler]
+
+    assert batches(1, 2, 4) == batches(1, 2, 0)[4:]
+    assert batches(1, 2, 0) != batches(1, 3, 0) and batches(1, 2, 0) != batches(2, 2, 0)
+    with pytest.raises(InputError, match=r"is 199, but one of the training crystals alone takes 100 .* 500"):
+        BudgetBatches(np.arange(100), np.arange(1, 101), 199, 0, lambda: (0, 0))

@@ -1,0 +1,170 @@
+"""What one training leaves behind for scaling analysis: one JSON file, of a schema with a version.
+
+Reading and writing need the standard library alone, so that an analysis starts without PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from dielectric_gnn.errors import InputError
+
+SCHEMA = 1
+"""Version of the file's layout."""
+
+RECORD = "run_record.json"
+"""Name of the file in the folder of a run."""
+
+Status = Literal["running", "finished", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training: what was trained on how much, at what cost, and how well it did.
+
+    Args:
+        study: Name of the study that the run belongs to; empty for a run on its own.
+        name: Name of the run within the study.
+        status: `finished` once the last epoch is done; `interrupted` by a signal; `failed` with an error; `running`.
+        backbone: Class and message passing of the backbone in short, such as `OptiMetal2B-CGConv`.
+        head: Class of the head.
+        width: Channels of the backbone; None where it has no single width.
+        num_parameters: N, trainable parameters.
+        num_train: D, training materials.
+        subset: Identifier of the set of training materials: equal for equal sets.
+        seed: Of initial weights and the order of batches.
+        epochs: Complete epochs.
+        steps: Optimiser steps.
+        samples_seen: Materials that went through the network in training, counted once per epoch.
+        best_validation_loss: Lowest validation loss over the epochs; None before the first.
+        metrics: `validation/...` of the best epoch and, once tested, `test/...`: means over materials.
+        learning_curve: Per epoch, numbers by name: `epoch`, `step`, `train/loss`, `validation/loss`, `lr`.
+        training_flops: Floating-point operations of the training; see `flops_method`. None where not counted.
+        flops_method: How they were counted.
+        cost: `cpu_seconds` and `wall_seconds` (training, all launches and processes together), `gpu_seconds`,
+            `test_cpu_seconds`, `devices`, `accelerator`, `world_size`, `precision`, `threads`, `launches`.
+        versions: Of the software.
+        config_hash: Of model and data settings.
+        settings: Of the training: `optimizer`, `learning_rate` (peak, after scaling), `batch_size`, `max_epochs`, ...
+        schema_version: Of this layout.
+    """
+
+    name: str
+    status: Status
+    backbone: str
+    head: str
+    num_parameters: int
+    num_train: int
+    subset: str
+    seed: int | None
+    epochs: int
+    steps: int
+    samples_seen: int
+    width: int | None = None
+    study: str = ""
+    best_validation_loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    learning_curve: tuple[Mapping[str, float], ...] = ()
+    training_flops: float | None = None
+    flops_method: str | None = None
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    config_hash: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(Status):
+            raise InputError(f"the status of a run is {self.status!r}, expected one of {', '.join(get_args(Status))}")
+        for key in ("num_parameters", "num_train", "epochs", "steps", "samples_seen"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise InputError(f"{key} of run {self.name!r} is {value!r}, expected a whole number, not negative")
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Write a record so that a reader sees the old file or the new one, never half of one.
+
+    Numbers that are not finite become null: JSON has no others.
+    """
+    text = json.dumps(_finite(asdict(record)), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a record.
+
+    Raises:
+        InputError: The file is absent, is no JSON, is of another schema, or lacks or has unknown fields.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable run record ({error})") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not a run record, broken JSON ({error}); train or test the run again") from error
+    if not isinstance(plain, dict) or "schema_version" not in plain:
+        raise InputError(f"{path}: not a run record, it states no schema_version")
+    if plain["schema_version"] != SCHEMA:
+        raise InputError(
+            f"{path}: a run record of schema {plain['schema_version']}, this version reads schema {SCHEMA}; "
+            "use the version of dielectric_gnn that wrote it, or train the run again"
+        )
+    known = {spec.name for spec in fields(RunRecord)}
+    required = {"name", "status", "backbone", "head", "num_parameters", "num_train", "subset", "seed"}
+    required |= {"epochs", "steps", "samples_seen"}
+    if wrong := sorted((required - plain.keys()) | (plain.keys() - known)):
+        raise InputError(f"{path}: fields of the run record are absent or unknown: {', '.join(wrong)}")
+    return _from_plain(path, plain)
+
+
+def read_records(folder: Path) -> list[RunRecord]:
+    """Every record below a folder (files called `run_record.json`), in the order of their paths.
+
+    Raises:
+        InputError: The folder does not exist or holds none; or as `read_record`.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of run records")
+    found = [read_record(path) for path in sorted(folder.rglob(RECORD))]
+    if not found:
+        raise InputError(f"{folder}: no {RECORD} in it; every training writes one into its folder")
+    return found
+
+
+def _from_plain(path: Path, plain: dict[str, Any]) -> RunRecord:
+    mappings = ("metrics", "cost", "versions", "settings")
+    bad = [key for key in mappings if not isinstance(plain.get(key, {}), dict)]
+    if bad or not isinstance(plain.get("learning_curve", []), list):
+        raise InputError(f"{path}: {', '.join(bad or ['learning_curve'])} of the run record has the wrong type")
+    # null stands for a number that was not finite.
+    values = {key: math.nan if value is None else float(value) for key, value in plain.get("metrics", {}).items()}
+    try:
+        return RunRecord(**{**plain, "metrics": values, "learning_curve": tuple(plain.get("learning_curve", []))})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,71 @@
+"""Several gloo processes through the real command: the numbers of one, each material once."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.commands import SMALL, Command
+from tests.integration.test_pipeline import rows_of
+
+SYNTHETIC = ("--data.source", "dielectric_gnn.data.sources.SyntheticMetals", "--data.source.num", "155",
+             "--data.source.broadening_ev", "0.3")  # fmt: skip
+TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+
+
+def test_training_on_two_processes(command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    # 15 validation materials: an odd number, which padding would count as 16.
+    command("fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "2", *TWO, "--run_dir", str(run))
+    best = run / "checkpoints" / "best.ckpt"
+    stored = torch.load(best, weights_only=True)
+    with next((run / "csv" / "version_0").glob("metrics.csv")).open() as file:
+        losses = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
+    shown = command("validate", "--ckpt_path", str(best), "--run_dir", str(tmp_path / "alone")).stdout
+    line = next(line for line in shown.splitlines() if "val/loss" in line)
+    assert abs(float(line.split("│")[2]) - losses[stored["epoch"]]) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def tested_alone(command: Command, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("alone")
+    command("test", "--ckpt_path", str(trained / "checkpoints" / "best.ckpt"), *SYNTHETIC, "--run_dir", str(run))
+    return run
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_report_the_numbers_of_one(
+    command: Command, trained: Path, tested_alone: Path, tmp_path: Path, processes: int
+) -> None:
+    several = ("--trainer.devices", str(processes), "--trainer.strategy", "ddp")
+    model = ("--ckpt_path", str(trained / "checkpoints" / "best.ckpt"))
+    command("test", *model, *SYNTHETIC, *several, "--run_dir", str(tmp_path))
+    alone, together = (rows_of(run / "test" / "per_material.csv") for run in (tested_alone, tmp_path))
+    assert len(alone) % 2 and len(alone) % 3, "a number that no number of processes divides"
+    ids = [row["material_id"] for row in together]
+    assert ids == [row["material_id"] for row in alone] and len(set(ids)) == len(ids)
+    for one, other in zip(alone, together, strict=True):
+        for key in ("loss", "mae", "mae_re", "mae_im", "drude_error"):
+            assert abs(float(one[key]) - float(other[key])) <= 2e-6 * abs(float(one[key])), key
+    summaries = [(run / "test" / "summary.md").read_text() for run in (tested_alone, tmp_path)]
+    assert summaries[0] == summaries[1]
+
+    command("predict", *model, *SYNTHETIC, *several, "--predictions.figures", "false", "--run_dir", str(tmp_path))
+    predicted = [row["material_id"] for row in rows_of(tmp_path / "predictions" / "summary.csv")]
+    assert predicted == sorted(ids)
+
+
+@pytest.mark.parametrize("name", ["Goten", "ESCN", "ClebschGordan"])
+@pytest.mark.parametrize("tensors", [False, True], ids=["averages", "tensors"])
+def test_equivariant_backbones_have_no_idle_parameters(
+    command: Command, tmp_path: Path, name: str, tensors: bool
+) -> None:
+    """DDP waits for the gradient of every parameter and fails where one has none."""
+    run = tmp_path / "run"
+    args = ["--config", "configs/base.yaml", "--model.backbone", f"dielectric_gnn.backbones.{name}"]
+    if tensors:
+        args += ["--config", "configs/head/tensor.yaml", "--model.backbone.tensors", "true"]
+    args += [*SMALL, "--model.backbone.width", "8", "--trainer.max_epochs", "1", "--figures.every_n_epochs", "0"]
+    command("fit", *args, *TWO, "--run_dir", str(run))
+    assert (run / "checkpoints" / "best.ckpt").is_file()
