@@ -1,0 +1,25 @@
+"""What a check has found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Args:
+        status: `ok`, `warning` (a training will run, but not as it should) or `error` (it will not run).
+        subject: What was looked at.
+        found: What was seen.
+        cure: What to do; empty where all is well.
+    """
+
+    status: Status
+    subject: str
+    found: str
+    cure: str = ""

@@ -1,0 +1,74 @@
+"""The preflight: a sound setting passes, each fault is named with its cure."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from dielectric_gnn.doctor import environment
+from dielectric_gnn.doctor.environment import check_devices, check_disk, check_version, check_versions
+from tests.commands import environment as process_environment
+
+
+def doctor(repository: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "tools/doctor.py", *args]
+    variables = {**process_environment(), "COLUMNS": "400"}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=repository, env=variables, timeout=300, check=False
+    )
+
+
+SMALL = ("--config", "configs/base.yaml", "--model.backbone.width", "16", "--trainer.accelerator", "cpu")
+
+
+def test_sound_setting_is_ready(repository: Path) -> None:
+    result = doctor(repository, *SMALL, "--trainer.devices", "1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Ready" in result.stdout and "two processes over gloo" in result.stdout
+    assert "MB per crystal in a training step" in result.stdout
+
+
+def test_faults_are_named_with_a_cure(repository: Path, tmp_path: Path) -> None:
+    result = doctor(repository, *SMALL, "--quick", "--data.store", str(tmp_path / "none"))
+    assert result.returncode == 1
+    assert "no such store; tools/prepare_data.py writes one" in result.stdout and "Not ready." in result.stdout
+    result = doctor(repository, *SMALL, "--quick", "--model.backbone.widht", "8")
+    assert result.returncode == 1 and "widht" in result.stdout + result.stderr
+
+
+def test_batch_that_cannot_fit_is_refused(repository: Path) -> None:
+    result = doctor(repository, *SMALL, "--data.batch_size", "100000000")
+    assert result.returncode == 1
+    assert "set data.batch_size to " in result.stdout
+
+
+@pytest.mark.parametrize(("release", "words"), [("2.6.2", "steals credentials"), ("2.6.5", "executes code")])
+def test_compromised_releases_are_named(release: str, words: str) -> None:
+    finding = check_version("lightning", release, Requirement("lightning>=2.6.6,<2.7"))
+    assert finding.status == "error" and words in finding.found and ">=2.6.6" in finding.cure
+
+
+def test_versions_of_this_environment_are_in_bounds() -> None:
+    findings = list(check_versions())
+    assert len(findings) > 10 and {finding.status for finding in findings} == {"ok"}
+    missing = check_version("torch", None, Requirement("torch>=2.8"))
+    assert missing.status == "error" and missing.cure == "pip install 'torch>=2.8'"
+    old = check_version("torch", "2.1", Requirement("torch>=2.8"))
+    assert old.status == "error" and "expected >=2.8" in old.found
+
+
+def test_devices_threads_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    few = next(iter(check_devices("cuda", 4)))
+    assert few.status == "error" and few.found == "4 GPUs asked for, 1 visible" and few.cure.endswith("to 1")
+    crowded = list(check_devices("cpu", 1000))
+    assert [finding.status for finding in crowded] == ["ok", "warning"] and "OMP_NUM_THREADS=1" in crowded[1].cure
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    assert any(finding.subject == "SLURM" and finding.status == "error" for finding in check_devices("cpu", 1))
+    assert check_disk(tmp_path / "not" / "yet", 1).status == "ok"
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    assert check_disk(tmp_path, 1000).status == "error"

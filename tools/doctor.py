@@ -1,0 +1,111 @@
+r"""Check, before a long training, that it will run: packages, devices, data, memory, disk, processes.
+
+    python tools/doctor.py --config configs/base.yaml --config configs/backbone/goten.yaml --data.store data/mine
+
+Takes the options of `dielectric-gnn fit`, and two of its own: `--verify-store` reads every byte of the store, and
+`--quick` leaves out the measured steps. Nothing is trained and nothing is written. Exit status 1 if there is an error.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from dielectric_gnn.cli import DielectricCLI
+from dielectric_gnn.doctor.data import check_store
+from dielectric_gnn.doctor.environment import check_devices, check_disk, check_versions
+from dielectric_gnn.doctor.finding import Finding
+from dielectric_gnn.doctor.processes import check_all_reduce
+from dielectric_gnn.doctor.step import check_batch
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.module import trainable_parameters
+
+STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+_BYTES_PER_PARAMETER = 12
+"""In a checkpoint: the weight and two moments of AdamW."""
+
+
+class Inspected(DielectricCLI):
+    """Builds what `fit` would train, without a trainer, and stops there."""
+
+    def instantiate_trainer(self, **kwargs: object) -> None:  # type: ignore[override]
+        """None: a trainer for devices that are missing cannot be built, and is what shall be found out."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def findings(words: list[str]) -> Iterator[Finding]:
+    """All checks, cheap ones first."""
+    own = {word: word in words for word in ("--verify-store", "--quick")}
+    words = [word for word in words if word not in own]
+    yield from check_versions()
+    yield check_all_reduce()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            sys.argv = sys.argv[:1]  # or Lightning would remark on two command lines
+            cli = Inspected(["fit", "--run_dir", folder, *words])
+        except (InputError, SystemExit) as error:
+            yield Finding("error", "configuration", str(error), "see the message; --print_config shows the whole of it")
+            return
+        yield from inspect(cli, own["--verify-store"], own["--quick"])
+
+
+def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
+    """What depends on the configuration."""
+    trainer, data, model = cli.config.fit.trainer, cli.datamodule, cli.model
+    accelerator, processes = launch(str(trainer.accelerator), str(trainer.devices))
+    parameters = trainable_parameters(model)
+    yield Finding("ok", "model", f"{type(model.backbone).__name__}, {parameters:,} trainable parameters")
+    yield from check_devices(accelerator, processes)
+    yield check_disk(cli.run_dir, _BYTES_PER_PARAMETER * parameters)
+    if data.store_folder is not None:
+        yield from check_store(data.store_folder.expanduser(), verify)
+    if quick:
+        return
+    try:
+        data.setup("fit")
+        model.facts = data.training_facts()
+        model.head.prepare(model.facts)
+    except InputError as error:
+        yield Finding("error", "data", str(error), "see the message")
+        return
+    train = data.indices["train"]
+    yield Finding("ok", "data", f"{train.size} training materials of {len(data.store)}")
+    yield check_batch(model, data.store, train, data.batch_size, accelerator, processes)
+
+
+def launch(accelerator: str, devices: str) -> tuple[str, int]:
+    """Device type and number of processes on this machine that the trainer's options mean."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    cuda = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
+    if devices in ("auto", "-1"):
+        return ("cuda", max(gpus, 1)) if cuda else ("cpu", 1)
+    count = int(devices) if devices.isdigit() else devices.count(",") + 1
+    return "cuda" if cuda else "cpu", count
+
+
+def main() -> None:
+    """Print the report."""
+    words = sys.argv[1:]
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return
+    table = Table("", "subject", "found", "what to do", title="Preflight")
+    worst = "ok"
+    for finding in findings(words):
+        table.add_row(f"[{STYLES[finding.status]}]{finding.status}", finding.subject, finding.found, finding.cure)
+        worst = max(worst, finding.status, key=list(STYLES).index)
+    Console().print(table)
+    print({"ok": "Ready.", "warning": "Ready, with remarks.", "error": "Not ready."}[worst])
+    sys.exit(worst == "error")
+
+
+if __name__ == "__main__":
+    main()
