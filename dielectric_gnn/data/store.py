@@ -149,7 +149,7 @@ class CrystalStore:
             edge_index=torch.from_numpy(edge_index),
             edge_vectors=torch.from_numpy(self.edge_vectors[edges]),
             batch=torch.from_numpy(np.repeat(np.arange(chosen.size), atom_counts)),
-            index=torch.from_numpy(chosen),
+            index=torch.tensor(chosen),
             eps_inter=None if eps_inter is None else torch.from_numpy(eps_inter),
             drude=None if self.drude is None else torch.from_numpy(self.drude[chosen]),
             anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),

@@ -113,6 +113,12 @@ def test_split_is_stored_as_positions(some: list[CrystalRecord], folder: Path) -
     assert {name: [store.material_ids[row] for row in split[name]] for name in SPLIT_NAMES} == expected
 
 
+def test_batches_of_mapped_positions_can_be_written_to(folder: Path) -> None:
+    """PyTorch warns of tensors that share read-only memory; here warnings are errors."""
+    store, split = open_store(folder)
+    store.gather(split["train"][:2]).index.add_(1)
+
+
 def test_float16_spectra_are_widened_and_checked(some: list[CrystalRecord], tmp_path: Path) -> None:
     def scaled(record: CrystalRecord, factor: float) -> CrystalRecord:
         assert record.labels is not None
