@@ -3,6 +3,7 @@ r"""Measure what this machine needs for a piece of work, and print a Markdown ta
     python tools/benchmark.py cost
     python tools/benchmark.py cost --models goten escn cg --l-max 3 --width 128
     python tools/benchmark.py cost --reference optimetal2b_tc
+    python tools/benchmark.py loading --number 20000
 
 Each kind of measurement is a subcommand; `python tools/benchmark.py cost --help` explains one.
 """
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import benchmark_loading
 import torch
 
 from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
@@ -140,6 +142,13 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=positive, default=1, help="threads of PyTorch (default: %(default)s)")
     subcommands = parser.add_subparsers(required=True, metavar="BENCHMARK")
     add_cost(subcommands.add_parser("cost", help="forward pass and training step of the backbones", description=_COST))
+    loading = subcommands.add_parser(
+        "loading",
+        help="preparing, opening and loading a store",
+        description=benchmark_loading.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    benchmark_loading.add_options(loading)
     return parser.parse_args(words)
 
 

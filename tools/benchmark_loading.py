@@ -5,9 +5,9 @@ serve the same shuffled crystals as collated tensors in single precision, in one
 turns (A B A B), so both have the same allocator and the same neighbours on the machine. Memory is that of fresh
 processes, one for each way.
 
-    python tools/benchmark_loading.py                                  # 20,000 synthetic crystals, built for this
-    python tools/benchmark_loading.py --number 200000 --no-list        # a list of so many would need 4 GB
-    python tools/benchmark_loading.py --store data/store --batch-size 64
+    python tools/benchmark.py loading                                  # 20,000 synthetic crystals, built for this
+    python tools/benchmark.py loading --number 200000 --no-list        # a list of so many would need 4 GB
+    python tools/benchmark.py loading --store data/store --batch-size 64
 """
 
 from __future__ import annotations
@@ -175,8 +175,21 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def run(args: argparse.Namespace) -> dict[str, float]:
-    """All measurements that the options ask for."""
+def run(args: argparse.Namespace) -> None:
+    """Print one line per figure of all measurements that the options ask for."""
+    try:
+        found = _measured(args)
+    except (InputError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    print(f"allocator: {os.environ.get('LD_PRELOAD') or 'default'}")
+    for name, figure in found.items():
+        print(f"{name}: {figure:.4g}")
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _measured(args: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.store
         found: dict[str, float] = {}
@@ -191,14 +204,8 @@ def run(args: argparse.Namespace) -> dict[str, float]:
     return found
 
 
-def main(words: list[str] | None = None) -> None:
-    """Run the benchmark and print one line per figure.
-
-    Args:
-        words: Command line without the program's name; None takes that of the process.
-    """
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `loading`."""
     add = parser.add_argument
     add("--store", type=Path, metavar="FOLDER", help="a store that exists (default: one is built, and deleted)")
     add("--number", type=int, default=20_000, metavar="N", help="synthetic crystals to build (default: %(default)s)")
@@ -208,18 +215,4 @@ def main(words: list[str] | None = None) -> None:
     add("--repeats", type=int, default=4, metavar="N", help="epochs of each loader (default: %(default)s)")
     add("--no-list", dest="list", action="store_false", help="leave out the usual way")
     add("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    args = parser.parse_args(words)
-    try:
-        found = run(args)
-    except (InputError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    print(f"allocator: {os.environ.get('LD_PRELOAD') or 'default'}")
-    for name, figure in found.items():
-        print(f"{name}: {figure:.4g}")
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    parser.set_defaults(run=run)

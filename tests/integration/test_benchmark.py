@@ -1,5 +1,6 @@
 """The benchmark tool through its real command, as small as it gets; nothing is asserted about times."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,25 @@ def test_cost_prints_a_table(repository: Path) -> None:
         "backbone", "optimetal2b_cgc", "optimetal2b_tc", "optimetal3b_tc", "goten", "escn", "cg"
     ]  # fmt: skip
     assert all(float(cell.replace(",", "")) > 0 for row in cells[1:] for cell in row[1:])
+
+
+def test_loading_prints_every_figure(repository: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    few = ("--number", "60", "--workers", "1", "--batch-size", "16", "--repeats", "1", "--json", str(figures))
+    result = benchmark(repository, "loading", *few)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(figures.read_text())
+    assert found.keys() >= {
+        "prepare_seconds",
+        "bytes_per_structure",
+        "open_seconds",
+        "store_private_mb",
+        "list_over_store",
+    }
+    assert all(f"{name}: " in result.stdout for name in found)
+    assert found["bytes_per_structure"] > 8000 and found["store_ms_per_crystal"] > 0
+    missing = benchmark(repository, "loading", "--store", str(tmp_path / "none"))
+    assert missing.returncode == 2 and "no such store" in missing.stderr
 
 
 @pytest.mark.parametrize(

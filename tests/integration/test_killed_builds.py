@@ -11,7 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from dielectric_gnn.data.partial import partial_folder
 from dielectric_gnn.data.store_check import verify_store
@@ -62,3 +65,34 @@ def test_killed_builds_end_with_the_bytes_of_an_uninterrupted_one(repository: Pa
     files = sorted(path.name for path in whole.iterdir())
     assert sorted(path.name for path in out.iterdir()) == files
     assert all((out / name).read_bytes() == (whole / name).read_bytes() for name in files)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a small disk here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_good_store(repository: Path, small_disk: Path) -> None:
+    """2 MB hold 50 crystals in half precision, not 500."""
+
+    def build(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "tools/prepare_data.py", *args]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=repository, env=environment(), timeout=300, check=False
+        )
+
+    store = small_disk / "store"
+    good = build("build", "synthetic:50", str(store), "--spectra", "float16")
+    assert good.returncode == 0, good.stderr
+    full = build("build", "synthetic:500", str(store), "--spectra", "float16", "--overwrite")
+    assert full.returncode == 2 and "Traceback" not in full.stderr
+    assert "no space is left on the disk" in full.stderr.splitlines()[-1]
+    assert build("verify", str(store)).stdout == f"{store}: sound (50 materials, 14 arrays)\n"
