@@ -3,6 +3,7 @@ r"""Measure what this machine needs for a piece of work, and print a Markdown ta
     python tools/benchmark.py cost
     python tools/benchmark.py cost --models goten escn cg --l-max 3 --width 128
     python tools/benchmark.py cost --reference optimetal2b_tc
+    python tools/benchmark.py cost --crystals synthetic --supercell 2 2 1 --batch 16
     python tools/benchmark.py loading --number 20000
 
 Each kind of measurement is a subcommand; `python tools/benchmark.py cost --help` explains one.
@@ -23,9 +24,10 @@ import torch
 
 from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
-from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.nn.message_passing import TransformerConv
+from dielectric_gnn.testing import supercell
 
 WARM_UP = 2
 """Repeats that are not counted: the first ones allocate memory."""
@@ -93,20 +95,26 @@ def training_step(backbone: Backbone, graph: CrystalGraph) -> Callable[[], None]
     return work
 
 
-def metals(count: int) -> CrystalGraph:
-    """A batch of the first embedded metals."""
-    store = CrystalStore.from_records(list(ExampleMetals().records()), DEFAULT_CUTOFF)
-    if not 1 <= count <= len(store):
-        raise SystemExit(f"--batch is {count}, but there are {len(store)} embedded metals; give 1 to {len(store)}")
-    return store.gather(range(count))
+def first_crystals(kind: str, count: int, multiples: Sequence[int]) -> CrystalGraph:
+    """A batch of the first embedded metals, or of synthetic ones without symmetry; as supercells."""
+    source = ExampleMetals() if kind == "embedded" else SyntheticMetals(count, rattle=0.02)
+    records = list(source.records())
+    if count > len(records):
+        raise SystemExit(f"--batch is {count}, but there are {len(records)} embedded metals; give 1 to {len(records)}")
+    a, b, c = multiples
+    cells = [supercell(record, (a, b, c)) for record in records[:count]]
+    return CrystalStore.from_records(cells, DEFAULT_CUTOFF).gather(range(count))
 
 
 def cost(options: argparse.Namespace) -> None:
     """Print processor times of the backbones, each measured in turns with the reference."""
     torch.manual_seed(0)
-    graph = metals(options.batch)
+    graph = first_crystals(options.crystals, options.batch, options.supercell)
     reference = MODELS[options.reference](options.width, options.l_max)
-    print(f"{options.batch} embedded metals: {graph.num_atoms} atoms, {graph.edge_index.shape[1]:,} edges; ", end="")
+    print(
+        f"{options.batch} {options.crystals} metals: {graph.num_atoms} atoms, {graph.edge_index.shape[1]:,} edges; ",
+        end="",
+    )
     print(f"width {options.width}, l_max {options.l_max}; median of {options.repeats}. {machine()}\n")
     print("| backbone | parameters | forward (ms per structure) | ratio | training step (ms per structure) | ratio |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
@@ -156,7 +164,8 @@ _COST = """\
 Processor time of backbones per structure, forward pass alone and forward with backward pass. Each model runs in turns
 with the reference in one process (A B A B ...), so that the ratios hold even beside other work; absolute times do not.
 Only the ratios of tables made in one run should be compared closely. The batch is the first of the embedded metals,
-small cells of one to a few atoms with some 30 edges each.
+small cells of one to a few atoms with some 30 edges each, or the first of the synthetic ones, rattled by 0.02 Å, with
+some four atoms. What a model does once for each pair of atoms costs more in large cells: see `--supercell`.
 """
 
 
@@ -166,7 +175,11 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference", choices=MODELS, default="optimetal2b_cgc", help="default: %(default)s")
     parser.add_argument("--width", type=positive, default=64, help="channels of all models (default: %(default)s)")
     parser.add_argument("--l-max", type=positive, default=2, help="of goten, escn and cg, to 3 (default: %(default)s)")
-    parser.add_argument("--batch", type=positive, default=64, help="structures, up to 102 (default: %(default)s)")
+    parser.add_argument("--batch", type=positive, default=64, help="structures (default: %(default)s)")
+    parser.add_argument(
+        "--crystals", choices=["embedded", "synthetic"], default="embedded", help="default: %(default)s"
+    )
+    parser.add_argument("--supercell", type=positive, nargs=3, default=[1, 1, 1], help="repeat every cell so often")
     parser.add_argument("--repeats", type=positive, default=15, help="pairs of runs counted (default: %(default)s)")
     parser.set_defaults(run=cost)
 

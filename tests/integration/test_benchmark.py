@@ -48,6 +48,14 @@ def test_loading_prints_every_figure(repository: Path, tmp_path: Path) -> None:
     assert missing.returncode == 2 and "no such store" in missing.stderr
 
 
+def test_cost_of_larger_cells(repository: Path) -> None:
+    args = "cost --models cg --width 8 --repeats 1 --crystals synthetic --batch 2"
+    small = benchmark(repository, *args.split()).stdout.split()
+    large = benchmark(repository, *args.split(), "--supercell", "2", "1", "3").stdout.split()
+    assert small[:3] == large[:3] == ["2", "synthetic", "metals:"]
+    assert int(large[3]) == 6 * int(small[3])
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -1,0 +1,1 @@
+"""Neural scaling laws: forms, fits with intervals, comparison and answers. Imports no torch."""

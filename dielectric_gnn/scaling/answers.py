@@ -1,0 +1,60 @@
+"""What a law says: how much data a loss needs, and where the slope changes."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.scaling.fitting import Fit
+from dielectric_gnn.scaling.intervals import LEVEL, Interval, bootstrap, bootstrap_interval
+
+_FAR = 1e12
+"""Beyond this multiple of the largest size a law is not followed."""
+
+
+def needed(fitted: Fit, target: float) -> float:
+    """Size x at which a law in one variable falls to a loss; infinite where it never does.
+
+    Args:
+        fitted: The law.
+        target: The loss.
+
+    Raises:
+        InputError: The loss is not positive, or above the law's at every size of the fit.
+    """
+    sizes = fitted.points.sizes[:, 0]
+    if not target > 0:
+        raise InputError(f"the target loss is {target:g}, expected more than 0")
+    if float(fitted.loss(sizes.min() / 1e3)) < target:
+        raise InputError(
+            f"the target loss {target:g} is reached long before the smallest size of {fitted.points.title} "
+            f"({sizes.min():g}); ask for a lower loss"
+        )
+
+    def above(log_x: float) -> float:
+        return float(np.log(fitted.loss(np.exp(log_x)) / target))
+
+    low, high = float(np.log(sizes.min() / 1e3)), float(np.log(sizes.max() * _FAR))
+    if above(high) > 0:
+        return float("inf")
+    return float(np.exp(brentq(above, low, high, xtol=1e-10)))
+
+
+def needed_interval(fitted: Fit, target: float, draws: int = 200, level: float = LEVEL) -> Interval:
+    """Interval of `needed` by bootstrap over seeds."""
+
+    def quantity(draw: Fit) -> float:
+        try:
+            return needed(draw, target)
+        except InputError:
+            return float("nan")
+
+    return bootstrap_interval(bootstrap(fitted, draws), quantity, level)
+
+
+def local_exponent(fitted: Fit, x: np.ndarray) -> np.ndarray:
+    """−d ln L / d ln x of a law in one variable at sizes x."""
+    step = 1e-4
+    above, below = fitted.loss(x * np.exp(step)), fitted.loss(x * np.exp(-step))
+    return np.asarray((np.log(below) - np.log(above)) / (2 * step))

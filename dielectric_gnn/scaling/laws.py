@@ -1,0 +1,209 @@
+"""The forms: how a loss falls with one quantity x (data D or parameters N), or with both.
+
+Every law is a function of natural logarithms, ln L(ln x): there it is smooth, its slope is minus the local exponent,
+and amplitudes over many decades are numbers of order one.
+
+Sources: power laws, J. Kaplan et al., arXiv:2001.08361 and J. Hoffmann et al., arXiv:2203.15556; the broken law and its
+two-dimensional forms, M. Großmann et al., arXiv:2602.05702; the general broken neural scaling law, E. Caballero et al.,
+arXiv:2210.14891.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+LN10 = float(np.log(10.0))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a law.
+
+    Args:
+        name: Its symbol in tables.
+        low: Lower bound.
+        high: Upper bound.
+        log10: Whether the fit varies its decimal logarithm; the bounds are those of the logarithm then.
+    """
+
+    name: str
+    low: float
+    high: float
+    log10: bool = False
+
+
+@dataclass(frozen=True)
+class Law:
+    """A form of scaling law.
+
+    Args:
+        name: Short name, for options and tables.
+        formula: For people.
+        parameters: In the order in which the fit has them.
+        log_loss: ln L from θ (k,) and the logarithms of x, (n, 1), or of N and D, (n, 2).
+        starts: Starting points of the fit from those logarithms and ln L (n,).
+        variables: `x`, or `N` and `D`.
+    """
+
+    name: str
+    formula: str
+    parameters: tuple[Parameter, ...]
+    log_loss: Callable[[FloatArray, FloatArray], FloatArray]
+    starts: Callable[[FloatArray, FloatArray], list[tuple[float, ...]]]
+    variables: tuple[str, ...] = ("x",)
+
+    def loss(self, theta: FloatArray, *values: object) -> FloatArray:
+        """L at values of x, or of N and D."""
+        logs = np.log(np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in values)), axis=-1))
+        return np.asarray(np.exp(self.log_loss(theta, logs.reshape(-1, len(values)))).reshape(logs.shape[:-1]))
+
+    def shown(self, theta: FloatArray) -> dict[str, float]:
+        """Parameters by name, those that are fitted as logarithms as what they are."""
+        return {p.name: float(10.0**t if p.log10 else t) for p, t in zip(self.parameters, theta, strict=True)}
+
+
+_EXPONENT = (-3.0, 3.0)
+
+
+def _scale(name: str) -> Parameter:
+    return Parameter(name, -20.0, 30.0, log10=True)
+
+
+def _slope_and_scale(x: FloatArray, y: FloatArray) -> tuple[float, float]:
+    """Exponent of a straight line through the points, and log10 of where it reaches 1."""
+    slope, intercept = np.polyfit(x, y, 1)
+    exponent = float(np.clip(-slope, 1e-3, 2.0))
+    return exponent, float(np.clip(intercept / exponent / LN10, -19.0, 29.0))
+
+
+def _power(theta: FloatArray, x: FloatArray) -> FloatArray:
+    return np.asarray(theta[0] * (LN10 * theta[1] - x[:, 0]))
+
+
+def _power_floor(theta: FloatArray, x: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.logaddexp(_power(theta, x), np.log(theta[2])))
+
+
+def _broken(theta: FloatArray, x: FloatArray) -> FloatArray:
+    ratio = LN10 * theta[2] - x[:, 0]
+    return np.asarray(theta[1] * ratio + (theta[0] - theta[1]) * np.logaddexp(0.0, ratio))
+
+
+def _broken_amplitude(theta: FloatArray, x: FloatArray) -> FloatArray:
+    return LN10 * theta[3] + _broken(theta, x)
+
+
+def _power_starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
+    return [_slope_and_scale(x[:, 0], y)]
+
+
+def _floor_starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
+    found: list[tuple[float, ...]] = []
+    for share in (0.0, 0.3, 0.6, 0.9, 0.97):
+        floor = share * float(np.exp(y.min()))
+        found.append((*_slope_and_scale(x[:, 0], np.log(np.exp(y) - floor)), floor))
+    return found
+
+
+def _broken_starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
+    slope = -float(np.polyfit(x[:, 0], y, 1)[0])
+    low, high = x[:, 0].min() / LN10, x[:, 0].max() / LN10
+    breaks = np.linspace(low - 1.0, high + 1.0, 6)
+    return [(slope * a, slope * b, float(c)) for c in breaks for a, b in ((0.5, 1.5), (1.5, 0.5))]
+
+
+def _amplitude_starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
+    found: list[tuple[float, ...]] = []
+    for start in _broken_starts(x, y):
+        shape = _broken(np.array(start), x)
+        found.append((*start, float((y - shape).mean()) / LN10))
+    return found
+
+
+POWER = Law(
+    "power",
+    "(x0/x)^a",
+    (Parameter("a", 0.0, 3.0), _scale("x0")),
+    _power,
+    _power_starts,
+)
+POWER_FLOOR = Law(
+    "power+floor",
+    "(x0/x)^a + Linf",
+    (Parameter("a", 0.0, 3.0), _scale("x0"), Parameter("Linf", 0.0, np.inf)),
+    _power_floor,
+    _floor_starts,
+)
+BROKEN = Law(
+    "broken",
+    "(xc/x)^a2 (1 + xc/x)^(a1 - a2)",
+    (Parameter("a1", *_EXPONENT), Parameter("a2", *_EXPONENT), _scale("xc")),
+    _broken,
+    _broken_starts,
+)
+BROKEN_AMPLITUDE = Law(
+    "broken*A",
+    "A (xc/x)^a2 (1 + xc/x)^(a1 - a2)",
+    (*BROKEN.parameters, Parameter("A", -6.0, 6.0, log10=True)),
+    _broken_amplitude,
+    _amplitude_starts,
+)
+
+
+def general_broken(breaks: int) -> Law:
+    """The general broken law y = a + b x^(-c0) Π_i (1 + (x/d_i)^(1/f_i))^(-c_i f_i) (arXiv:2210.14891).
+
+    Args:
+        breaks: How many factors; 0 is a power law with a floor.
+    """
+
+    def decay(theta: FloatArray, x: FloatArray) -> FloatArray:
+        value = LN10 * theta[1] - theta[2] * x[:, 0]
+        for c, d, f in theta[3:].reshape(-1, 3):
+            value = value - c * 10.0**f * np.logaddexp(0.0, (x[:, 0] - LN10 * d) / 10.0**f)
+        return np.asarray(value)
+
+    def log_loss(theta: FloatArray, x: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.logaddexp(decay(theta, x), np.log(theta[0])))
+
+    def starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
+        slope = max(-float(np.polyfit(x[:, 0], y, 1)[0]), 1e-3)
+        places = np.linspace(x[:, 0].min(), x[:, 0].max(), 2 * breaks + 5)[1:-1] / LN10
+        found: list[tuple[float, ...]] = []
+        for share, (before, after), sharp in product((0.0, 0.8), ((0.1, 3.0), (1.0, -0.5)), (-1.0, 0.0)):
+            floor = share * float(np.exp(y.min()))
+            for first in range(len(places) - breaks + 1):
+                factors = [v for d in places[first : first + breaks] for v in (after * slope, float(d), sharp)]
+                trial = np.array([floor, 0.0, before * slope, *factors])
+                trial[1] = (np.log(np.exp(y) - floor) - decay(trial, x)).mean() / LN10
+                found.append(tuple(trial))
+        return found
+
+    factors = [
+        (Parameter(f"c{i}", -20.0, 20.0), _scale(f"d{i}"), Parameter(f"f{i}", -3.0, 1.0, log10=True))
+        for i in range(1, breaks + 1)
+    ]
+    return Law(
+        f"bnsl{breaks}",
+        "a + b x^-c0" + "".join(f" (1 + (x/d{i})^(1/f{i}))^(-c{i} f{i})" for i in range(1, breaks + 1)),
+        (
+            Parameter("a", 0.0, np.inf),
+            Parameter("b", -20.0, 20.0, log10=True),
+            Parameter("c0", *_EXPONENT),
+            *(parameter for factor in factors for parameter in factor),
+        ),
+        log_loss,
+        starts,
+    )
+
+
+CURVES = {law.name: law for law in (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE, general_broken(1))}
+"""The laws in one variable by name; `general_broken` makes more."""

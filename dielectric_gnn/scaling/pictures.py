@@ -1,0 +1,97 @@
+"""Pictures of scaling laws: data, fits, band and local exponent; and maps of two-dimensional laws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dielectric_gnn.files import write_atomically
+from dielectric_gnn.scaling.answers import local_exponent
+from dielectric_gnn.scaling.comparison import Comparison
+from dielectric_gnn.scaling.fitting import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ENDINGS = (".png", ".pdf")
+_NAMES = {"D": "training crystals D", "N": "parameters N", "x": "x"}
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def curves_figure(comparisons: Sequence[Comparison], bands: Sequence[Sequence[Fit]], what: str = "loss") -> Figure:
+    """Losses with the best law of each group and its band, and below the local exponent.
+
+    Args:
+        comparisons: One per group, in one and the same variable.
+        bands: Bootstrap draws of each best law, or none.
+        what: Name of the metric.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for comparison, draws, colour in zip(comparisons, bands, _COLOURS * len(comparisons), strict=False):
+        best = comparison.best
+        sizes = best.points.sizes[:, 0]
+        x = np.geomspace(sizes.min() / 1.5, sizes.max() * 3.0, 200)
+        upper.plot(np.exp(best.points.logs[:, 0]), np.exp(best.points.log_loss), "o", ms=4, color=colour, alpha=0.7)
+        upper.plot(x, best.loss(x), color=colour, label=f"{best.points.title}: {best.law.name}")
+        if draws:
+            low, high = np.quantile([draw.loss(x) for draw in draws], [0.05, 0.95], axis=0)
+            upper.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+        lower.plot(x, local_exponent(best, x), color=colour)
+        if best.law.name.startswith("broken"):
+            for axes in (upper, lower):
+                axes.axvline(best.parameters["xc"], color=colour, ls=":", lw=1)
+    _logarithmic(upper)
+    upper.set_ylabel(what.replace("_", " "))
+    upper.legend(frameon=False, fontsize="small")
+    lower.set_ylabel("local exponent")
+    lower.set_xlabel(_NAMES.get(comparisons[0].best.points.variables[0], "x"))
+    return figure
+
+
+def map_figure(best: Fit, what: str = "loss") -> Figure:
+    """Contours of a law in N and D over the runs, whose colour is their measured loss."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    sizes = best.points.sizes
+    d, n = (np.geomspace(sizes[:, i].min() / 2, sizes[:, i].max() * 2, 80) for i in (1, 0))
+    grid_d, grid_n = np.meshgrid(d, n)
+    levels = axes.contourf(grid_d, grid_n, best.loss(grid_n, grid_d), levels=16, cmap="viridis")
+    mean = np.array([losses.mean() for losses in best.points.members])
+    axes.scatter(sizes[:, 1], sizes[:, 0], c=mean, cmap="viridis", edgecolor="white", s=60).set_clim(*levels.get_clim())
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel=_NAMES["D"],
+        ylabel=_NAMES["N"],
+        title=f"{best.points.title}: {best.law.name}",
+    )
+    figure.colorbar(levels, label=what.replace("_", " "))
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as PNG and PDF."""
+    paths = [stem.with_name(stem.name + ending) for ending in ENDINGS]
+    for path in paths:
+        write_atomically(path, partial(figure.savefig, dpi=200, format=path.suffix[1:]))
+    return paths
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Both axes, with plain numbers for losses that span less than a decade."""
+    from matplotlib.ticker import LogLocator, ScalarFormatter
+
+    axes.set(xscale="log", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter("")

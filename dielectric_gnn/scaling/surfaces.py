@@ -1,0 +1,152 @@
+"""Laws in two variables, parameters N and data D, and what follows: the regime of a run, and the best use of a budget.
+
+Kaplan style (arXiv:2001.08361): L = [(N_c/N)^(α_N/α_D) + D_c/D]^α_D. Hoffmann style (arXiv:2203.15556): L = L∞ +
+(N_c/N)^α_N + (D_c/D)^α_D. Their broken forms (arXiv:2602.05702) put the broken law in place of the data term:
+D_c/D → (D_c/D)(1 + D_c/D)^(α_D1/α_D2 − 1), and (D_c/D)^α_D → (D_c/D)^α_D2 (1 + D_c/D)^(α_D1 − α_D2).
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.scaling.fitting import Fit
+from dielectric_gnn.scaling.laws import LN10, FloatArray, Law, Parameter
+
+_POSITIVE = (1e-3, 3.0)
+_MODEL = (Parameter("aN", *_POSITIVE), Parameter("Nc", -20.0, 30.0, log10=True))
+_DATA = (Parameter("aD", *_POSITIVE), Parameter("Dc", -20.0, 30.0, log10=True))
+_BROKEN_DATA = (
+    Parameter("aD1", *_POSITIVE),
+    Parameter("aD2", *_POSITIVE),
+    Parameter("Dc", -20.0, 30.0, log10=True),
+)
+_FLOOR = Parameter("Linf", 0.0, np.inf)
+
+
+class Terms(NamedTuple):
+    """Logarithms of the two terms whose sum makes the loss, (n,) each: of the model's size, and of the data."""
+
+    model: FloatArray
+    data: FloatArray
+
+
+def kaplan_terms(theta: FloatArray, x: FloatArray) -> Terms:
+    """Of the Kaplan forms, within the brackets."""
+    exponent = theta[2] if theta.size == 4 else theta[3]
+    model = theta[0] / exponent * (LN10 * theta[1] - x[:, 0])
+    ratio = LN10 * theta[-1] - x[:, 1]
+    return Terms(model, ratio + (0.0 if theta.size == 4 else (theta[2] / theta[3] - 1.0) * np.logaddexp(0.0, ratio)))
+
+
+def hoffmann_terms(theta: FloatArray, x: FloatArray) -> Terms:
+    """Of the Hoffmann forms, without the floor."""
+    model = theta[0] * (LN10 * theta[1] - x[:, 0])
+    ratio = LN10 * theta[-2] - x[:, 1]
+    if theta.size == 5:
+        return Terms(model, theta[2] * ratio)
+    return Terms(model, theta[3] * ratio + (theta[2] - theta[3]) * np.logaddexp(0.0, ratio))
+
+
+def _kaplan(theta: FloatArray, x: FloatArray) -> FloatArray:
+    exponent = theta[2] if theta.size == 4 else theta[3]
+    return np.asarray(exponent * np.logaddexp(*kaplan_terms(theta, x)))
+
+
+def _hoffmann(theta: FloatArray, x: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.logaddexp(np.logaddexp(*hoffmann_terms(theta, x)), np.log(theta[-1])))
+
+
+def _starts(x: FloatArray, y: FloatArray, broken: bool, floor: bool) -> list[tuple[float, ...]]:
+    found: list[tuple[float, ...]] = []
+    middle = x[:, 1].mean() / LN10
+    for a_n, a_d, share in product((0.1, 0.5), (0.15, 0.4), (0.0, 0.5) if floor else (0.0,)):
+        level = float(np.log(np.exp(y).mean() * (1.0 - share) / 2.0))
+        n_c = (x[:, 0].mean() + level / a_n) / LN10
+        for place in (middle - 0.5, middle + 0.5) if broken else ((x[:, 1].mean() + level / a_d) / LN10,):
+            data = (a_d, 1.5 * a_d, place) if broken else (a_d, place)
+            found.append((a_n, n_c, *data, *((share * float(np.exp(y.min())),) if floor else ())))
+    return found
+
+
+def _surface(name: str, formula: str, broken: bool, floor: bool) -> Law:
+    return Law(
+        name,
+        formula,
+        (*_MODEL, *(_BROKEN_DATA if broken else _DATA), *((_FLOOR,) if floor else ())),
+        _hoffmann if floor else _kaplan,
+        lambda x, y: _starts(x, y, broken, floor),
+        ("N", "D"),
+    )
+
+
+SURFACES = {
+    law.name: law
+    for law in (
+        _surface("kaplan", "[(Nc/N)^(aN/aD) + Dc/D]^aD", broken=False, floor=False),
+        _surface("kaplan-broken", "[(Nc/N)^(aN/aD2) + (Dc/D) (1 + Dc/D)^(aD1/aD2 - 1)]^aD2", broken=True, floor=False),
+        _surface("hoffmann", "Linf + (Nc/N)^aN + (Dc/D)^aD", broken=False, floor=True),
+        _surface("hoffmann-broken", "Linf + (Nc/N)^aN + (Dc/D)^aD2 (1 + Dc/D)^(aD1 - aD2)", broken=True, floor=True),
+    )
+}
+"""The laws in N and D by name."""
+
+
+def terms(fitted: Fit, num_parameters: float, num_data: float) -> tuple[float, float]:
+    """The terms of the model's size and of the data at one point."""
+    x = np.log(np.array([[num_parameters, num_data]], dtype=float))
+    found = (kaplan_terms if fitted.law.name.startswith("kaplan") else hoffmann_terms)(fitted.theta, x)
+    return float(np.exp(found.model[0])), float(np.exp(found.data[0]))
+
+
+def regime(fitted: Fit, num_parameters: float, num_data: float) -> str:
+    """`data-limited` if more data lower the loss more than a larger model does, per factor; else `model-limited`."""
+    step = 1e-3
+    here = float(np.log(fitted.loss(num_parameters, num_data)))
+    larger = float(np.log(fitted.loss(num_parameters * (1 + step), num_data)))
+    more = float(np.log(fitted.loss(num_parameters, num_data * (1 + step))))
+    return "data-limited" if here - more > here - larger else "model-limited"
+
+
+class Optimum(NamedTuple):
+    """The best use of a budget.
+
+    Attributes:
+        num_parameters: N.
+        num_data: D.
+        loss: That the law promises there.
+    """
+
+    num_parameters: float
+    num_data: float
+    loss: float
+
+
+def compute_optimal(fitted: Fit, flops: float, flops_per_parameter_and_datum: float) -> Optimum:
+    """N and D of lowest loss under flops = c N D.
+
+    Args:
+        fitted: A law in N and D.
+        flops: The budget of one training.
+        flops_per_parameter_and_datum: c, over all epochs; for forward and backward pass, 6 per epoch and node.
+
+    Raises:
+        InputError: A budget that is not positive.
+    """
+    if not (flops > 0 and flops_per_parameter_and_datum > 0):
+        raise InputError(f"the budget is {flops:g} FLOPs at {flops_per_parameter_and_datum:g}, expected more than 0")
+    product_nd = np.log(flops / flops_per_parameter_and_datum)
+
+    def log_loss(log_n: float) -> float:
+        return float(fitted.law.log_loss(fitted.theta, np.array([[log_n, product_nd - log_n]]))[0])
+
+    grid = np.linspace(0.0, product_nd, 400)
+    start = int(np.argmin([log_loss(n) for n in grid]))
+    inside = (grid[max(start - 1, 0)], grid[min(start + 1, grid.size - 1)])
+    best = minimize_scalar(log_loss, bounds=inside, method="bounded", options={"xatol": 1e-8})
+    return Optimum(float(np.exp(best.x)), float(np.exp(product_nd - best.x)), float(np.exp(best.fun)))

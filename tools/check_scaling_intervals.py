@@ -1,0 +1,70 @@
+r"""Do the intervals hold what they promise? Synthetic losses from known laws, fitted many times.
+
+    python tools/check_scaling_intervals.py --draws 200
+
+Seven sizes from 2,500 to 160,000, three seeds, 1 % noise. For the broken law: how often the intervals contain the true
+exponents and break. For a pure power law: how often it is called broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dielectric_gnn.scaling.comparison import compare
+from dielectric_gnn.scaling.fitting import fit
+from dielectric_gnn.scaling.intervals import profile_intervals
+from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, FloatArray, Law
+from dielectric_gnn.scaling.points import Points, Run
+
+SIZES = 2500.0 * 2.0 ** np.arange(7)
+SEEDS = (1, 42, 137)
+BROKEN_TRUTH = np.array([0.15, 0.42, 4.72])
+POWER_TRUTH = np.array([0.23, 4.29])
+
+
+def draws(law: Law, theta: FloatArray, number: int, noise: float) -> Iterator[Points]:
+    """Losses of a law with relative noise."""
+    rng = np.random.default_rng(0)
+    for _ in range(number):
+        losses = law.loss(theta, SIZES)[:, None] * np.exp(noise * rng.standard_normal((SIZES.size, len(SEEDS))))
+        runs = [
+            Run(f"D = {size:g}, seed {seed}", "", {"D": float(size)}, float(loss), seed)
+            for size, row in zip(SIZES, losses, strict=True)
+            for seed, loss in zip(SEEDS, row, strict=True)
+        ]
+        yield Points("synthetic", ("D",), tuple(runs))
+
+
+def coverage(number: int, noise: float, level: float = 0.9) -> dict[str, float]:
+    """Share of draws whose intervals contain the truth, for each parameter of the broken law."""
+    truth = BROKEN.shown(BROKEN_TRUTH)
+    hits = dict.fromkeys(truth, 0)
+    for data in draws(BROKEN, BROKEN_TRUTH, number, noise):
+        for name, interval in profile_intervals(fit(BROKEN, data), level).items():
+            hits[name] += truth[name] in interval
+    return {name: count / number for name, count in hits.items()}
+
+
+def falsely_broken(number: int, noise: float) -> float:
+    """Share of draws of a pure power law that are called broken."""
+    laws = (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)
+    found = [compare(laws, data).chosen for data in draws(POWER, POWER_TRUTH, number, noise)]
+    return found.count("broken") / number
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Print both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=200, help="of each law (default: %(default)s)")
+    parser.add_argument("--noise", type=float, default=0.01, help="relative, of a loss (default: %(default)s)")
+    options = parser.parse_args(words)
+    shares = coverage(options.draws, options.noise)
+    print("90 % intervals contain the truth: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in shares.items()))
+    print(f"a power law is called broken: {100 * falsely_broken(options.draws, options.noise):.1f} %")
+
+
+if __name__ == "__main__":
+    main()
