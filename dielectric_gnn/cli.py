@@ -22,6 +22,7 @@ from dielectric_gnn.callbacks import (
     PredictionWriter,
     ProgressBar,
     RandomState,
+    ScalingRecord,
     SpectrumFigures,
     TestReport,
     TrainingLines,
@@ -93,6 +94,7 @@ class DielectricCLI(LightningCLI):
             help="A checkpoint whose weights a new training starts from: those whose name and shape fit. Optimiser, "
             "schedule and data start anew. (--ckpt_path continues a training instead.)",
         )
+        self._parser("fit").add_argument("--study", type=str, default="", help="Name for the run record: of a study.")
         self._parser("test").set_defaults({"verbose": False})  # the report is the better table
         self._parser("predict").set_defaults({"return_predictions": False})  # they are in files
         for verb in ("test", "predict"):
@@ -159,6 +161,7 @@ class DielectricCLI(LightningCLI):
             kwargs["logger"] = _loggers(self.run_dir) if fit else False
         bar = bool(config.trainer.enable_progress_bar)
         callbacks: list[Callback] = [
+            ScalingRecord(config.study if fit else ""),  # first: GracefulStop may end a training
             *_as_list(config.trainer.callbacks),
             *(_fit_callbacks(self.run_dir, config.requeue) if fit else []),
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from dielectric_gnn.metrics import COLUMNS, TENSOR_COLUMNS, DrudeR2, MaterialMea
 from dielectric_gnn.objective import COMPONENT_AXIS, Objective
 from dielectric_gnn.response import Response
 from dielectric_gnn.training_facts import TrainingFacts
+
+OBJECTIVE_TERMS = ("loss_eps", "loss_drude")
+"""Beside the metrics of the tables, the terms of the objective before weighting; NaN where it has no such term."""
 
 
 class ResponseModule(LightningModule):
@@ -44,7 +48,7 @@ class ResponseModule(LightningModule):
         self.tensorial = tensorial
         self.facts: TrainingFacts | None = None
         self.columns = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS
-        self.eval_means = MaterialMeans(self.metric_keys)
+        self.eval_means = MaterialMeans((*self.metric_keys, *OBJECTIVE_TERMS))
         self.eval_drude_r2 = DrudeR2()
 
     @property
@@ -100,7 +104,9 @@ class ResponseModule(LightningModule):
         """Every per-material metric, the loss included, of a response against the labels of the batch."""
         target = labels_of(graph)
         terms = self.objective.per_material(response, target)
+        undefined = torch.full_like(terms["loss"], torch.nan)
         values = {"loss": terms["loss"].double()} | material_metrics(response, target, self.grid)
+        values |= {key: terms.get(key.removeprefix("loss_"), undefined) for key in OBJECTIVE_TERMS}
         return values | tensor_metrics(response, target) if self.tensorial else values
 
     def _evaluate(self, graph: CrystalGraph) -> tuple[Response, dict[str, Tensor]]:

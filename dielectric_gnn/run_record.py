@@ -152,8 +152,11 @@ def _from_plain(path: Path, plain: dict[str, Any]) -> RunRecord:
     bad = [key for key in mappings if not isinstance(plain.get(key, {}), dict)]
     if bad or not isinstance(plain.get("learning_curve", []), list):
         raise InputError(f"{path}: {', '.join(bad or ['learning_curve'])} of the run record has the wrong type")
-    # null stands for a number that was not finite.
-    values = {key: math.nan if value is None else float(value) for key, value in plain.get("metrics", {}).items()}
+    try:
+        # null stands for a number that was not finite.
+        values = {key: math.nan if value is None else float(value) for key, value in plain.get("metrics", {}).items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: metrics of the run record has the wrong type ({error})") from error
     try:
         return RunRecord(**{**plain, "metrics": values, "learning_curve": tuple(plain.get("learning_curve", []))})
     except InputError as error:

@@ -6,12 +6,14 @@ from dielectric_gnn.callbacks.predictions import PredictionWriter
 from dielectric_gnn.callbacks.progress import ProgressBar, TrainingLines
 from dielectric_gnn.callbacks.random_state import RandomState
 from dielectric_gnn.callbacks.report import TestReport
+from dielectric_gnn.callbacks.scaling import ScalingRecord
 
 __all__ = [
     "GracefulStop",
     "PredictionWriter",
     "ProgressBar",
     "RandomState",
+    "ScalingRecord",
     "SpectrumFigures",
     "TestReport",
     "TrainingLines",

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.evaluation import ResponseModule, labels_of
+from dielectric_gnn.response import Response
 
-_CRYSTALS = 32
+_CRYSTALS = 16
 
 
 @dataclass(frozen=True)
@@ -42,22 +41,21 @@ def count_training_flops(module: ResponseModule, store: CrystalStore, train: NDA
     Args:
         module: The model.
         store: Its data.
-        train: Positions of the training crystals; up to 32 are taken, at equal steps of the rank by number of edges.
+        train: Positions of the training crystals; up to 16 are taken, at equal steps of the rank by number of edges.
     """
     by_size = train[np.argsort(store.sizes[train, 1], kind="stable")]
     places = np.linspace(0, train.size - 1, min(_CRYSTALS, train.size)).round().astype(np.int64)
     graph = store.gather(by_size[places]).to(module.device)
     devices = [module.device] if module.device.type == "cuda" else []
-    was_training = module.training
     counter = FlopCounterMode(display=False)
     # With autocast inherited from the caller switched off, the count is the same for every precision.
-    with torch.random.fork_rng(devices), torch.enable_grad(), torch.autocast(module.device.type, enabled=False):
-        module.train()
-        try:
-            with counter:
-                training_loss(module, graph).backward()  # type: ignore[no-untyped-call]
-        finally:
-            module.train(was_training)
+    with (
+        torch.random.fork_rng(devices),
+        torch.enable_grad(),
+        torch.autocast(module.device.type, enabled=False),
+        counter,
+    ):
+        training_loss(module, graph).backward()  # type: ignore[no-untyped-call]
     method = (
         "matrix products of forward and backward pass, counted by torch.utils.flop_counter on "
         f"{graph.num_crystals} training crystals at equal steps of the rank by number of edges, per crystal, times "
@@ -68,28 +66,8 @@ def count_training_flops(module: ResponseModule, store: CrystalStore, train: NDA
 
 def training_loss(module: ResponseModule, graph: CrystalGraph) -> Tensor:
     """Mean objective of a batch, as a function of copies of the parameters and buffers."""
-    state: dict[str, Any] = {key: value.detach().clone() for key, value in module.named_buffers()}
+    state = {key: value.detach().clone() for key, value in module.named_buffers()}
     for key, value in module.named_parameters():
         state[key] = value.detach().clone().requires_grad_(value.requires_grad)
-    return _Loss(module)(state, graph)
-
-
-class _Loss(nn.Module):
-    """The objective as a module, since `functional_call` replaces the parameters of a module's forward pass."""
-
-    def __init__(self, module: ResponseModule) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, graph: CrystalGraph) -> Tensor:
-        response = self.module.forward(graph)
-        return self.module.objective.per_material(response, labels_of(graph))["loss"].mean()
-
-    def __call__(self, state: Mapping[str, Tensor], graph: CrystalGraph) -> Tensor:
-        named = {f"module.{key}": value for key, value in state.items()}
-        loss: Tensor = functional_call(_Forward(self.module), named, (graph,))
-        return loss
-
-
-class _Forward(_Loss):
-    __call__ = nn.Module.__call__
+    response: Response = functional_call(module, state, (graph,))
+    return module.objective.per_material(response, labels_of(graph))["loss"].mean()

@@ -1,0 +1,215 @@
+"""One run record per training: written while it runs, completed by its test."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from dielectric_gnn.callbacks.flops import count_training_flops
+from dielectric_gnn.callbacks.run_facts import config_hash, describe_run, device_facts
+from dielectric_gnn.callbacks.spending import Spending
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.run_folder import CHECKPOINTS
+from dielectric_gnn.run_record import RECORD, RunRecord, Status, read_record, write_record
+
+_SECONDS_BETWEEN_WRITES = 5.0
+
+
+class ScalingRecord(Callback):
+    """Writes `run_record.json` into the folder of a run: see `dielectric_gnn.run_record`.
+
+    A continued training goes on with the record of its folder: curve, steps and samples are those that made the
+    weights, the cost is what all launches together have spent. A test of `best.ckpt` on the run's own data completes
+    it.
+
+    Args:
+        study: Name of the study that the run belongs to.
+    """
+
+    def __init__(self, study: str = "") -> None:
+        self.study = study
+        self._record: RunRecord | None = None  # on rank 0, while training
+        self._flops_per_sample: float | None = None
+        self._curve: list[dict[str, float]] = []
+        self._best: dict[str, float] = {}
+        self._validated: dict[str, float] = {}
+        self._samples = 0.0  # of all processes, up to the last complete epoch
+        self._samples_here = 0  # of this process, since then
+        self._spending = Spending()
+        self._launches = 0
+        self._rate = 0.0
+        self._written = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a continued training needs, in plain types."""
+        return {
+            "curve": self._curve,
+            "best": self._best,
+            "samples": self._samples_now(),
+            "spent": self._spending.now(),
+            "launches": self._launches,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._curve = [dict(point) for point in state_dict["curve"]]
+        self._best = dict(state_dict["best"])
+        self._samples = float(state_dict["samples"])
+        self._spending.take_over(state_dict["spent"])
+        self._launches = int(state_dict["launches"])
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what is trained, and that it is running."""
+        self._spending.start(trainer.world_size, pl_module.device.type == "cuda")
+        if getattr(trainer, "fast_dev_run", False) or not trainer.is_global_zero:
+            return
+        self._record = describe_run(trainer, pl_module, self.study)
+        previous = _record_of(_path(trainer), self._record)
+        if previous is not None:
+            # A launch that was killed has spent more than its last checkpoint knows.
+            self._launches = max(self._launches, int(previous.cost.get("launches", 0)))
+            self._spending.take_over(previous.cost)
+            tested = {key: value for key, value in previous.metrics.items() if key.startswith("test/")}
+            self._record = replace(self._record, metrics=tested, cost=previous.cost, flops_method=previous.flops_method)
+            if previous.training_flops is not None and previous.samples_seen:
+                self._flops_per_sample = previous.training_flops / previous.samples_seen
+        self._launches += 1
+        self._write(trainer, "running")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count what training costs per crystal; in every process, since a layer may talk to its like in the others."""
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        module: Any = pl_module
+        counted = count_training_flops(module, data.store, data.indices["train"])
+        self._flops_per_sample = counted.per_sample
+        if self._record is not None:
+            self._record = replace(self._record, flops_method=counted.method)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the learning rate before the schedule changes it."""
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the crystals."""
+        self._samples_here += batch.num_crystals
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the metrics; the best ones stay."""
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        self._validated = {f"validation/{name.removeprefix('val/')}": value for name, value in values.items()}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add a point to the learning curve, and sums over the processes."""
+        self._samples += _sum(trainer, self._samples_here)
+        self._samples_here = 0
+        self._spending.collect(lambda seconds: _sum(trainer, seconds))
+        point: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "lr": self._rate}
+        if "train/loss" in trainer.callback_metrics:
+            point["train/loss"] = float(trainer.callback_metrics["train/loss"])
+        validated, self._validated = self._validated, {}
+        if "validation/loss" in validated:
+            point["validation/loss"] = validated["validation/loss"]
+            if not self._best or validated["validation/loss"] < self._best["validation/loss"]:
+                self._best = validated
+        self._curve.append(point)
+        if time.perf_counter() - self._written > _SECONDS_BETWEEN_WRITES:
+            self._write(trainer, "running")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say how it ended: a signal interrupts a training, an error makes it fail."""
+        stopped = isinstance(exception, KeyboardInterrupt | SystemExit)
+        self._write(trainer, "interrupted" if stopped else "failed")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say that it is finished."""
+        self._write(trainer, "finished")
+        self._record = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._spending = Spending()
+        self._spending.start(trainer.world_size, pl_module.device.type == "cuda")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Complete the record of the run, if it is its best checkpoint that was tested, on its own data."""
+        self._spending.collect(lambda seconds: _sum(trainer, seconds))
+        record = _record_of_tested(trainer, pl_module) if trainer.is_global_zero else None
+        if record is None:
+            return
+        values = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
+        metrics = {key: value for key, value in record.metrics.items() if not key.startswith("test/")} | values
+        cost = {**record.cost, "test_cpu_seconds": self._spending.now()["cpu_seconds"]}
+        write_record(_path(trainer), replace(record, metrics=metrics, cost=cost))
+
+    def _samples_now(self) -> float:
+        """Seen up to now; in an epoch that is not over, the other processes count as much as this one."""
+        return self._samples + self._samples_here * self._spending.world_size
+
+    def _write(self, trainer: Trainer, status: Status) -> None:
+        if self._record is None:
+            return
+        samples = round(self._samples_now())
+        # The schedule keeps the peak as the initial rate.
+        rates = [group.get("initial_lr", group["lr"]) for each in trainer.optimizers for group in each.param_groups]
+        record = replace(
+            self._record,
+            status=status,
+            epochs=len(self._curve),
+            steps=trainer.global_step,
+            samples_seen=samples,
+            best_validation_loss=self._best.get("validation/loss"),
+            metrics={**self._best, **self._record.metrics},
+            learning_curve=tuple(self._curve),
+            training_flops=None if self._flops_per_sample is None else self._flops_per_sample * samples,
+            cost={
+                **self._record.cost,
+                **self._spending.now(),
+                **device_facts(trainer),
+                "launches": self._launches,
+            },
+            settings={**self._record.settings, **({"learning_rate": rates[0]} if rates else {})},
+        )
+        write_record(_path(trainer), record)
+        self._written = time.perf_counter()
+
+
+def _path(trainer: Trainer) -> Path:
+    return Path(trainer.default_root_dir) / RECORD
+
+
+def _record_of(path: Path, facts: RunRecord) -> RunRecord | None:
+    """The record that earlier launches of the same training left; that of another training is replaced."""
+    try:
+        found = read_record(path)
+    except InputError:
+        return None
+    same = (found.config_hash, found.seed, found.subset) == (facts.config_hash, facts.seed, facts.subset)
+    return found if same else None
+
+
+def _record_of_tested(trainer: Trainer, module: LightningModule) -> RunRecord | None:
+    """The record of the run that a test belongs to, if it tests the best checkpoint on the run's own data."""
+    path = _path(trainer)
+    best, tested = path.parent / CHECKPOINTS / "best.ckpt", Path(str(trainer.ckpt_path or ""))
+    if not (path.is_file() and best.is_file() and tested.is_file() and tested.samefile(best)):
+        return None
+    record = read_record(path)
+    return record if config_hash(getattr(module, "config", None)) == record.config_hash else None
+
+
+def _sum(trainer: Trainer, value: float) -> float:
+    if trainer.world_size == 1:
+        return float(value)
+    tensor = torch.tensor(float(value), dtype=torch.float64, device=trainer.strategy.root_device)
+    total: Tensor = trainer.strategy.reduce(tensor, reduce_op="sum")
+    return float(total)

@@ -1,0 +1,144 @@
+"""The record that a training leaves: complete, right, and without a trace in the training itself."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dielectric_gnn.backbones import OptiMetal2B
+from dielectric_gnn.callbacks.flops import count_training_flops
+from dielectric_gnn.callbacks.run_facts import subset_id
+from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.evaluation import labels_of
+from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.run_record import RECORD, read_record
+from tests.commands import SMALL, Command, environment
+
+TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+
+
+@pytest.fixture(scope="module")
+def metals_store(metals: list[CrystalRecord]) -> CrystalStore:
+    return CrystalStore.from_records(metals, cutoff=5.5)
+
+
+def test_flops_are_those_of_the_linear_maps(metals_store: CrystalStore) -> None:
+    """OptiMetal2B multiplies matrices in linear maps alone: 2·rows·in·out forward, as much again for each gradient."""
+    torch.manual_seed(0)
+    module = DielectricModule(OptiMetal2B(width=16))
+    rows = np.arange(12)
+    counted = count_training_flops(module, metals_store, rows)
+    total = 0
+
+    def add(layer: nn.Linear, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal total
+        forward = 2 * output.numel() * layer.in_features
+        total += forward * (2 + inputs[0].requires_grad)
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_hook(add)
+    graph = metals_store.gather(rows)
+    module(graph)
+    # CGConv uses the weights of its two layers itself: one map of the edges, and two of the atoms, to 2·16 channels.
+    total += 2 * 3 * 2 * (graph.edge_index.shape[1] + 2 * graph.num_atoms) * 16 * 32
+    assert counted.per_sample * rows.size == total > 1e6
+
+
+def test_counting_leaves_no_trace(metals_store: CrystalStore) -> None:
+    torch.manual_seed(0)
+    module = DielectricModule(OptiMetal2B(width=16))
+    graph = metals_store.gather(np.arange(8))
+    module.objective.per_material(module(graph), labels_of(graph))["loss"].mean().backward()
+    gradients = [None if value.grad is None else value.grad.clone() for value in module.parameters()]
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    generator = torch.get_rng_state()
+    count_training_flops(module, metals_store, np.arange(12))
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
+    for value, gradient in zip(module.parameters(), gradients, strict=True):
+        assert (value.grad is None) == (gradient is None)
+        assert gradient is None or torch.equal(value.grad, gradient)  # type: ignore[arg-type]
+
+
+def test_training_is_the_same_with_and_without(
+    command: Command, trained: Path, tmp_path: Path, repository: Path
+) -> None:
+    """Bit for bit, beside a run whose command has no such callback."""
+    (tmp_path / "bare.py").write_text(
+        "import sys\nimport dielectric_gnn.cli as cli\nfrom lightning.pytorch import Callback\n"
+        "cli.ScalingRecord = lambda study: Callback()\ncli.run(sys.argv[1:])\n"
+    )
+    line = [sys.executable, str(tmp_path / "bare.py"), "fit", "--config", "configs/base.yaml", *SMALL]
+    subprocess.run(
+        [*line, "--run_dir", str(tmp_path / "run")], cwd=repository, env=environment(), check=True, capture_output=True
+    )
+    assert not (tmp_path / "run" / RECORD).exists() and (trained / RECORD).exists()
+    with_record, without = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (trained, tmp_path / "run")
+    )
+    for key, value in without["state_dict"].items():
+        assert torch.equal(with_record["state_dict"][key], value), key
+    assert with_record["global_step"] == without["global_step"] == 20
+
+
+def test_the_record_says_what_the_logs_say(trained: Path) -> None:
+    record = read_record(trained / RECORD)
+    assert (record.status, record.name, record.study, record.seed) == ("finished", "run", "", 1)
+    assert (record.backbone, record.head, record.width) == ("OptiMetal2B-CGConv", "FreeFormHead", 16)
+    assert (record.num_parameters, record.num_train) == (278_627, 69)
+    assert (record.epochs, record.steps, record.samples_seen) == (4, 20, 4 * 69)
+    ids = (trained / "train_ids.txt").read_text().split()
+    assert record.subset == subset_id(np.array(sorted(ids, reverse=True)))
+    with (trained / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/loss"]]
+    best = min(rows, key=lambda row: float(row["val/loss"]))
+    assert record.best_validation_loss == record.metrics["validation/loss"] == float(best["val/loss"])
+    assert record.metrics["validation/mae"] == float(best["val/mae"])
+    assert [point["validation/loss"] for point in record.learning_curve] == [float(row["val/loss"]) for row in rows]
+    assert record.settings["learning_rate"] == 1e-3 and record.settings["max_epochs"] == 4
+    # The objective is the sum of its terms.
+    terms = record.metrics["validation/loss_eps"] + record.metrics["validation/loss_drude"]
+    assert terms == pytest.approx(record.metrics["validation/loss"], rel=1e-6)
+
+
+def test_a_test_completes_the_record(command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit = ("fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "2", "--figures.every_n_epochs", "0")
+    command(*fit, "--run_dir", str(run))
+    trained_alone = (run / RECORD).read_bytes()
+    best, last = (str(run / "checkpoints" / f"{name}.ckpt") for name in ("best", "last"))
+    elsewhere = ("--data.source", "dielectric_gnn.data.sources.SyntheticMetals", "--data.source.num", "60",
+                 "--data.source.broadening_ev", "0.3")  # fmt: skip
+    command("test", "--ckpt_path", best, *elsewhere)
+    assert (run / RECORD).read_bytes() == trained_alone, "not with other data"
+    (run / "checkpoints" / "copy.ckpt").write_bytes(Path(last).read_bytes())
+    command("test", "--ckpt_path", str(run / "checkpoints" / "copy.ckpt"))
+    assert (run / RECORD).read_bytes() == trained_alone, "nor with another checkpoint"
+    command("test", "--ckpt_path", best)
+    record = read_record(run / RECORD)
+    with (run / "test" / "summary.csv").open() as file:
+        means = next(row for row in csv.DictReader(file) if (row["predictor"], row["statistic"]) == ("model", "mean"))
+    assert f"{record.metrics['test/loss']:.3f}" == means["loss"]
+    assert f"{record.metrics['test/mae']:.3f}" == means["MAE ε"]
+    before = json.loads(trained_alone)
+    after = json.loads((run / RECORD).read_text())
+    assert {key: after["metrics"][key] for key in before["metrics"]} == before["metrics"]
+    assert {**after, "metrics": 0, "cost": 0} == {**before, "metrics": 0, "cost": 0}
+
+
+def test_several_processes_leave_one_record(command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command("fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "2", *TWO, "--run_dir", str(run))
+    record = read_record(run / RECORD)
+    # 69 materials on two processes: one sits out an epoch.
+    assert (record.status, record.samples_seen, record.cost["world_size"]) == ("finished", 2 * 68, 2)
+    assert record.training_flops and record.cost["cpu_seconds"] > 0
+    assert [path.name for path in run.rglob("run_record*")] == [RECORD]

@@ -1,0 +1,132 @@
+"""A study on a real SLURM, of one node, that the test itself starts."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dielectric_gnn.run_record import RECORD, RunRecord, read_record, read_records
+from tests.commands import environment
+from tests.slurm import missing_programs, running_slurm
+
+pytest.importorskip("submitit", reason="submitit is not installed: pip install 'dielectric-gnn[slurm]'")
+if missing := missing_programs():
+    pytest.skip(f"no SLURM here: {', '.join(missing)} not found", allow_module_level=True)
+
+STUDY = """\
+name: tiny
+configs: [configs/base.yaml]
+trainer: configs/trainer/cpu.yaml
+options: {{trainer.max_epochs: {epochs}, data.batch_size: 16, figures.every_n_epochs: 0}}
+models:
+  cgc: {{configs: [configs/backbone/optimetal2b_cgc.yaml]}}
+grid: {{models: [cgc], sizes: {sizes}, widths: [8], seeds: {seeds}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[dict[str, str]]:
+    # A socket's path must be short, which pytest's own folders are not.
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, running_slurm(Path(folder)) as variables:
+        yield {**environment(), "SLURM_CONF": variables["SLURM_CONF"], "PATH": variables["PATH"]}
+
+
+def start(study: Path, out: Path, slurm: dict[str, str], repository: Path) -> subprocess.Popen[str]:
+    line = [sys.executable, "tools/run_study.py", str(study), "--out", str(out), "--executor", "slurm", "--jobs", "2"]
+    return subprocess.Popen(
+        [*line, "--slurm", "time=30"],
+        cwd=repository, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str], status: int, out: Path) -> str:
+    shown, _ = process.communicate(timeout=400)
+    logs = "".join(path.read_text() for path in sorted((out / "slurm").glob("*_log.*")))
+    assert process.returncode == status, shown + logs
+    return shown
+
+
+def test_four_runs_as_a_job_array(slurm: dict[str, str], repository: Path, tmp_path: Path) -> None:
+    study, out = tmp_path / "study.yaml", tmp_path / "out"
+    study.write_text(STUDY.format(epochs=3, sizes=[20, 40], seeds=[1, 2]))
+    shown = finish(start(study, out, slurm, repository), 0, out)
+    assert "4 of 4 runs are finished" in shown and f"tools/fit_scaling_laws.py {out}" in shown
+    jobs = json.loads((out / "slurm_jobs.json").read_text())
+    assert len({job.split("_")[0] for job in jobs}) == 1, "one array"
+    assert sorted(job.split("_")[1] for job in jobs) == ["0", "1", "2", "3"]
+    records = read_records(out)
+    assert sorted((record.num_train, record.seed) for record in records) == [(20, 1), (20, 2), (40, 1), (40, 2)]
+    for record in records:
+        assert_complete(record, epochs=3)
+    assert len({record.subset for record in records}) == 2, "seeds share the subset of a size"
+    # Nothing is left to submit.
+    assert "4 of 4 runs are finished" in finish(start(study, out, slurm, repository), 0, out)
+    assert json.loads((out / "slurm_jobs.json").read_text()) == jobs
+
+
+def assert_complete(record: RunRecord, epochs: int) -> None:
+    assert (record.status, record.study, record.epochs) == ("finished", "tiny", epochs)
+    assert [point["epoch"] for point in record.learning_curve] == list(range(1, epochs + 1))
+    assert record.samples_seen == epochs * record.num_train
+    assert record.training_flops and record.best_validation_loss == record.metrics["validation/loss"]
+    assert {"test/loss", "test/mae", "validation/mae"} <= record.metrics.keys()
+    assert record.cost["cpu_seconds"] > 0 and record.cost["test_cpu_seconds"] > 0
+
+
+def test_signalled_jobs_go_on(slurm: dict[str, str], repository: Path, tmp_path: Path) -> None:
+    """SIGTERM leaves it to the user to repeat the command; SIGUSR1, as before a time limit, requeues the job."""
+    epochs = 100
+    study, out = tmp_path / "study.yaml", tmp_path / "out"
+    study.write_text(STUDY.format(epochs=epochs, sizes=[64], seeds=[1]))
+    run = out / "cgc-h8-d64-s1"
+    stopped = start(study, out, slurm, repository)
+    wait_for_epoch(run / "study.log", 3)
+    signal_job(out, "TERM", slurm)
+    assert "1 interrupted" in finish(stopped, 130, out)
+    record = read_record(run / RECORD)
+    assert record.status == "interrupted" and 3 <= record.epochs < epochs
+    reached = record.epochs
+
+    again = start(study, out, slurm, repository)
+    wait_for_epoch(run / "study.log", reached + 3)
+    signal_job(out, "USR1", slurm)
+    start_at_once(out, slurm)
+    shown = finish(again, 0, out)
+    assert "1 of 1 runs are finished" in shown
+    record = read_record(run / RECORD)
+    assert_complete(record, epochs)
+    assert record.steps == epochs * 4 and record.cost["launches"] == 3
+    log = (run / "study.log").read_text()
+    assert log.count("continuing ") == 2 and log.count("Interrupted in epoch") == 2
+
+
+def signal_job(out: Path, name: str, slurm: dict[str, str]) -> None:
+    (job,) = json.loads((out / "slurm_jobs.json").read_text())
+    subprocess.run(["scancel", f"--signal={name}", job], env=slurm, check=True, timeout=30)
+
+
+def start_at_once(out: Path, slurm: dict[str, str]) -> None:
+    """SLURM lets a requeued job wait for two minutes: do not."""
+    (job,) = json.loads((out / "slurm_jobs.json").read_text())
+    deadline = time.monotonic() + 120
+    state = ""
+    while time.monotonic() < deadline and state != "PENDING":
+        time.sleep(0.5)
+        shown = subprocess.run(["squeue", "-h", "-o", "%T", "-j", job], env=slurm, check=True, capture_output=True)
+        state = shown.stdout.decode().strip()
+    assert state == "PENDING", "the job was not requeued"
+    subprocess.run(["scontrol", "update", f"jobid={job}", "StartTime=now"], env=slurm, check=True, timeout=30)
+
+
+def wait_for_epoch(log: Path, epoch: int) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        if log.is_file() and f"epoch {epoch}/" in log.read_text():
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"no epoch {epoch} in {log}: {log.read_text() if log.is_file() else 'no file'}")

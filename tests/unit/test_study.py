@@ -1,0 +1,186 @@
+"""Studies: what a YAML file may say, which runs follow, and what each command is."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.run_record import RECORD, RunRecord, Status, write_record
+from dielectric_gnn.study.execute import check_commands, state_of
+from dielectric_gnn.study.plan import PlannedRun, check_sizes, plan_runs
+from dielectric_gnn.study.spec import Study, read_study
+from tests.unit.test_run_record import FULL
+
+PLAIN = {
+    "name": "small",
+    "out": "runs/elsewhere",
+    "configs": ["configs/base.yaml"],
+    "trainer": "configs/trainer/cpu.yaml",
+    "options": {"trainer.max_epochs": 3},
+    "data": {"store": "data/none"},
+    "models": {
+        "tc": {
+            "configs": ["configs/backbone/optimetal2b_tc.yaml"],
+            "learning_rate": {"value": "6e-4", "reference_parameters": 8140195, "exponent": 1},
+        },
+        "goten": {"configs": ["configs/backbone/goten.yaml"], "options": {"model.backbone.init_args.heads": 4}},
+    },
+    "heads": {"free": {"configs": ["configs/head/free_form.yaml"]}, "oscillator": {}},
+    "grid": {"models": ["tc", "goten"], "sizes": [100, 50], "widths": [16], "heads": ["free"], "seeds": [1, 42]},
+}
+
+
+@pytest.fixture(autouse=True)
+def at_home(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+
+
+def study_of(tmp_path: Path, **changes: object) -> Study:
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({**PLAIN, **changes}, sort_keys=False))
+    return read_study(path)
+
+
+def test_every_combination_is_a_run(tmp_path: Path) -> None:
+    runs = plan_runs(study_of(tmp_path), {"trainer.max_epochs": 7})
+    assert len(runs) == len({run.name for run in runs}) == 8
+    assert [run.size for run in runs] == [50] * 4 + [100] * 4, "small ones first"
+    first = runs[0]
+    assert first.name == "tc-free-h16-d50-s1" and first.folder == Path("runs/elsewhere/tc-free-h16-d50-s1")
+    assert first.kind == "tc-free-h16"
+    assert first.commands() == [
+        "dielectric-gnn fit --config configs/base.yaml --config configs/backbone/optimetal2b_tc.yaml "
+        "--config configs/head/free_form.yaml --config configs/trainer/cpu.yaml --trainer.max_epochs 7 "
+        "--model.optimizer.init_args.lr 0.0006 --model.lr_scaling.reference_parameters 8140195 "
+        "--model.lr_scaling.exponent 1.0 --model.backbone.init_args.width 16 --data.train_size 50 "
+        "--data.store data/none --seed_everything 1 --study small --run_dir runs/elsewhere/tc-free-h16-d50-s1",
+        "dielectric-gnn test --config configs/trainer/cpu.yaml "
+        "--ckpt_path runs/elsewhere/tc-free-h16-d50-s1/checkpoints/best.ckpt",
+    ]
+    goten = next(run for run in runs if run.name == "goten-free-h16-d100-s42")
+    assert "--model.backbone.init_args.heads 4" in goten.commands()[0]
+    assert "lr_scaling" not in goten.commands()[0]
+
+
+def test_blocks_share_runs_and_sizes_may_be_all(tmp_path: Path) -> None:
+    blocks = [
+        {"models": ["goten"], "sizes": [50, None], "widths": [16], "seeds": [1]},
+        {"models": ["goten"], "sizes": [50], "widths": [16, 32], "seeds": 1},
+    ]
+    names = [run.name for run in plan_runs(study_of(tmp_path, grid=blocks))]
+    assert names == ["goten-h16-d50-s1", "goten-h32-d50-s1", "goten-h16-all-s1"]
+    blocks[1]["options"] = {"trainer.max_epochs": 9}
+    with pytest.raises(InputError, match="goten-h16-d50-s1 different options"):
+        plan_runs(study_of(tmp_path, grid=blocks))
+
+
+BLOCK = PLAIN["grid"]
+assert isinstance(BLOCK, dict)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sizes": [5]}, "unknown key 'sizes'; known are name, models, grid"),
+        ({"grid": {**BLOCK, "size": [5]}}, r"grid\[0\]: unknown key 'size'"),
+        ({"grid": []}, "no runs; the grid is empty"),
+        ({"grid": {**BLOCK, "seeds": []}}, r"grid\[0\]: seeds is empty, so there are no runs"),
+        ({"grid": {**BLOCK, "sizes": [0]}}, r"grid\[0\]: sizes has 0, expected numbers of at least 1"),
+        ({"grid": {**BLOCK, "sizes": ["1k"]}}, "sizes has '1k', expected whole numbers"),
+        ({"grid": {"models": ["tc"], "sizes": [5]}}, r"grid\[0\]: seeds is missing"),
+        ({"grid": {**BLOCK, "models": ["cgc"]}}, r"'cgc' is not among the models \(tc, goten\)"),
+        ({"grid": {**BLOCK, "heads": ["x"]}}, r"'x' is not among the heads \(free, oscillator\)"),
+        ({"models": {}}, "models is {}, expected names"),
+        ({"models": {"tc": {"config": []}}}, "models.tc: unknown key 'config'"),
+        (
+            {"models": {**PLAIN["models"], "tc": {"learning_rate": {"value": "fast"}}}},
+            "value is 'fast', expected a pos",
+        ),
+        ({"models": {**PLAIN["models"], "tc": {"learning_rate": {"rate": 1}}}}, "learning_rate: unknown key 'rate'"),
+        ({"configs": ["configs/none.yaml"]}, "configs/none.yaml: no such overlay"),
+        ({"options": ["a"]}, r"options is \['a'\], expected keys and values"),
+        ({"data": "store"}, "data: expected keys"),
+        ({"name": 5}, "name is 5, expected text"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan_runs(study_of(tmp_path, **changes))
+
+
+def test_files_that_are_no_studies(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    with pytest.raises(InputError, match="not a readable study"):
+        read_study(path)
+    path.write_text("name: [")
+    with pytest.raises(InputError, match="not YAML"):
+        read_study(path)
+    path.write_text("just text")
+    with pytest.raises(InputError, match="expected keys"):
+        read_study(path)
+
+
+def test_sizes_larger_than_the_data(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    study = study_of(tmp_path, data={"store": str(store)})
+    check_sizes(study, plan_runs(study))  # not there yet: cannot be known
+    store.mkdir()
+    with pytest.raises(InputError, match="not a store with a split"):
+        check_sizes(study, plan_runs(study))
+    np.save(store / "split_train.npy", np.arange(60))
+    with pytest.raises(InputError, match="has 60 training materials, but the grid has sizes 100"):
+        check_sizes(study, plan_runs(study))
+    np.save(store / "split_train.npy", np.arange(100))
+    check_sizes(study, plan_runs(study))
+
+
+def planned(folder: Path, *fit: str) -> PlannedRun:
+    return PlannedRun("a", folder, fit=("fit", *fit), test=("test",), kind="k", size=5, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "metrics", "state"),
+    [
+        ("finished", {"test/loss": 1.0}, "finished"),
+        ("finished", {"validation/loss": 1.0}, "trained"),
+        ("interrupted", {}, "interrupted"),
+        ("failed", {}, "failed"),
+        ("running", {}, "running"),
+    ],
+)
+def test_state_follows_from_the_record(tmp_path: Path, status: Status, metrics: dict[str, float], state: str) -> None:
+    assert state_of(planned(tmp_path)) == "waiting"
+    record = RunRecord(**{**vars(FULL), "status": status, "metrics": metrics})
+    write_record(tmp_path / RECORD, record)
+    assert state_of(planned(tmp_path)) == state
+
+
+def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "commands.json").write_text('{"fit": ["fit", "--lr", "1"], "test": []}')
+    check_commands(planned(tmp_path, "--lr", "1"))
+    with pytest.raises(InputError, match=r"begun with other settings \('--lr 1', now '--lr 2'\)"):
+        check_commands(planned(tmp_path, "--lr", "2"))
+    (tmp_path / "commands.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        check_commands(planned(tmp_path, "--lr", "1"))
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("configs/study/*.yaml")), ids=lambda p: p.stem)
+def test_shipped_studies(path: Path) -> None:
+    runs = plan_runs(read_study(path))
+    number = {"published_data_scaling": 63, "published_width_scaling": 63, "published_grid": 117, "laptop": 30}
+    assert len(runs) == number[path.stem]
+    if path.stem == "published_grid":
+        assert {run.size for run in runs} == {2500, 5000, 10000, 20000, 40000, 80000, 160000}
+        assert {run.seed for run in runs} == {1, 42, 137}
+
+
+def test_the_shell_sees_the_words(tmp_path: Path) -> None:
+    """Options with spaces and lists survive a shell."""
+    study = study_of(tmp_path, options={"data.split_fractions": [0.7, 0.2, 0.1], "figures.every_n_epochs": None})
+    command = plan_runs(study)[0].commands()[0]
+    assert "--data.split_fractions '[0.7, 0.2, 0.1]'" in command and "--figures.every_n_epochs null" in command
+    assert os.sep in command
