@@ -1,6 +1,7 @@
 r"""Does a tensor model learn anisotropy? Cross-validation on the embedded crystals that are not cubic.
 
     python tools/compare_tensors.py --out runs/tensors --folds 4 --seeds 1 42 137
+    python tools/compare_tensors.py --out runs/tensors-oscillator --head oscillator --weight-decay 1 --epochs 30
 
 The 17 embedded crystals that are not cubic are dealt into folds. For each fold and seed two models of the same
 backbone and recipe are trained on all crystals of other formulas: one with the tensor head, and the baseline, a scalar
@@ -30,7 +31,7 @@ from dielectric_gnn.data.frames import allowed_tensors
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.files import write_text
-from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead
+from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead, Head, OscillatorHead, OscillatorTensorHead
 from dielectric_gnn.metrics import tensor_metrics
 from dielectric_gnn.module import DielectricModule, trainable_parameters
 from dielectric_gnn.objective import MaeObjective, TensorObjective
@@ -38,6 +39,12 @@ from dielectric_gnn.response import Response
 from dielectric_gnn.schedule import WarmupCosine
 
 COLUMNS = {"tensor_error": "error of ε", "deviator_error": "error of dev ε", "drude_tensor_error": "error of R (eV)"}
+HEADS: dict[str, tuple[type[Head], type[Head]]] = {
+    "free_form": (FreeFormHead, FreeFormTensorHead),
+    "oscillator": (OscillatorHead, OscillatorTensorHead),
+}
+"""For averages and for tensors."""
+
 PREDICTORS = {
     "tensors": "tensor model",
     "flattened": "the same, its average in every direction",
@@ -73,9 +80,9 @@ def train(args: argparse.Namespace, fold: int, seed: int, tensors: bool) -> tupl
     data = CrystalDataModule(Fold(fold, args.folds), tensors=True, batch_size=8)
     model = DielectricModule(
         Goten(width=args.width, tensors=tensors),
-        head=FreeFormTensorHead if tensors else FreeFormHead,
+        head=HEADS[args.head][tensors],
         objective=TensorObjective() if tensors else MaeObjective(),
-        optimizer=partial(AdamW, lr=args.lr, weight_decay=1e-2),
+        optimizer=partial(AdamW, lr=args.lr, weight_decay=args.weight_decay),
         schedule=WarmupCosine(warmup_epochs=5),
     )
     trainer = Trainer(
@@ -138,6 +145,8 @@ def main(words: Iterable[str] | None = None) -> None:
     parser.add_argument("--folds", type=int, default=4, help="default: %(default)s")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published ones")
     parser.add_argument("--width", type=int, default=64, help="of Goten (default: %(default)s)")
+    parser.add_argument("--head", choices=HEADS, default="free_form", help="default: %(default)s")
+    parser.add_argument("--weight-decay", type=float, default=1e-2, help="of AdamW (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=60, help="default: %(default)s")
     parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/tensors"), help="folder of the results")

@@ -11,4 +11,5 @@ make_environment "$venv" ".[dev]"
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
 "$venv/bin/mypy"
-"$venv/bin/python" -m pytest "$@"
+# Two files of tests at a time: most of them wait for commands that use one core.
+"$venv/bin/python" -m pytest --numprocesses 2 --dist loadfile "$@"

@@ -48,7 +48,9 @@ class TensorProduct(nn.Module):
             blocks = []
             for l1, l2 in paths_to(l3, l_max):
                 self.paths[l2].append((l1, l3))
-                blocks.append(coupling(l1, l2, l3).flatten(0, 1).T)
+                coefficients = coupling(l1, l2, l3)
+                # A scalar product needs the products of equal components only.
+                blocks.append(coefficients.diagonal() if l3 == 0 else coefficients.flatten(0, 1).T)
             constants = (torch.cat(blocks, dim=1) / math.sqrt(len(blocks))).to(torch.get_default_dtype())
             self.register_buffer(f"constants{l3}", constants, persistent=False)
 
@@ -62,10 +64,11 @@ class TensorProduct(nn.Module):
         }
         out = []
         for l3, _ in enumerate(self.sizes):
-            products = [
-                (x_blocks[l1][:, :, None] * factor_of[l1, l2, l3][:, None]).flatten(1, 2)
-                for l1, l2 in paths_to(l3, len(self.sizes) - 1)
-            ]
+            factors_of = [(x_blocks[l1], factor_of[l1, l2, l3]) for l1, l2 in paths_to(l3, len(self.sizes) - 1)]
+            if l3 == 0:
+                products = [block * factor for block, factor in factors_of]
+            else:
+                products = [(block[:, :, None] * factor[:, None]).flatten(1, 2) for block, factor in factors_of]
             out.append(self.get_buffer(f"constants{l3}") @ torch.cat(products, dim=1))
         return torch.cat(out, dim=1)
 
