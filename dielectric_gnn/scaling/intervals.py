@@ -66,7 +66,7 @@ def threshold(best: Fit, level: float) -> float:
 
 
 def _end(best: Fit, place: int, sign: float, level: float) -> float:
-    """Where the profile of a parameter crosses the threshold, on one side; infinite (or the bound) if nowhere."""
+    """Where the profile of a parameter crosses the threshold, on one side; infinite (or zero) if nowhere."""
     parameter = best.law.parameters[place]
     bound = parameter.low if sign < 0 else parameter.high
     limit, start = threshold(best, level), float(best.theta[place])
@@ -84,7 +84,7 @@ def _end(best: Fit, place: int, sign: float, level: float) -> float:
         outside = start + sign * step
         if sign * (outside - bound) >= 0:
             if not np.isfinite(bound) or excess(bound - sign * 1e-9) <= 0:
-                return bound if not parameter.log10 else sign * np.inf
+                return 0.0 if bound == 0 and not parameter.log10 else sign * np.inf
             outside = bound
             break
         if excess(outside) > 0:

@@ -64,7 +64,9 @@ class Report:
 
 
 def number(value: float) -> str:
-    """Four digits; large ones as powers of ten."""
+    """Four digits; what is a billion times smaller than any loss is zero."""
+    if abs(value) < 1e-9:
+        return "0"
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞"
     return f"{value:.4g}"
