@@ -21,7 +21,7 @@ SMALL = [
 
 def environment(*extra_paths: Path) -> dict[str, str]:
     path = os.pathsep.join(map(str, extra_paths))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from tests.commands import command, trained
 
 __all__ = ["command", "trained"]  # fixtures of the real command
 
-torch.set_num_threads(2)
+# Two files of tests run at a time, on as few as two cores, and idle threads spin.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

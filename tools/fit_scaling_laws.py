@@ -25,9 +25,9 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
 from dielectric_gnn.run_record import read_records
 from dielectric_gnn.scaling.answers import needed, needed_interval
-from dielectric_gnn.scaling.comparison import Comparison, compare
+from dielectric_gnn.scaling.comparison import DECISIVE, Comparison, compare
 from dielectric_gnn.scaling.fitting import Fit, has_seeds
-from dielectric_gnn.scaling.intervals import bootstrap, profile_intervals
+from dielectric_gnn.scaling.intervals import Interval, bootstrap, profile_intervals
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, Law, general_broken
 from dielectric_gnn.scaling.points import VALIDATION, Points, Run, grouped, read_csv, runs_of
 from dielectric_gnn.scaling.report import HEADER, Report, as_json, comma_separated, latex, markdown, number
@@ -63,10 +63,7 @@ def report_on(data: Points, options: argparse.Namespace) -> Report:
     best = report.comparison.best
     if options.mode == "robust":
         report.intervals = profile_intervals(best, options.level)
-    if not has_seeds(data):
-        report.answers.append(
-            "One seed per size: the noise is told from the fit alone, and nothing can be drawn from seeds."
-        )
+    _warn(report, data, options)
     if len(data.variables) == 1:
         _answer_curve(report, best, options)
     else:
@@ -74,11 +71,45 @@ def report_on(data: Points, options: argparse.Namespace) -> Report:
     return report
 
 
+def _warn(report: Report, data: Points, options: argparse.Namespace) -> None:
+    """Say what cannot be told from these runs, and which options they leave without an answer."""
+    single = [size for size, losses in zip(data.sizes, data.members, strict=True) if losses.size == 1]
+    if not has_seeds(data):
+        report.answers.append(
+            "One seed per size: the noise is told from the fit alone, and nothing can be drawn from seeds."
+        )
+    elif single:
+        where = "; ".join(" ".join(f"{k} = {v:g}" for k, v in zip(data.variables, s, strict=True)) for s in single)
+        report.answers.append(f"One seed at {where}: its spread is unknown, and the bootstrap keeps it as it is.")
+    if options.budget and len(data.variables) == 1:
+        report.answers.append(f"--budget asks for runs that vary N and D; these vary {data.variables[0]} only.")
+    if options.target and len(data.variables) == 2:
+        report.answers.append("--target asks for a law in one variable; choose it with --axis D or --axis N.")
+
+
+def read_reports(options: argparse.Namespace) -> list[Report]:
+    """One report for each group that can be fitted; the others are named on stderr.
+
+    Raises:
+        InputError: None can be fitted.
+    """
+    reports, refused = [], []
+    for data in grouped(read(options.source, options.metric), options.axis):
+        try:
+            reports.append(report_on(data, options))
+        except InputError as error:
+            refused.append(error)
+    if not reports:
+        raise refused[0]
+    for reason in refused:
+        sys.stderr.write(f"left out: {reason}\n")
+    return reports
+
+
 def _answer_curve(report: Report, best: Fit, options: argparse.Namespace) -> None:
     name = best.points.variables[0]
     if best.law in (BROKEN, BROKEN_AMPLITUDE) and "xc" in report.intervals:
-        ends = report.intervals["xc"]
-        report.answers.append(f"The exponent changes around {name} = {number(best.parameters['xc'])} ({ends}).")
+        report.answers.append(_break_of(report.comparison, report.intervals["xc"]))
     for target in options.target or ():
         x = needed(best, target)
         interval = needed_interval(best, target, options.draws, options.level) if has_seeds(best.points) else None
@@ -86,6 +117,20 @@ def _answer_curve(report: Report, best: Fit, options: argparse.Namespace) -> Non
             f"A loss of {target:g} needs {name} = {number(x)}" + (f" ({interval})." if interval else ".")
         )
         report.facts[f"needed_for_{target:g}"] = x
+
+
+def _break_of(comparison: Comparison, ends: Interval) -> str:
+    """Where the exponent changes; under a condition where the data leave the shape or the law open."""
+    best = comparison.best
+    name = best.points.variables[0]
+    start = "The exponent changes" if comparison.chosen == "broken" else "If there is a break, it lies"
+    rivals = [
+        f"{one.law.name}, {one.aicc - best.aicc:.1f} behind in AICc, puts it at {number(one.parameters['xc'])}"
+        for one in comparison.fits[1:]
+        if one.law in (BROKEN, BROKEN_AMPLITUDE) and one.aicc - best.aicc < DECISIVE
+    ]
+    place = f"{start} around {name} = {number(best.parameters['xc'])} ({ends}, given {best.law.name})"
+    return "; ".join([place, *rivals]) + "."
 
 
 def _answer_surface(report: Report, best: Fit, options: argparse.Namespace) -> None:
@@ -149,7 +194,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Fit, print and write."""
     options = parsed(words)
     try:
-        reports = [report_on(data, options) for data in grouped(read(options.source, options.metric), options.axis)]
+        reports = read_reports(options)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -106,8 +106,8 @@ def _fit_published(law: Law, data: Points, starts: Sequence[FloatArray] | None) 
     if single:
         where = ", ".join(f"{name} = {value:g}" for name, value in zip(data.variables, single[0], strict=True))
         raise InputError(
-            f"{data.title}: the published fit weighs by the spread over seeds, and {where} has only one; run more "
-            "seeds, or fit with --mode robust"
+            f"{data.title}: the published fit weighs by the spread over seeds, and {where} has none (one run, or equal "
+            "losses); run more seeds, or fit with --mode robust"
         )
     mean, deviation = (np.array([f(losses) for losses in data.members]) for f in (np.mean, np.std))
     x = np.log(data.sizes)

@@ -116,6 +116,8 @@ def read_csv(path: Path) -> list[Run]:
     axes = [name for name in ("x", "N", "D") if name in columns]
     if "loss" not in columns or not axes or ("x" in axes and len(axes) > 1):
         raise InputError(f"{path}: its columns are {columns}; expected `loss` with `x`, `D`, `N`, or `N` and `D`")
+    if not rows:
+        raise InputError(f"{path}: no rows below the header; expected one per run")
     return [_row(path, number, row, axes) for number, row in enumerate(rows, start=1)]
 
 
@@ -182,8 +184,25 @@ def grouped(runs: Sequence[Run], axis: str | None = None) -> list[Points]:
             )
         if missing := [name for name in varying if name not in names]:
             raise InputError(f"{group or 'the runs'}: no column {missing[0]}; there are {', '.join(names)}")
-        found.append(Points(group or "all runs", varying, members))
+        found += _slices(group or "all runs", varying, members)
     return found
+
+
+def _slices(title: str, varying: tuple[str, ...], members: tuple[Run, ...]) -> list[Points]:
+    """A law in D holds at one N, and the other way round: runs of other values make groups of their own."""
+    others = [name for name in members[0].values if name not in varying]
+    keys = [tuple(run.values[name] for name in others) for run in members]
+    several = sorted(set(keys))
+    if len(several) == 1:
+        return [Points(title, varying, members)]
+    return [
+        Points(
+            f"{title}, " + ", ".join(f"{name} = {value:g}" for name, value in zip(others, key, strict=True)),
+            varying,
+            tuple(run for run, own in zip(members, keys, strict=True) if own == key),
+        )
+        for key in several
+    ]
 
 
 def check(runs: Sequence[Run]) -> None:

@@ -136,11 +136,16 @@ def compute_optimal(fitted: Fit, flops: float, flops_per_parameter_and_datum: fl
         flops_per_parameter_and_datum: c, over all epochs; for forward and backward pass, 6 per epoch and node.
 
     Raises:
-        InputError: A budget that is not positive.
+        InputError: A budget that is not positive, or too small for one parameter and one datum.
     """
     if not (flops > 0 and flops_per_parameter_and_datum > 0):
         raise InputError(f"the budget is {flops:g} FLOPs at {flops_per_parameter_and_datum:g}, expected more than 0")
     product_nd = np.log(flops / flops_per_parameter_and_datum)
+    if product_nd <= 0:
+        raise InputError(
+            f"the budget {flops:g} FLOPs is less than one datum and one parameter cost "
+            f"({flops_per_parameter_and_datum:g}); give the FLOPs of a whole training"
+        )
 
     def log_loss(log_n: float) -> float:
         return float(fitted.law.log_loss(fitted.theta, np.array([[log_n, product_nd - log_n]]))[0])

@@ -30,6 +30,8 @@ def test_published_losses_give_tables_figures_and_answers(repository: Path, tmp_
     ).stdout
     assert "broken: broken*A leads power" in shown and "A loss of 0.4 needs D" in shown
     groups = json.loads((tmp_path / "fits.json").read_text())
+    assert "given broken*A); broken, 1.8 behind in AICc, puts it at 5.372e+04." in groups[0]["answers"][0]
+    assert groups[2]["answers"][0].startswith("If there is a break, it lies around N = ")
     assert [group["shape"] for group in groups] == ["broken", "broken", None]
     assert 3e5 < groups[0]["needed_for_0.4"] < 6e5
     with (tmp_path / "fits.csv").open() as file:
@@ -66,6 +68,16 @@ def test_records_in_two_variables(repository: Path, tmp_path: Path) -> None:
     (group,) = json.loads((out / "fits.json").read_text())
     assert set(group["regimes"].values()) == {"data-limited", "model-limited"}
     assert (out / "map_0.png").stat().st_size > 5000
+
+
+def test_a_group_that_is_too_small_is_named_and_the_others_are_fitted(repository: Path, tmp_path: Path) -> None:
+    rows = [f"good,{d},{s},{(2e4 / d) ** 0.3 * (1 + 0.01 * s)}" for d in (1000, 2000, 4000, 8000) for s in (0, 1)]
+    rows += ["small,1000,0,1.0", "small,2000,0,0.9"]
+    (tmp_path / "losses.csv").write_text("\n".join(["group,D,seed,loss", *rows]) + "\n")
+    args = (str(tmp_path / "losses.csv"), "--laws", "power", "--budget", "1e18", "--no-figures", "--out", str(tmp_path))
+    result = run(repository, *args)
+    assert result.stderr.startswith("left out: small: 2 sizes are too few for the law power")
+    assert "good: loss against D" in result.stdout and "--budget asks for runs that vary N and D" in result.stdout
 
 
 @pytest.mark.parametrize(
