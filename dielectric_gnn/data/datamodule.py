@@ -250,9 +250,8 @@ class CrystalDataModule(LightningDataModule):
     def _position(self) -> tuple[int, int]:
         """Epoch and batch of it that training needs next, also after a restart."""
         trainer: Any = self.trainer
-        batches_done = trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        epoch, batch = divmod(batches_done, trainer.num_training_batches)
-        return epoch, batch
+        # Not from the total of batches: another number of processes has cut the epochs before into others.
+        return trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready
 
 
 def _mean(rows: NDArray[np.floating], chosen: NDArray[np.int64]) -> NDArray[np.float64]:

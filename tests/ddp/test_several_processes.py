@@ -27,6 +27,17 @@ def test_training_on_two_processes(command: Command, tmp_path: Path) -> None:
     assert abs(float(line.split("│")[2]) - losses[stored["epoch"]]) < 1e-5
 
 
+def test_continuing_on_another_number_of_processes(command: Command, tmp_path: Path) -> None:
+    """Whose epochs have other numbers of batches: five for one process, three for two."""
+    run = ("fit", "--config", "configs/base.yaml", *SMALL, "--figures.every_n_epochs", "0", "--run_dir", str(tmp_path))
+    steps = []
+    for max_epochs, processes in ((1, ()), (2, TWO), (3, ())):
+        command(*run, "--trainer.max_epochs", str(max_epochs), *processes)
+        last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+        steps.append(last["global_step"])
+    assert steps == [5, 5 + 3, 5 + 3 + 5]
+
+
 @pytest.fixture(scope="module")
 def tested_alone(command: Command, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("alone")
