@@ -10,6 +10,7 @@ from dielectric_gnn.backbones.base import AtomFeatures, Backbone
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.nn.interaction import InteractionBlock
+from dielectric_gnn.nn.links import EdgeFeatures, Edges, Undirected
 from dielectric_gnn.nn.message_passing import CGConv, MessagePassing
 from dielectric_gnn.nn.mlp import MLP
 from dielectric_gnn.nn.radial import GaussianBasis, RadialBasis
@@ -48,7 +49,15 @@ class OptiMetal2B(Backbone):
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, h)."""
         x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
-        edges = self.edge_mlp(self.edge_embedding(graph.edge_lengths))
+        edges = edge_features(graph, self.edge_embedding, self.edge_mlp)
         for block in self.blocks:
             x = block(x, graph.edge_index, edges, graph.batch, graph.num_crystals)
         return AtomFeatures(x)
+
+
+def edge_features(graph: CrystalGraph, embedding: RadialBasis, mlp: MLP) -> EdgeFeatures:
+    """Features of every edge from its length: one row for both directions, and the last linear layer still to come."""
+    undirected = Undirected.of(graph.edge_index, graph.edge_lengths, graph.num_atoms)
+    rows = mlp.hidden(embedding(undirected.lengths), copies=2)
+    edges = Edges(graph.edge_index, graph.num_atoms)
+    return EdgeFeatures(edges, rows, undirected.index, undirected.uses, mlp.last.weight, mlp.last.bias)

@@ -9,15 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dielectric_gnn.backbones.base import AtomFeatures, Backbone
+from dielectric_gnn.backbones.optimetal2b import edge_features
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.nn.angles import AngleFeatures, Angles
 from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.nn.interaction import InteractionBlock
+from dielectric_gnn.nn.links import EdgeFeatures
 from dielectric_gnn.nn.message_passing import MessagePassing, MessagePassingFactory, TransformerConv
 from dielectric_gnn.nn.mlp import MLP
 from dielectric_gnn.nn.norm import GraphLayerNorm
 from dielectric_gnn.nn.radial import GaussianBasis, RadialBasis
-from dielectric_gnn.nn.triplets import AngleBasis, Triplets, triplets_of
+from dielectric_gnn.nn.triplets import AngleBasis
 
 
 class PairUpdate(nn.Module):
@@ -38,12 +41,14 @@ class PairUpdate(nn.Module):
         self.linear = nn.Linear(3 * dim, dim)
         self.norm = GraphLayerNorm(dim)
 
-    def forward(self, features: Tensor, members: Tensor, pairs: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+    def forward(
+        self, features: Tensor | EdgeFeatures, members: Tensor, pairs: Tensor, batch: Tensor, num_crystals: int
+    ) -> Tensor:
         """Update every pair."""
         first, second, own = self.linear.weight.chunk(3, dim=1)
         # The residual is folded into the matrix that acts on the features: (1 + W) f.
         own = own + torch.eye(self.dim, dtype=own.dtype, device=own.device)
-        updated = F.linear(features, own)
+        updated = features.linear(own) if isinstance(features, EdgeFeatures) else F.linear(features, own)
         updated = updated + F.linear(members, first, self.linear.bias).index_select(0, pairs[0])
         updated = updated + F.linear(members, second).index_select(0, pairs[1])
         out: Tensor = self.norm(updated, batch, num_crystals)
@@ -69,14 +74,15 @@ class TripletLayer(nn.Module):
         self.atom_block = InteractionBlock(dim, message_passing, expansion)
 
     def forward(
-        self, x: Tensor, edges: Tensor, angles: Tensor, graph: CrystalGraph, triplets: Triplets
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Atoms (N, h), edges (E, h) and angles (T, h) → the same, updated."""
+        self, x: Tensor, edges: EdgeFeatures, angles: AngleFeatures, graph: CrystalGraph
+    ) -> tuple[Tensor, EdgeFeatures, AngleFeatures]:
+        """Atoms (N, h), edges and angles → the same, updated."""
         num_crystals = graph.num_crystals
         edge_batch = graph.batch.index_select(0, graph.edge_index[0])
-        edges = self.edge_update(edges, x, graph.edge_index, edge_batch, num_crystals)
-        angles = self.angle_update(angles, edges, triplets.pairs, triplets.batch, num_crystals)
-        edges = self.edge_block(edges, triplets.pairs, angles, edge_batch, num_crystals)
+        rows = self.edge_update(edges, x, graph.edge_index, edge_batch, num_crystals)
+        angles = angles.updated(rows, self.angle_update.linear).normalised(self.angle_update.norm)
+        rows = self.edge_block(rows, None, angles, edge_batch, num_crystals)
+        edges = EdgeFeatures(edges.edges, rows)
         x = self.atom_block(x, graph.edge_index, edges, graph.batch, num_crystals)
         return x, edges, angles
 
@@ -125,10 +131,15 @@ class OptiMetal3B(Backbone):
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, h)."""
-        triplets = triplets_of(graph, self.three_body_cutoff)
         x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
-        edges = self.edge_mlp(self.edge_embedding(graph.edge_lengths))
-        angles = self.angle_mlp(self.angle_embedding(triplets.cosines))
+        edges = edge_features(graph, self.edge_embedding, self.edge_mlp)
+        angles = angle_features(graph, self.three_body_cutoff, self.angle_embedding, self.angle_mlp)
         for layer in self.layers:
-            x, edges, angles = layer(x, edges, angles, graph, triplets)
+            x, edges, angles = layer(x, edges, angles, graph)
         return AtomFeatures(x)
+
+
+def angle_features(graph: CrystalGraph, cutoff: float, embedding: AngleBasis, mlp: MLP) -> AngleFeatures:
+    """Features of every angle: one row for both orders of its edges, and the last linear layer still to come."""
+    angles = Angles.of(graph, cutoff)
+    return AngleFeatures.of(angles, mlp.hidden(embedding(angles.cosines), copies=2), mlp.last)

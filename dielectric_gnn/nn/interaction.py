@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dielectric_gnn.nn.links import FactoredFeatures
 from dielectric_gnn.nn.message_passing import MessagePassingFactory
 from dielectric_gnn.nn.mlp import MLP
 from dielectric_gnn.nn.norm import GraphLayerNorm
@@ -27,9 +28,17 @@ class InteractionBlock(nn.Module):
         self.mlp = MLP([dim, expansion * dim, dim])
         self.norm = GraphLayerNorm(dim)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
-        """Update every node."""
-        x = self.conv(x, edge_index, edges)
-        x = x + self.mlp(x)
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor | None,
+        edges: Tensor | FactoredFeatures,
+        batch: Tensor,
+        num_crystals: int,
+    ) -> Tensor:
+        """Update every node; features in factors know their links themselves."""
+        if isinstance(edges, FactoredFeatures) and not isinstance(edges, self.conv.takes):
+            edge_index, edges = edges.dense()
+        x = self.mlp.residual(self.conv(x, edge_index, edges))
         out: Tensor = self.norm(x, batch, num_crystals)
         return out

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.nn.segment import segment_softmax, segment_sum
+from dielectric_gnn.nn.attention import attend
+from dielectric_gnn.nn.links import EdgeFeatures, FactoredFeatures, LinkFeatures
+from dielectric_gnn.nn.segment import segment_softmax, segment_sum, widened
 
 
 class MessagePassing(nn.Module, ABC):
@@ -28,7 +30,12 @@ class MessagePassing(nn.Module, ABC):
     Args:
         dim: C.
         edge_dim: D.
+
+    `takes` names the classes of features in factors that `forward` accepts in place of `edges`; then it may be given
+    None for `edge_index`.
     """
+
+    takes: ClassVar[tuple[type[FactoredFeatures], ...]] = ()
 
     def __init__(self, dim: int, edge_dim: int) -> None:
         super().__init__()
@@ -50,18 +57,20 @@ class CGConv(MessagePassing):
     edge, which is exact. Source: doi:10.1103/PhysRevLett.120.145301.
     """
 
+    takes = (EdgeFeatures,)
+
     def __init__(self, dim: int, edge_dim: int) -> None:
         super().__init__(dim, edge_dim)
         self.filter = nn.Linear(2 * dim + edge_dim, dim)
         self.core = nn.Linear(2 * dim + edge_dim, dim)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | EdgeFeatures) -> Tensor:
         """Update every node."""
         weight = torch.cat([self.filter.weight, self.core.weight])
         bias = torch.cat([self.filter.bias, self.core.bias])
         center, neighbour, edge = weight.tensor_split([self.dim, 2 * self.dim], dim=1)
         source, target = edge_index
-        z = F.linear(edges, edge)
+        z = edges.linear(edge) if isinstance(edges, EdgeFeatures) else F.linear(edges, edge)
         z = z + F.linear(x, center, bias).index_select(0, source)
         z = z + F.linear(x, neighbour).index_select(0, target)
         gate, value = z.chunk(2, dim=1)
@@ -80,6 +89,8 @@ class TransformerConv(MessagePassing):
         heads: Attention heads of C / heads channels.
     """
 
+    takes = (FactoredFeatures,)
+
     def __init__(self, dim: int, edge_dim: int, heads: int = 8) -> None:
         super().__init__(dim, edge_dim)
         self.heads = _checked_heads(type(self).__name__, dim, heads)
@@ -90,21 +101,40 @@ class TransformerConv(MessagePassing):
         self.skip = nn.Linear(dim, dim)
         self.gate = nn.Linear(3 * dim, 1, bias=False)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | FactoredFeatures) -> Tensor:
         """Update every node; one without neighbours collects zero."""
-        source, target = edge_index
-        head = (-1, self.heads, self.dim // self.heads)
-        edge = self.edge(edges)
-        keys = (self.key(x).index_select(0, target) + edge).view(head)
-        queries = (self.query(x) / math.sqrt(head[2])).index_select(0, source).view(head)
-        weights = segment_softmax((queries * keys).sum(dim=2), source, x.shape[0])
-        values = (self.value(x).index_select(0, target) + edge).view(head)
-        collected = segment_sum((values * weights[:, :, None]).flatten(1), source, x.shape[0])
+        if isinstance(edges, Tensor):
+            edges = EdgeFeatures.of(edges, edge_index, x.shape[0])
+        collected = self._collect(x, edges.links())
         skip = self.skip(x)
         # w · [o, s, o − s] without forming the concatenation.
         first, second, difference = self.gate.weight.chunk(3, dim=1)
         beta = (F.linear(collected, first + difference) + F.linear(skip, second - difference)).sigmoid()
-        return beta * skip + (1 - beta) * collected
+        return torch.lerp(collected, skip.to(collected.dtype), beta.to(collected.dtype))
+
+    def _collect(self, x: Tensor, links: LinkFeatures) -> Tensor:
+        """o_i: the edge matrix acts on queries and on sums over neighbours, so never on an edge."""
+        hoods = links.hoods
+        x = x.index_select(0, hoods.nodes)
+        edge = self.edge.weight
+        query, key, value = self.query(x) / math.sqrt(self.dim // self.heads), self.key(x), self.value(x)
+        # What depends on the collecting node alone shifts all its logits equally, so that it matters for values only.
+        if links.second is not None:
+            second = F.linear(links.second, edge)
+            key, value = key + second, value + second
+        matrix = edge if links.matrix is None else edge @ links.matrix
+        by_head = matrix.view(self.heads, -1, matrix.shape[1])
+        link_query = torch.bmm(self._by_head(links.scaled(query)), by_head).transpose(0, 1)
+        heads = (-1, self.heads, self.dim // self.heads)
+        out, sums = attend(query.view(heads), key.view(heads), value.view(heads), link_query, links.features, hoods)
+        through = torch.bmm(sums.transpose(0, 1), by_head.mT).transpose(0, 1).flatten(1)
+        out = out.flatten(1) + links.scaled(through)
+        if links.first is not None:
+            out = out + F.linear(links.first, edge)
+        return hoods.spread(widened(out))
+
+    def _by_head(self, rows: Tensor) -> Tensor:
+        return rows.view(-1, self.heads, self.dim // self.heads).transpose(0, 1)
 
 
 class GATv2Conv(nn.Module):

@@ -5,25 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dielectric_gnn.nn.hidden_layer import hidden_layer, residual_mlp
+
+_WIDENING = 2
+"""Ratio of widths from which statistics are cheaper to have from the input of a layer than from its output."""
 
 
 class BatchNorm(nn.BatchNorm1d):
     """Batch norm that a batch of fewer than two rows does not break: it is normalised as in evaluation.
 
-    Such batches occur: crystals without a three-body pair, an isolated atom without an edge.
+    Such batches occur: crystals without a three-body pair, an isolated atom without an edge. Rows that are known to
+    occur several times can be given once.
 
     Shapes:
         (R, C) → (R, C).
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise every channel."""
-        if self.training and input.shape[0] < 2:
+    # Always there: neither can be switched off from here.
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def forward(self, input: Tensor, copies: int = 1) -> Tensor:
+        """Normalise every channel of rows that stand for `copies` equal rows each."""
+        rows = input.shape[0]
+        if self.training and rows * copies < 2:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        out: Tensor = super().forward(input)
+        if not self.training or copies == 1:
+            out: Tensor = super().forward(input)
+            return out
+        if rows == 1:
+            return self(input.repeat(copies, 1))[:1]
+        # With momentum 1 the buffers receive the statistics of this batch alone.
+        mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        out = F.batch_norm(input, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
+        self.remember(mean, variance * ((rows - 1) / rows), rows * copies)
         return out
+
+    @torch.no_grad()
+    def remember(self, mean: Tensor, variance: Tensor, rows: int) -> None:
+        """Take the biased statistics of a batch of that many rows into the running ones."""
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var) * (rows / (rows - 1)), self.momentum)
 
 
 class MLP(nn.Module):
@@ -46,7 +75,59 @@ class MLP(nn.Module):
         layers.append(nn.Linear(dims[-2], dims[-1]))
         self.layers = nn.Sequential(*layers)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The linear layer at the end."""
+        layer = self.layers[-1]
+        assert isinstance(layer, nn.Linear)  # noqa: S101 (for the type checker)
+        return layer
+
+    def hidden(self, x: Tensor, copies: int = 1) -> Tensor:
+        """What the last linear layer acts on, of rows that stand for `copies` equal rows each."""
+        for linear, norm in pairwise(list(self.layers)[:-1]):
+            if isinstance(linear, nn.Linear):
+                x = _hidden_layer(x, linear, norm, copies)
+        return x
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers in turn."""
-        out: Tensor = self.layers(x)
+        out: Tensor = self.last(self.hidden(x))
         return out
+
+    def residual(self, x: Tensor) -> Tensor:
+        """X + MLP(x)."""
+        layers = list(self.layers)
+        first, norm, last = layers[0], layers[1], self.last
+        if len(layers) == 4 and isinstance(first, nn.Linear) and isinstance(norm, BatchNorm) and _folds(x, first, norm):
+            own = (first.weight, first.bias, norm.weight, norm.bias)
+            out, mean, variance = residual_mlp(x, *own, last.weight, last.bias, norm.eps)
+            norm.remember(mean, variance, x.shape[0])
+            return out
+        return x + self(x)
+
+
+def _folds(x: Tensor, linear: nn.Linear, norm: BatchNorm, copies: int = 1) -> bool:
+    """Whether the statistics of training are best taken from the input of a layer: if it widens, for many rows.
+
+    In half precision they are taken from its output, where they are computed in float32.
+    """
+    widens = linear.out_features >= _WIDENING * linear.in_features
+    many = x.shape[0] >= linear.out_features and x.shape[0] * copies > 1  # the rest of the work is on the weights
+    return norm.training and widens and many and not torch.is_autocast_enabled(x.device.type)
+
+
+def _hidden_layer(x: Tensor, linear: nn.Linear, norm: nn.Module, copies: int) -> Tensor:
+    """Linear → batch norm → ReLU, by the form that costs least and equals the others."""
+    if not isinstance(norm, BatchNorm):  # replaced from outside, by batch norm over processes for example
+        rows = x.shape[0]
+        return F.relu(norm(linear(x.repeat(copies, 1))))[:rows]
+    if not norm.training:
+        # The running statistics are constants, so linear layer and norm are one linear layer.
+        factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        shift = norm.bias + factor * (linear.bias - norm.running_mean)
+        return F.relu(F.linear(x, factor[:, None] * linear.weight, shift))
+    if not _folds(x, linear, norm, copies):
+        return F.relu(norm(linear(x), copies))
+    out, mean, variance = hidden_layer(x, linear.weight, linear.bias, norm.weight, norm.bias, norm.eps)
+    norm.remember(mean, variance, x.shape[0] * copies)
+    return out

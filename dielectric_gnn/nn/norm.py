@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from dielectric_gnn.nn.segment import segment_sum, widened
 
@@ -29,11 +32,38 @@ class GraphLayerNorm(nn.Module):
 
     def forward(self, x: Tensor, segment: Tensor, num_segments: int) -> Tensor:
         """Normalise `x` within each segment; statistics in float32 or wider."""
-        x = widened(x)
-        ones = x.new_ones(x.shape[0])
-        norm = (segment_sum(ones, segment, num_segments) * x.shape[1]).clamp(min=1)
-        mean = segment_sum(x.sum(dim=1), segment, num_segments) / norm
-        centred = x - mean.index_select(0, segment)[:, None]
-        variance = segment_sum(centred.square().sum(dim=1), segment, num_segments) / norm
-        scale = (variance + self.eps).rsqrt().index_select(0, segment)[:, None]
-        return centred * scale * self.weight + self.bias
+        out: Tensor = _Normalise.apply(widened(x), self.weight, self.bias, segment, num_segments, self.eps)  # type: ignore[no-untyped-call]
+        return out
+
+
+class _Normalise(torch.autograd.Function):
+    """Layer norm of segments as one step that saves the normalised rows and 1/σ of each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, segment: Tensor, num_segments: int, eps: float
+    ) -> Tensor:
+        rows = segment_sum(x.new_ones(x.shape[0]), segment, num_segments)
+        size = (rows * x.shape[1]).clamp(min=1)
+        mean = segment_sum(x.sum(dim=1), segment, num_segments) / size
+        normal = x - mean.index_select(0, segment)[:, None]
+        squares = torch.linalg.vector_norm(normal, dim=1).square()
+        variance = segment_sum(squares, segment, num_segments) / size
+        inverse = (variance + eps).rsqrt().index_select(0, segment)[:, None]
+        normal *= inverse
+        ctx.save_for_backward(normal, inverse, weight, segment, size)
+        return torch.addcmul(bias, normal, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        normal, inverse, weight, segment, size = ctx.saved_tensors
+        # dx = (g − mean(g) − x̂ mean(g x̂)) / σ with g = γ dy and means over rows and channels of the segment.
+        through = grad * normal
+        grad_weight = through.sum(dim=0)
+        sums = torch.stack([torch.mv(grad, weight), torch.mv(through, weight)], dim=1)
+        means = segment_sum(sums, segment, size.shape[0]) / size[:, None]
+        mean, mean_normal = means.index_select(0, segment).chunk(2, dim=1)
+        torch.addcmul(mean, normal, mean_normal, out=through)
+        grad_x = torch.addcmul(through, grad, weight, value=-1).mul_(-inverse)
+        return grad_x, grad_weight, grad.sum(dim=0), None, None, None

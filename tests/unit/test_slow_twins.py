@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from dielectric_gnn.backbones import OptiMetal2B, OptiMetal3B
 from dielectric_gnn.backbones.optimetal3b import PairUpdate
 from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.nn.angles import AngleFeatures, Angles
 from dielectric_gnn.nn.interaction import InteractionBlock
+from dielectric_gnn.nn.links import EdgeFeatures, Edges
 from dielectric_gnn.nn.message_passing import (
     CGConv,
     GATv2Conv,
@@ -172,19 +174,26 @@ def test_pair_update(graph: CrystalGraph) -> None:
 def test_triplet_layer(graph: CrystalGraph, name: str) -> None:
     layer = OptiMetal3B(4, num_layers=1, message_passing=FACTORIES[name], cutoff=3.4, three_body_cutoff=3.2).layers[0]
     triplets = triplets_of(graph, 3.2)
-    assert triplets.pairs.shape[1] > 100
+    pairs = triplets.pairs
+    assert pairs.shape[1] > 100
     x = torch.randn(graph.num_atoms, 4, requires_grad=True)
     edges = torch.randn(graph.edge_index.shape[1], 4, requires_grad=True)
-    angles = torch.randn(triplets.cosines.shape[0], 4, requires_grad=True)
-    fast = layer(x, edges, angles, graph, triplets)
+    # Both orders of an angle share its features, which are W h + b.
+    numbers = {pair: number for number, pair in enumerate((a, b) for a, b in pairs.T.tolist() if a < b)}
+    angle_of_pair = torch.tensor([numbers[min(a, b), max(a, b)] for a, b in pairs.T.tolist()])
+    rows, last = torch.randn(len(numbers), 5, requires_grad=True), nn.Linear(5, 4)
+    angles = AngleFeatures.of(Angles.of(graph, 3.2), rows, last)
+    fast_x, fast_edges, fast_angles = layer(x, EdgeFeatures(Edges(graph.edge_index, x.shape[0]), edges), angles, graph)
     batch = graph.batch[graph.edge_index[0]]
     slow_edges = naive_pair_update(layer.edge_update, edges, x, graph.edge_index, batch)
-    slow_angles = naive_pair_update(layer.angle_update, angles, slow_edges, triplets.pairs, triplets.batch)
-    slow_edges = naive_block(layer.edge_block, slow_edges, triplets.pairs, slow_angles, batch)
+    slow_angles = naive_pair_update(layer.angle_update, last(rows)[angle_of_pair], slow_edges, pairs, triplets.batch)
+    slow_edges = naive_block(layer.edge_block, slow_edges, pairs, slow_angles, batch)
     slow_x = naive_block(layer.atom_block, x, graph.edge_index, slow_edges, graph.batch)
-    for quick, naive in zip(fast, (slow_x, slow_edges, slow_angles), strict=True):
+    fast_pairs, fast_features = fast_angles.dense()
+    torch.testing.assert_close(fast_pairs, pairs)
+    for quick, naive in zip((fast_edges.rows, fast_features), (slow_edges, slow_angles), strict=True):
         torch.testing.assert_close(quick, naive, **TOLERANCE)
-    assert_twins(layer, fast[0], slow_x, [x, edges, angles])
+    assert_twins(layer, fast_x, slow_x, [x, edges, rows, last.weight, last.bias])
 
 
 def test_whole_two_body_model(graph: CrystalGraph) -> None:

@@ -1,0 +1,169 @@
+"""Linear → batch norm → ReLU without ever forming the normalised tensor, for layers that widen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_ALIGNMENT = 16
+"""Rows of matrices begin at multiples of so many numbers, which matrix products like."""
+
+
+def hidden_layer(
+    x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, eps: float
+) -> tuple[Tensor, ...]:
+    """ReLU of the batch norm of W x + b over the rows of x, with the statistics of this batch.
+
+    With x̃ = x − x̄ and S = x̃ᵀx̃ / R, channel k of W x + b has the variance w_kᵀ S w_k, so its batch norm is linear in x̃:
+    γ_k w_kᵀ x̃ / √(w_kᵀ S w_k + ε) + β_k. The factor goes into the weights, and the mean and b cancel. The statistics
+    then cost one product of the narrow side, where the usual way reads and writes the wide side again and again, in
+    the backward pass as well. That pays where K is several times C.
+
+    Shapes:
+        x (R, C), weight (K, C), bias, scale γ and shift β (K,).
+
+    Returns:
+        The output (R, K), and mean and biased variance (K,) of W x + b, which carry no gradient.
+    """
+    out: tuple[Tensor, ...] = _HiddenLayer.apply(x, weight, bias, scale, shift, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+def residual_mlp(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    last_weight: Tensor,
+    last_bias: Tensor,
+    eps: float,
+) -> tuple[Tensor, ...]:
+    """X + V h + c with the hidden layer h of x; sums happen within the products, and h is stored once.
+
+    Shapes:
+        As `hidden_layer`; last_weight V (C, K), last_bias c (C,) → (R, C), and mean and biased variance (K,).
+    """
+    out: tuple[Tensor, ...] = _ResidualMLP.apply(x, weight, bias, scale, shift, last_weight, last_bias, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+@dataclass(frozen=True)
+class _Folded:
+    """Batch norm folded into the weights of the layer before it.
+
+    Shapes:
+        rows: (R, C + 1), x̃ and a column of ones, whose weight is β: it adds β, and sums gradients, on the way.
+        weight: W (K, C). projected: W S (K, C). scale: γ (K,). inverse: 1/σ (K,).
+    """
+
+    rows: Tensor
+    weight: Tensor
+    projected: Tensor
+    scale: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> tuple[_Folded, Tensor, Tensor]:
+        """The folded layer, and mean of x (C,) and variance of W x (K,)."""
+        num, width = x.shape
+        mean = x.mean(dim=0)
+        rows = x.new_empty(num, (width // _ALIGNMENT + 1) * _ALIGNMENT)[:, : width + 1]
+        centred = rows[:, :width]
+        torch.sub(x, mean, out=centred)
+        rows[:, width] = 1
+        projected = weight @ (centred.T @ centred / num)
+        variance = (projected * weight).sum(dim=1)
+        return cls(rows, weight, projected, scale, (variance + eps).rsqrt()), mean, variance
+
+    @property
+    def factor(self) -> Tensor:
+        """γ/σ as a column (K, 1)."""
+        return (self.scale * self.inverse)[:, None]
+
+    def hidden(self, shift: Tensor) -> Tensor:
+        """The layer's output (R, K)."""
+        return (self.rows @ torch.cat([self.factor * self.weight, shift[:, None]], dim=1).T).relu_()
+
+    def gradients(self, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Gradients of W, γ and β from that of W x̃ γ/σ + β (R, K), and the matrix that leads to x through σ."""
+        both = grad.T @ self.rows
+        folded, grad_shift = both[:, :-1], both[:, -1]
+        grad_factor = (folded * self.weight).sum(dim=1)
+        # d(γ/σ) / dσ² = −γ / 2σ³
+        grad_variance = (-0.5 * grad_factor * self.scale * self.inverse**3)[:, None]
+        grad_weight = self.factor * folded + 2 * grad_variance * self.projected
+        through_variance = self.weight.T @ (2 / self.rows.shape[0] * grad_variance * self.weight)
+        return grad_weight, grad_factor * self.inverse, grad_shift, through_variance
+
+    def grad_input(self, grad: Tensor, grad_shift: Tensor, through_variance: Tensor, rest: Tensor | None) -> Tensor:
+        """Gradient of x (R, C), plus what reaches x on another way."""
+        weight = self.factor * self.weight
+        # The mean over the rows cancels, and that of x̃ vanishes.
+        mean = grad_shift @ weight / grad.shape[0]
+        total = torch.addmm(-mean, grad, weight) if rest is None else (rest - mean).addmm_(grad, weight)
+        return total.addmm_(self.rows[:, :-1], through_variance)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        """What `_Folded(*saved)` restores."""
+        return self.rows, self.weight, self.projected, self.scale, self.inverse
+
+
+class _HiddenLayer(torch.autograd.Function):
+    """The output is positive exactly where the gradient passes, so nothing else as wide is stored."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        folded, mean, variance = _Folded.of(x, weight, scale, eps)
+        hidden, mean = folded.hidden(shift), torch.addmv(bias, weight, mean)
+        ctx.save_for_backward(hidden, *folded.saved())
+        ctx.mark_non_differentiable(mean, variance)
+        return hidden, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, *saved = ctx.saved_tensors
+        folded = _Folded(*saved)
+        grad = torch.ops.aten.threshold_backward(grad, hidden, 0)
+        grad_weight, grad_scale, grad_shift, through_variance = folded.gradients(grad)
+        grad_x = folded.grad_input(grad, grad_shift, through_variance, None) if ctx.needs_input_grad[0] else None
+        return grad_x, grad_weight, torch.zeros_like(grad_shift), grad_scale, grad_shift, None
+
+
+class _ResidualMLP(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        last_weight: Tensor,
+        last_bias: Tensor,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        folded, mean, variance = _Folded.of(x, weight, scale, eps)
+        hidden, mean = folded.hidden(shift), torch.addmv(bias, weight, mean)
+        ctx.save_for_backward(hidden, last_weight, *folded.saved())
+        ctx.mark_non_differentiable(mean, variance)
+        return (x + last_bias).addmm_(hidden, last_weight.T), mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, last_weight, *saved = ctx.saved_tensors
+        folded = _Folded(*saved)
+        grad = grad_out @ last_weight
+        torch.ops.aten.threshold_backward.grad_input(grad, hidden, 0, grad_input=grad)
+        grad_weight, grad_scale, grad_shift, through_variance = folded.gradients(grad)
+        grad_x = folded.grad_input(grad, grad_shift, through_variance, grad_out)
+        last = grad_out.T @ hidden, grad_out.sum(dim=0)
+        return grad_x, grad_weight, torch.zeros_like(grad_shift), grad_scale, grad_shift, *last, None

@@ -1,0 +1,170 @@
+"""The published models as one usually writes them, from stock PyG layers: the slow twins of the fast backbones.
+
+Nothing is shared with the package but the embeddings, the head and the list of three-body pairs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from dielectric_gnn.backbones import AtomFeatures, Backbone, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.backbones.optimetal3b import PairUpdate, TripletLayer
+from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.nn.interaction import InteractionBlock
+from dielectric_gnn.nn.message_passing import CGConv, MessagePassing, TransformerConv
+from dielectric_gnn.nn.mlp import MLP
+from dielectric_gnn.nn.norm import GraphLayerNorm
+from dielectric_gnn.nn.triplets import Triplets, triplets_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch_geometric compiles with TorchScript when imported
+    import torch_geometric.nn as pyg
+
+USUAL_NAMES = {
+    "filter": "lin_f",
+    "core": "lin_s",
+    "query": "lin_query",
+    "key": "lin_key",
+    "value": "lin_value",
+    "edge": "lin_edge",
+    "skip": "lin_skip",
+    "gate": "lin_beta",
+}
+"""Names of our linear layers in the stock layers."""
+
+
+def usual_linear(source: nn.Linear) -> nn.Linear:
+    """The same linear layer, with its own copy of the weights."""
+    linear = nn.Linear(source.in_features, source.out_features, bias=source.bias is not None)
+    linear.load_state_dict(source.state_dict())
+    return linear.to(source.weight)
+
+
+def usual_mlp(source: MLP) -> nn.Module:
+    """`torch_geometric.nn.MLP` with the weights and running statistics of ours."""
+    linears = [layer for layer in source.layers if isinstance(layer, nn.Linear)]
+    norms = [layer for layer in source.layers if isinstance(layer, nn.BatchNorm1d)]
+    mlp = pyg.MLP([linears[0].in_features, *(linear.out_features for linear in linears)])
+    for ours, theirs in zip(linears, mlp.lins, strict=True):
+        theirs.load_state_dict(ours.state_dict())
+    for norm, theirs in zip(norms, mlp.norms, strict=True):
+        theirs.module.load_state_dict(norm.state_dict())
+    return mlp.to(linears[0].weight)
+
+
+def usual_norm(source: GraphLayerNorm) -> nn.Module:
+    """`torch_geometric.nn.LayerNorm(mode="graph")`."""
+    norm = pyg.LayerNorm(source.weight.shape[0], eps=source.eps, mode="graph")
+    norm.load_state_dict(source.state_dict())
+    return norm.to(source.weight)
+
+
+def usual_conv(source: MessagePassing) -> nn.Module:
+    """The stock layer of PyG."""
+    if isinstance(source, CGConv):
+        conv = pyg.CGConv(source.dim, source.edge_dim, aggr="add")
+    else:
+        assert isinstance(source, TransformerConv)
+        width = source.dim // source.heads
+        conv = pyg.TransformerConv(source.dim, width, heads=source.heads, edge_dim=source.edge_dim, beta=True)
+    for name, linear in source.named_children():
+        getattr(conv, USUAL_NAMES[name]).load_state_dict(linear.state_dict())
+    return conv.to(next(source.parameters()))
+
+
+class UsualBlock(nn.Module):
+    """Message passing, residual MLP, graph layer norm."""
+
+    def __init__(self, source: InteractionBlock) -> None:
+        super().__init__()
+        self.conv = usual_conv(source.conv)
+        self.mlp = usual_mlp(source.mlp)
+        self.norm = usual_norm(source.norm)
+
+    def forward(self, x: Tensor, links: Tensor, edges: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+        # PyG collects at the second row.
+        x = self.conv(x, links.flip(0), edges)
+        x = x + self.mlp(x)
+        return self.norm(x, batch, num_crystals)
+
+
+class UsualPairUpdate(nn.Module):
+    """f ← LayerNorm(f + W [x_a, x_b, f] + b), from the concatenation."""
+
+    def __init__(self, source: PairUpdate) -> None:
+        super().__init__()
+        self.linear = usual_linear(source.linear)
+        self.norm = usual_norm(source.norm)
+
+    def forward(self, features: Tensor, members: Tensor, pairs: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+        joined = torch.cat([members[pairs[0]], members[pairs[1]], features], dim=1)
+        return self.norm(features + self.linear(joined), batch, num_crystals)
+
+
+class UsualTripletLayer(nn.Module):
+    """One layer of the three-body model."""
+
+    def __init__(self, source: TripletLayer) -> None:
+        super().__init__()
+        self.edge_update = UsualPairUpdate(source.edge_update)
+        self.angle_update = UsualPairUpdate(source.angle_update)
+        self.edge_block = UsualBlock(source.edge_block)
+        self.atom_block = UsualBlock(source.atom_block)
+
+    def forward(
+        self, x: Tensor, edges: Tensor, angles: Tensor, graph: CrystalGraph, triplets: Triplets
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        num = graph.num_crystals
+        edge_batch = graph.batch[graph.edge_index[0]]
+        edges = self.edge_update(edges, x, graph.edge_index, edge_batch, num)
+        angles = self.angle_update(angles, edges, triplets.pairs, triplets.batch, num)
+        edges = self.edge_block(edges, triplets.pairs, angles, edge_batch, num)
+        x = self.atom_block(x, graph.edge_index, edges, graph.batch, num)
+        return x, edges, angles
+
+
+class UsualOptiMetal2B(Backbone):
+    """Slow twin of `OptiMetal2B`, with its own copy of the weights."""
+
+    def __init__(self, source: OptiMetal2B) -> None:
+        super().__init__(source.scalar_dim, source.cutoff)
+        self.node_embedding, self.edge_embedding = deepcopy(source.node_embedding), deepcopy(source.edge_embedding)
+        self.node_mlp, self.edge_mlp = usual_mlp(source.node_mlp), usual_mlp(source.edge_mlp)
+        self.blocks = nn.ModuleList(UsualBlock(block) for block in source.blocks)  # type: ignore[arg-type]
+
+    def forward(self, graph: CrystalGraph) -> AtomFeatures:
+        x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
+        edges = self.edge_mlp(self.edge_embedding(graph.edge_lengths))
+        for block in self.blocks:
+            x = block(x, graph.edge_index, edges, graph.batch, graph.num_crystals)
+        return AtomFeatures(x)
+
+
+class UsualOptiMetal3B(Backbone):
+    """Slow twin of `OptiMetal3B`, with its own copy of the weights."""
+
+    def __init__(self, source: OptiMetal3B) -> None:
+        super().__init__(source.scalar_dim, source.cutoff)
+        self.node_embedding, self.edge_embedding = deepcopy(source.node_embedding), deepcopy(source.edge_embedding)
+        self.angle_embedding, self.three_body_cutoff = deepcopy(source.angle_embedding), source.three_body_cutoff
+        self.node_mlp, self.edge_mlp = usual_mlp(source.node_mlp), usual_mlp(source.edge_mlp)
+        self.angle_mlp = usual_mlp(source.angle_mlp)
+        self.layers = nn.ModuleList(UsualTripletLayer(layer) for layer in source.layers)  # type: ignore[arg-type]
+
+    def forward(self, graph: CrystalGraph) -> AtomFeatures:
+        triplets = triplets_of(graph, self.three_body_cutoff)
+        x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
+        edges = self.edge_mlp(self.edge_embedding(graph.edge_lengths))
+        angles = self.angle_mlp(self.angle_embedding(triplets.cosines))
+        for layer in self.layers:
+            x, edges, angles = layer(x, edges, angles, graph, triplets)
+        return AtomFeatures(x)
+
+
+def usual_form(model: OptiMetal2B | OptiMetal3B) -> Backbone:
+    """The slow twin of a model."""
+    return UsualOptiMetal3B(model) if isinstance(model, OptiMetal3B) else UsualOptiMetal2B(model)

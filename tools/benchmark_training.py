@@ -1,0 +1,202 @@
+"""How fast the published models train: the shipped backbones against their usual form from stock PyG layers.
+
+Both forms have the same weights, batch, loss (published), head and gradient clipping; the usual form has the usual
+AdamW, ours the fused one. They train in turns (A B A B) in one process, so both have the same allocator and the same
+neighbours on the machine. Where jemalloc is installed, everything is repeated with it. Processor time counts this
+process only, wall time what others do as well.
+
+    python tools/benchmark_training.py
+    python tools/benchmark_training.py --threads 1 2 --repeats 20 --models optimetal3b_tc
+
+FLOPs are those of matrix products, counted by PyTorch; the arithmetic floor is the time they need at the speed at which
+this machine multiplies large matrices, measured just before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from ctypes.util import find_library
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, bmm_flop
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the usual form belongs to the tests
+
+from dielectric_gnn.backbones import Backbone, OptiMetal2B, OptiMetal3B  # noqa: E402
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph  # noqa: E402
+from dielectric_gnn.data.sources import SyntheticMetals  # noqa: E402
+from dielectric_gnn.data.store import CrystalStore  # noqa: E402
+from dielectric_gnn.evaluation import labels_of  # noqa: E402
+from dielectric_gnn.module import DielectricModule  # noqa: E402
+from dielectric_gnn.nn.message_passing import TransformerConv  # noqa: E402
+from tests.usual_form import usual_form  # noqa: E402
+
+MODELS: dict[str, Callable[[int], OptiMetal2B | OptiMetal3B]] = {
+    "optimetal2b_cgc": OptiMetal2B,
+    "optimetal2b_tc": lambda width: OptiMetal2B(width, message_passing=TransformerConv),
+    "optimetal3b_tc": OptiMetal3B,
+}
+WARM_UP = 2
+"""Steps that are not counted: the first ones allocate memory."""
+
+JEMALLOC = "dirty_decay_ms:-1,muzzy_decay_ms:-1"
+"""Keep freed memory: page faults would otherwise cost as much as the arithmetic."""
+
+_MARK = "BENCHMARK_TRAINING_ALLOCATOR"
+
+
+class Training(nn.Module):
+    """A model with its optimiser."""
+
+    def __init__(self, backbone: Backbone, graph: CrystalGraph, fused: bool) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.model = DielectricModule(backbone)
+        self.graph = graph
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=fused or None)
+
+    def step(self) -> float:
+        """One training step; returns the loss."""
+        self.model.train()
+        loss = self.model.objective.per_material(self.model(self.graph), labels_of(self.graph))["loss"].mean()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 100.0)
+        self.optimizer.step()
+        return loss.item()
+
+    @torch.no_grad()
+    def predict(self) -> float:
+        """One prediction in evaluation mode."""
+        return self.model.eval()(self.graph).eps_inter.mean().item()
+
+
+def in_turns(usual: Callable[[], float], ours: Callable[[], float], repeats: int) -> list[list[float]]:
+    """Processor and wall time (s) of both, repeat by repeat: usual, usual, ours, ours."""
+    rows = []
+    for _ in range(WARM_UP + repeats):
+        row: list[float] = []
+        for work in (usual, ours):
+            start = time.process_time(), time.perf_counter()
+            work()
+            row += [time.process_time() - start[0], time.perf_counter() - start[1]]
+        rows.append(row)
+    return rows[WARM_UP:]
+
+
+def flops(work: Callable[[], float]) -> int:
+    """Floating-point operations of the matrix products."""
+
+    def accumulating(_: Any, first: Sequence[int], second: Sequence[int], **__: Any) -> int:
+        return 2 * first[-2] * first[-1] * second[-1] * (first[0] if len(first) == 3 else 1)
+
+    # Products that are added to a tensor in place are not counted by default.
+    extra = {torch.ops.aten.addmm_: accumulating, torch.ops.aten.baddbmm_: accumulating, torch.ops.aten.bmm: bmm_flop}
+    with FlopCounterMode(display=False, custom_mapping=extra) as counter:
+        work()
+    return int(counter.get_total_flops())
+
+
+def multiplication_speed() -> float:
+    """FLOP per second of processor time of large products in single precision."""
+    first, second = torch.randn(8192, 256), torch.randn(256, 1536)
+    times = []
+    for _ in range(8):
+        start = time.process_time()
+        torch.mm(first, second)
+        times.append(time.process_time() - start)
+    return 2 * 8192 * 256 * 1536 / statistics.median(times)
+
+
+def batch(size: int) -> CrystalGraph:
+    """Random intermetallics of known structure types, rattled, so that nothing is equal by symmetry."""
+    records = list(SyntheticMetals(size, rattle=0.02).records())
+    return CrystalStore.from_records(records, DEFAULT_CUTOFF).gather(range(size))
+
+
+def measure(name: str, graph: CrystalGraph, options: argparse.Namespace) -> None:
+    """Print one row for training and one for prediction."""
+    torch.manual_seed(0)
+    backbone = MODELS[name](options.width)
+    usual, ours = Training(usual_form(backbone), graph, False), Training(backbone, graph, True)
+    crystals = graph.num_crystals
+    speed = multiplication_speed()
+    for kind, first, second in (("train", usual.step, ours.step), ("predict", usual.predict, ours.predict)):
+        rows = in_turns(first, second, options.repeats)
+        medians = [1000 * statistics.median(column) / crystals for column in zip(*rows, strict=True)]
+        ratios = [statistics.median(row[i] / row[i + 2] for row in rows) for i in (0, 1)]
+        counted = [flops(first) / crystals, flops(second) / crystals]
+        floor = 1000 * counted[1] / speed
+        cells = [options.allocator, str(torch.get_num_threads()), name, kind]
+        cells += [f"{medians[0]:.2f}", f"{medians[2]:.2f}", f"**{ratios[0]:.2f}**", f"{ratios[1]:.2f}"]
+        cells += [f"{counted[0] / 1e9:.3f}", f"{counted[1] / 1e9:.3f}", f"{100 * floor / medians[2]:.0f} %"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+HEADER = [
+    "allocator", "threads", "model", "step", "usual (ms CPU)", "ours (ms CPU)", "ratio CPU", "ratio wall",
+    "usual (GFLOP)", "ours (GFLOP)", "ours at the floor",
+]  # fmt: skip
+"""All amounts are per crystal; the last column is the share of processor time that the products alone would need."""
+
+
+def with_both_allocators(words: list[str]) -> None:
+    """Run this tool with the default allocator and, if there is one, with jemalloc."""
+    library = find_library("jemalloc")
+    runs: dict[str, dict[str, str]] = {"default": {}}
+    if library:
+        runs["jemalloc"] = {"LD_PRELOAD": library, "MALLOC_CONF": JEMALLOC}
+    else:
+        print("jemalloc is not installed; only the default allocator is measured.\n")
+    print("| " + " | ".join(HEADER) + " |\n|" + " --- |" * len(HEADER), flush=True)
+    for name, variables in runs.items():
+        environment = {**os.environ, **variables, _MARK: name}
+        subprocess.run([sys.executable, __file__, *words], env=environment, check=True)
+
+
+def positive(word: str) -> int:
+    """An integer of at least 1."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    parser.add_argument("--width", type=positive, default=256, help="channels (default: %(default)s)")
+    parser.add_argument("--batch", type=positive, default=64, help="crystals (default: %(default)s)")
+    parser.add_argument("--repeats", type=positive, default=10, help="pairs of steps counted (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, nargs="+", default=[1, 2], help="default: 1 and 2")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Print a table."""
+    words = list(sys.argv[1:] if words is None else words)
+    options = parsed(words)
+    options.allocator = os.environ.get(_MARK)
+    if options.allocator is None:
+        with_both_allocators(words)
+        return
+    graph = batch(options.batch)
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        for name in options.models:
+            measure(name, graph, options)
+
+
+if __name__ == "__main__":
+    main()
