@@ -23,21 +23,22 @@ import time
 from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, bmm_flop
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the usual form belongs to the tests
 
 from dielectric_gnn.backbones import Backbone, OptiMetal2B, OptiMetal3B  # noqa: E402
+from dielectric_gnn.callbacks.flops import IN_PLACE_PRODUCTS  # noqa: E402
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph  # noqa: E402
 from dielectric_gnn.data.sources import SyntheticMetals  # noqa: E402
 from dielectric_gnn.data.store import CrystalStore  # noqa: E402
 from dielectric_gnn.evaluation import labels_of  # noqa: E402
 from dielectric_gnn.module import DielectricModule  # noqa: E402
+from dielectric_gnn.nn.angles import Angles  # noqa: E402
 from dielectric_gnn.nn.message_passing import TransformerConv  # noqa: E402
 from tests.usual_form import usual_form  # noqa: E402
 
@@ -96,31 +97,25 @@ def in_turns(usual: Callable[[], float], ours: Callable[[], float], repeats: int
 
 def flops(work: Callable[[], float]) -> int:
     """Floating-point operations of the matrix products."""
-
-    def accumulating(_: Any, first: Sequence[int], second: Sequence[int], **__: Any) -> int:
-        return 2 * first[-2] * first[-1] * second[-1] * (first[0] if len(first) == 3 else 1)
-
-    # Products that are added to a tensor in place are not counted by default.
-    extra = {torch.ops.aten.addmm_: accumulating, torch.ops.aten.baddbmm_: accumulating, torch.ops.aten.bmm: bmm_flop}
-    with FlopCounterMode(display=False, custom_mapping=extra) as counter:
+    with FlopCounterMode(display=False, custom_mapping=IN_PLACE_PRODUCTS) as counter:
         work()
     return int(counter.get_total_flops())
 
 
 def multiplication_speed() -> float:
     """FLOP per second of processor time of large products in single precision."""
-    first, second = torch.randn(8192, 256), torch.randn(256, 1536)
+    first, second, out = torch.randn(8192, 256), torch.randn(256, 1536), torch.empty(8192, 1536)
     times = []
     for _ in range(8):
         start = time.process_time()
-        torch.mm(first, second)
+        torch.mm(first, second, out=out)
         times.append(time.process_time() - start)
     return 2 * 8192 * 256 * 1536 / statistics.median(times)
 
 
-def batch(size: int) -> CrystalGraph:
+def batch(size: int, seed: int) -> CrystalGraph:
     """Random intermetallics of known structure types, rattled, so that nothing is equal by symmetry."""
-    records = list(SyntheticMetals(size, rattle=0.02).records())
+    records = list(SyntheticMetals(size, seed, rattle=0.02).records())
     return CrystalStore.from_records(records, DEFAULT_CUTOFF).gather(range(size))
 
 
@@ -178,6 +173,7 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
     parser.add_argument("--width", type=positive, default=256, help="channels (default: %(default)s)")
     parser.add_argument("--batch", type=positive, default=64, help="crystals (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the crystals (default: %(default)s)")
     parser.add_argument("--repeats", type=positive, default=10, help="pairs of steps counted (default: %(default)s)")
     parser.add_argument("--threads", type=positive, nargs="+", default=[1, 2], help="default: 1 and 2")
     return parser.parse_args(words)
@@ -191,7 +187,10 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.allocator is None:
         with_both_allocators(words)
         return
-    graph = batch(options.batch)
+    graph = batch(options.batch, options.seed)
+    pairs, atoms = Angles.of(graph, 4.0).slots_of_angle.numel(), graph.num_atoms
+    means = [count / graph.num_crystals for count in (atoms, graph.edge_index.shape[1], pairs)]
+    print("{}: {:.1f} atoms, {:.0f} edges, {:.0f} pairs a crystal".format(options.allocator, *means), file=sys.stderr)
     for threads in options.threads:
         torch.set_num_threads(threads)
         for name in options.models:

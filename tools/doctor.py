@@ -9,18 +9,18 @@ Takes the options of `dielectric-gnn fit`, and two of its own: `--verify-store` 
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
 
 from dielectric_gnn.cli import DielectricCLI
+from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.doctor.data import check_store
 from dielectric_gnn.doctor.environment import check_devices, check_disk, check_versions
 from dielectric_gnn.doctor.finding import Finding
 from dielectric_gnn.doctor.processes import check_all_reduce
-from dielectric_gnn.doctor.step import check_batch
+from dielectric_gnn.doctor.step import BatchOption, check_batch
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.module import trainable_parameters
 
@@ -45,14 +45,13 @@ def findings(words: list[str]) -> Iterator[Finding]:
     words = [word for word in words if word not in own]
     yield from check_versions()
     yield check_all_reduce()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            sys.argv = sys.argv[:1]  # or Lightning would remark on two command lines
-            cli = Inspected(["fit", "--run_dir", folder, *words])
-        except (InputError, SystemExit) as error:
-            yield Finding("error", "configuration", str(error), "see the message; --print_config shows the whole of it")
-            return
-        yield from inspect(cli, own["--verify-store"], own["--quick"])
+    try:
+        sys.argv = sys.argv[:1]  # or Lightning would remark on two command lines
+        cli = Inspected(["fit", *words])
+    except (InputError, SystemExit) as error:
+        yield Finding("error", "configuration", str(error), "see the message; --print_config shows the whole of it")
+        return
+    yield from inspect(cli, own["--verify-store"], own["--quick"])
 
 
 def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
@@ -69,6 +68,7 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
         return
     try:
         data.setup("fit")
+        batch = asked_batch(data)
         model.facts = data.training_facts()
         model.head.prepare(model.facts)
     except InputError as error:
@@ -76,7 +76,25 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
         return
     train = data.indices["train"]
     yield Finding("ok", "data", f"{train.size} training materials of {len(data.store)}")
-    yield check_batch(model, data.store, train, data.batch_size, accelerator, processes)
+    if data.source.rejects:
+        first = data.source.rejects[0]
+        found = f"{len(data.source.rejects)} cannot be used, the first {first}"
+        yield Finding("warning", "rejected", found, "mend them, or do without: a training lists them in its folder")
+    yield check_batch(model, data.store, train, batch, accelerator, processes)
+
+
+def asked_batch(data: CrystalDataModule) -> BatchOption:
+    """How large the training batches shall be.
+
+    Raises:
+        InputError: A budget is too small for the crystals.
+    """
+    for name in ("batch_edges", "batch_pairs"):
+        budget = getattr(data, name)
+        if budget is not None:
+            crystals = data.indices["train"].size / len(data.train_dataloader())
+            return BatchOption(f"data.{name}", budget, round(crystals))
+    return BatchOption("data.batch_size", data.batch_size, data.batch_size)
 
 
 def launch(accelerator: str, devices: str) -> tuple[str, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,14 @@ from dielectric_gnn.evaluation import ResponseModule, labels_of
 from dielectric_gnn.response import Response
 
 _CRYSTALS = 16
+
+
+def _accumulating(_: Any, first: Sequence[int], second: Sequence[int], **__: Any) -> int:
+    return 2 * first[-2] * first[-1] * second[-1] * (first[0] if len(first) == 3 else 1)
+
+
+IN_PLACE_PRODUCTS = {torch.ops.aten.addmm_: _accumulating, torch.ops.aten.baddbmm_: _accumulating}
+"""For `FlopCounterMode`, which does not know products that are added to a tensor in place."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ def count_training_flops(module: ResponseModule, store: CrystalStore, train: NDA
     places = np.linspace(0, train.size - 1, min(_CRYSTALS, train.size)).round().astype(np.int64)
     graph = store.gather(by_size[places]).to(module.device)
     devices = [module.device] if module.device.type == "cuda" else []
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=IN_PLACE_PRODUCTS)
     # With autocast inherited from the caller switched off, the count is the same for every precision.
     with (
         torch.random.fork_rng(devices),

@@ -156,9 +156,11 @@ class CrystalDataModule(LightningDataModule):
     def _read(self, source: RecordSource, stage: str) -> None:
         records = read_records(source, self.on_error, self.tensors)
         self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors)
-        if self.trainer is None or self.trainer.is_global_zero:
-            folder = Path(self.trainer.default_root_dir if self.trainer else ".")
-            source.report_rejects(folder / f"rejects_{TrainerFn(stage).value}.csv")
+        if self.trainer is None:  # no folder of a run to write into
+            if source.rejects:
+                log.warning("%d materials were rejected and skipped; see source.rejects", len(source.rejects))
+        elif self.trainer.is_global_zero:
+            source.report_rejects(Path(self.trainer.default_root_dir) / f"rejects_{TrainerFn(stage).value}.csv")
 
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""

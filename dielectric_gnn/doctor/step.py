@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,23 @@ SAFE_SHARE = 0.8
 """Of the available memory; the rest is for crystals larger than the sample, and for other programs."""
 
 
+@dataclass(frozen=True)
+class BatchOption:
+    """How the size of a training batch was asked for.
+
+    Args:
+        name: `data.batch_size`, `data.batch_edges` or `data.batch_pairs`.
+        value: Of this option.
+        crystals: What a batch then holds, on average.
+    """
+
+    name: str
+    value: int
+    crystals: int
+
+
 def check_batch(
-    model: DielectricModule, store: CrystalStore, train: np.ndarray, batch_size: int, device: str, processes: int
+    model: DielectricModule, store: CrystalStore, train: np.ndarray, batch: BatchOption, device: str, processes: int
 ) -> Finding:
     """Measure two training steps, and say how large a batch may be.
 
@@ -31,7 +47,7 @@ def check_batch(
         model: As it will be trained; its weights are changed.
         store: The materials.
         train: Positions of those to train on.
-        batch_size: Asked for.
+        batch: Asked for.
         device: `cpu` or `cuda`.
         processes: How many share the memory of this machine (of a GPU, none does).
     """
@@ -48,10 +64,11 @@ def check_batch(
     largest = max(int((SAFE_SHARE * memory - fixed) / per_crystal), 0)
     found = (
         f"{gigabytes(fixed)} + {per_crystal / 1e6:.2f} MB per crystal in a training step; up to about {largest:,} "
-        f"crystals fit, {batch_size:,} asked for"
+        f"crystals fit, {batch.crystals:,} asked for"
     )
-    if batch_size > largest:
-        return Finding("error", "batch", found, f"set data.batch_size to {largest} or less, or narrow the model")
+    if batch.crystals > largest:
+        most = largest * batch.value // batch.crystals
+        return Finding("error", "batch", found, f"set {batch.name} to {most} or less, or narrow the model")
     return Finding("ok", "batch", found)
 
 

@@ -14,10 +14,14 @@ from torch import nn
 from dielectric_gnn.backbones import OptiMetal2B
 from dielectric_gnn.callbacks.flops import count_training_flops
 from dielectric_gnn.callbacks.run_facts import subset_id
+from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.evaluation import labels_of
+from dielectric_gnn.evaluation import ResponseModule, labels_of
+from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.objective import MaeObjective
+from dielectric_gnn.response import Response
 from dielectric_gnn.run_record import RECORD, read_record
 from tests.commands import SMALL, Command, environment
 
@@ -29,27 +33,25 @@ def metals_store(metals: list[CrystalRecord]) -> CrystalStore:
     return CrystalStore.from_records(metals, cutoff=5.5)
 
 
+class TwoMaps(ResponseModule):
+    """Elements of a crystal → hidden → spectrum, by two linear maps; the second adds its product in place."""
+
+    def __init__(self) -> None:
+        super().__init__(EnergyGrid(), MaeObjective(), frozenset({"re", "im", "drude"}), 5.5)
+        self.first, self.second = nn.Linear(84, 7), nn.Parameter(torch.zeros(7, 4002))
+
+    def forward(self, graph: CrystalGraph) -> Response:
+        elements = torch.zeros(graph.num_crystals, 84).index_add(
+            0, graph.batch, nn.functional.one_hot(graph.atomic_numbers, 84).float()
+        )
+        spectrum = torch.zeros(graph.num_crystals, 4002).addmm_(self.first(elements), self.second)
+        return Response(spectrum.view(-1, 2001, 2), spectrum[:, 0])
+
+
 def test_flops_are_those_of_the_linear_maps(metals_store: CrystalStore) -> None:
-    """OptiMetal2B multiplies matrices in linear maps alone: 2·rows·in·out forward, as much again for each gradient."""
-    torch.manual_seed(0)
-    module = DielectricModule(OptiMetal2B(width=16))
-    rows = np.arange(12)
-    counted = count_training_flops(module, metals_store, rows)
-    total = 0
-
-    def add(layer: nn.Linear, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        nonlocal total
-        forward = 2 * output.numel() * layer.in_features
-        total += forward * (2 + inputs[0].requires_grad)
-
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            layer.register_forward_hook(add)
-    graph = metals_store.gather(rows)
-    module(graph)
-    # CGConv uses the weights of its two layers itself: one map of the edges, and two of the atoms, to 2·16 channels.
-    total += 2 * 3 * 2 * (graph.edge_index.shape[1] + 2 * graph.num_atoms) * 16 * 32
-    assert counted.per_sample * rows.size == total > 1e6
+    """2·rows·in·out forward, and as much again for the gradient of the weights, and for that of an inner input."""
+    counted = count_training_flops(TwoMaps(), metals_store, np.arange(12))
+    assert counted.per_sample == 2 * 84 * 7 * 2 + 2 * 7 * 4002 * 3
 
 
 def test_counting_leaves_no_trace(metals_store: CrystalStore) -> None:
