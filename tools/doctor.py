@@ -72,15 +72,20 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
         model.facts = data.training_facts()
         model.head.prepare(model.facts)
     except InputError as error:
+        yield from rejects(data)
         yield Finding("error", "data", str(error), "see the message")
         return
+    yield from rejects(data)
     train = data.indices["train"]
     yield Finding("ok", "data", f"{train.size} training materials of {len(data.store)}")
-    if data.source.rejects:
-        first = data.source.rejects[0]
-        found = f"{len(data.source.rejects)} cannot be used, the first {first}"
-        yield Finding("warning", "rejected", found, "mend them, or do without: a training lists them in its folder")
     yield check_batch(model, data.store, train, batch, accelerator, processes)
+
+
+def rejects(data: CrystalDataModule) -> Iterator[Finding]:
+    """Materials that cannot be used."""
+    if data.source.rejects:
+        found = f"{len(data.source.rejects)} cannot be used, the first: {data.source.rejects[0]}"
+        yield Finding("warning", "rejected", found, "mend them, or do without: a training lists them in its folder")
 
 
 def asked_batch(data: CrystalDataModule) -> BatchOption:

@@ -154,13 +154,13 @@ class CrystalDataModule(LightningDataModule):
         return f"{self.store_folder} ({read_metadata(self.store_folder).source})"
 
     def _read(self, source: RecordSource, stage: str) -> None:
-        records = read_records(source, self.on_error, self.tensors)
-        self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors)
+        records = list(read_records(source, self.on_error, self.tensors))
         if self.trainer is None:  # no folder of a run to write into
             if source.rejects:
-                log.warning("%d materials were rejected and skipped; see source.rejects", len(source.rejects))
+                log.warning("%d materials were rejected, the first: %s", len(source.rejects), source.rejects[0])
         elif self.trainer.is_global_zero:
             source.report_rejects(Path(self.trainer.default_root_dir) / f"rejects_{TrainerFn(stage).value}.csv")
+        self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors)
 
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.doctor import environment
 from dielectric_gnn.doctor.environment import check_devices, check_disk, check_version, check_versions
 from tests.commands import environment as process_environment
+from tests.integration.test_prepare_data import json_entry
 
 
 def doctor(repository: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +46,22 @@ def test_batch_that_cannot_fit_is_refused(repository: Path) -> None:
     result = doctor(repository, *SMALL, "--data.batch_size", "100000000")
     assert result.returncode == 1
     assert "set data.batch_size to " in result.stdout
+
+
+def test_budgets_and_rejects_are_looked_at_and_nothing_is_written(repository: Path, tmp_path: Path) -> None:
+    entries = tmp_path / "entries"
+    entries.mkdir()
+    for record in list(ExampleMetals().records())[::3]:
+        (entries / f"{record.material_id}.json").write_bytes(json_entry(record))
+    (entries / "broken.json").write_text("{}")
+    source = ("--data.source", "EntryJson", "--data.source.path", str(entries), "--data.on_error", "skip")
+    result = doctor(repository, *SMALL, *source, "--data.batch_edges", "100000000", "--run_dir", str(tmp_path / "run"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "broken.json" in result.stdout and "Ready, with remarks." in result.stdout
+    assert f"free at {tmp_path}," in result.stdout and not (tmp_path / "run").exists()
+    assert not (repository / "rejects_fit.csv").exists()
+    result = doctor(repository, *SMALL, *source, "--data.batch_edges", "100")
+    assert result.returncode == 1 and "the budget of a batch is 100" in result.stdout
 
 
 @pytest.mark.parametrize(("release", "words"), [("2.6.2", "steals credentials"), ("2.6.5", "executes code")])
