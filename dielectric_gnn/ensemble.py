@@ -44,6 +44,11 @@ class Ensemble(ResponseModule):
         self.members = nn.ModuleList(members)
         self.facts = first.facts
 
+    @property
+    def takes_orbits(self) -> bool:
+        """Whether all members do."""
+        return all(member.takes_orbits for member in self.members)
+
     def forward(self, graph: CrystalGraph) -> Response:
         """Mean response of every crystal of the batch, with the spread over the members."""
         responses = [member(graph) for member in self.members]

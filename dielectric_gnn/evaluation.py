@@ -52,6 +52,11 @@ class ResponseModule(LightningModule):
         self.eval_drude_r2 = DrudeR2()
 
     @property
+    def takes_orbits(self) -> bool:
+        """Whether `forward` counts equal atoms and edges of orbit graphs."""
+        return False
+
+    @property
     def metric_keys(self) -> tuple[str, ...]:
         """What is computed for every material."""
         return tuple(column.key for column in self.columns)

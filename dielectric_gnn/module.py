@@ -80,10 +80,16 @@ class DielectricModule(ResponseModule):
         self.config: dict[str, Any] | None = None
         self.train_loss = MeanMetric()
 
+    @property
+    def takes_orbits(self) -> bool:
+        """Whether backbone and pooling do."""
+        return self.backbone.takes_orbits and self.pooling.takes_orbits
+
     def forward(self, graph: CrystalGraph) -> Response:
         """Response of every crystal of the batch."""
         features = self.backbone(graph)
-        pooled = self.pooling(features.scalars, graph.batch, graph.num_crystals)
+        counts = {} if graph.orbits is None else {"counts": graph.orbits.atom_counts}
+        pooled = self.pooling(features.scalars, graph.batch, graph.num_crystals, **counts)
         tensors = None
         if self.tensor_pooling is not None:
             tensors = self.tensor_pooling(features.scalars, features.tensors, graph.batch, graph.num_crystals)

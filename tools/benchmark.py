@@ -19,7 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import benchmark_graphs
 import benchmark_loading
+import benchmark_predict
+import benchmark_startup
+import benchmark_training
 import torch
 
 from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
@@ -109,6 +113,7 @@ def first_crystals(kind: str, count: int, multiples: Sequence[int]) -> CrystalGr
 def cost(options: argparse.Namespace) -> None:
     """Print processor times of the backbones, each measured in turns with the reference."""
     torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
     graph = first_crystals(options.crystals, options.batch, options.supercell)
     reference = MODELS[options.reference](options.width, options.l_max)
     print(
@@ -147,18 +152,24 @@ def positive(word: str) -> int:
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line; every subcommand sets `run`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=positive, default=1, help="threads of PyTorch (default: %(default)s)")
     subcommands = parser.add_subparsers(required=True, metavar="BENCHMARK")
     add_cost(subcommands.add_parser("cost", help="forward pass and training step of the backbones", description=_COST))
-    loading = subcommands.add_parser(
-        "loading",
-        help="preparing, opening and loading a store",
-        description=benchmark_loading.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    benchmark_loading.add_options(loading)
+    for name, (module, summary) in OTHERS.items():
+        other = subcommands.add_parser(
+            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_options(other)
     return parser.parse_args(words)
 
+
+OTHERS = {
+    "training": (benchmark_training, "training steps of the published models against their usual form"),
+    "graphs": (benchmark_graphs, "building graphs and orbits"),
+    "loading": (benchmark_loading, "preparing, opening and loading a store"),
+    "predict": (benchmark_predict, "predictions per second of every model"),
+    "startup": (benchmark_startup, "how long commands take to begin"),
+}
+"""Benchmarks with a file of their own."""
 
 _COST = """\
 Processor time of backbones per structure, forward pass alone and forward with backward pass. Each model runs in turns
@@ -181,13 +192,13 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--supercell", type=positive, nargs=3, default=[1, 1, 1], help="repeat every cell so often")
     parser.add_argument("--repeats", type=positive, default=15, help="pairs of runs counted (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=1, help="threads of PyTorch (default: %(default)s)")
     parser.set_defaults(run=cost)
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line names."""
     options = parsed(words)
-    torch.set_num_threads(options.threads)
     options.run(options)
 
 

@@ -5,8 +5,12 @@ AdamW, ours the fused one. They train in turns (A B A B) in one process, so both
 neighbours on the machine. Where jemalloc is installed, everything is repeated with it. Processor time counts this
 process only, wall time what others do as well.
 
-    python tools/benchmark_training.py
-    python tools/benchmark_training.py --threads 1 2 --repeats 20 --models optimetal3b_tc
+    python tools/benchmark.py training
+    python tools/benchmark.py training --models optimetal3b_tc --crystals strained --symmetry orbit
+
+With `--symmetry orbit` ours trains on orbit graphs, the usual form always on full ones. Crystals are `rattled` (no two
+edges are equal), `prototypes` (ideal structure types, invented lattice constants), `strained` (the same, stretched
+along z, which keeps part of the symmetry) or `embedded` (the ab initio metals).
 
 FLOPs are those of matrix products, counted by PyTorch; the arithmetic floor is the time they need at the speed at which
 this machine multiplies large matrices, measured just before.
@@ -20,10 +24,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ctypes.util import find_library
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,11 +40,14 @@ sys.path.insert(0, str(ROOT))  # the usual form belongs to the tests
 from dielectric_gnn.backbones import Backbone, OptiMetal2B, OptiMetal3B  # noqa: E402
 from dielectric_gnn.callbacks.flops import IN_PLACE_PRODUCTS  # noqa: E402
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph  # noqa: E402
-from dielectric_gnn.data.sources import SyntheticMetals  # noqa: E402
+from dielectric_gnn.data.orbits import Symmetry  # noqa: E402
+from dielectric_gnn.data.record import CrystalRecord  # noqa: E402
+from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals  # noqa: E402
 from dielectric_gnn.data.store import CrystalStore  # noqa: E402
+from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF  # noqa: E402
 from dielectric_gnn.evaluation import labels_of  # noqa: E402
 from dielectric_gnn.module import DielectricModule  # noqa: E402
-from dielectric_gnn.nn.angles import Angles  # noqa: E402
+from dielectric_gnn.nn.angles import EveryAngle  # noqa: E402
 from dielectric_gnn.nn.message_passing import TransformerConv  # noqa: E402
 from tests.usual_form import usual_form  # noqa: E402
 
@@ -47,6 +56,7 @@ MODELS: dict[str, Callable[[int], OptiMetal2B | OptiMetal3B]] = {
     "optimetal2b_tc": lambda width: OptiMetal2B(width, message_passing=TransformerConv),
     "optimetal3b_tc": OptiMetal3B,
 }
+CRYSTALS = ("rattled", "prototypes", "strained", "embedded")
 WARM_UP = 2
 """Steps that are not counted: the first ones allocate memory."""
 
@@ -113,17 +123,26 @@ def multiplication_speed() -> float:
     return 2 * 8192 * 256 * 1536 / statistics.median(times)
 
 
-def batch(size: int, seed: int) -> CrystalGraph:
-    """Random intermetallics of known structure types, rattled, so that nothing is equal by symmetry."""
-    records = list(SyntheticMetals(size, seed, rattle=0.02).records())
-    return CrystalStore.from_records(records, DEFAULT_CUTOFF).gather(range(size))
+def batch(kind: str, size: int, seed: int, symmetry: Symmetry) -> CrystalGraph:
+    """Some crystals: embedded metals, or random intermetallics of known structure types."""
+    source = ExampleMetals() if kind == "embedded" else SyntheticMetals(size, seed, 0.02 if kind == "rattled" else 0)
+    records = [stretched(record) if kind == "strained" else record for record in source.records()]
+    if size > len(records):
+        raise SystemExit(f"--batch is {size}, but there are {len(records)} embedded metals; give 1 to {len(records)}")
+    return CrystalStore.from_records(records[:size], DEFAULT_CUTOFF, symmetry=symmetry).gather(range(size))
 
 
-def measure(name: str, graph: CrystalGraph, options: argparse.Namespace) -> None:
-    """Print one row for training and one for prediction."""
+def stretched(record: CrystalRecord) -> CrystalRecord:
+    """The crystal, longer by 3 % along z."""
+    strain = np.diag([1.0, 1.0, 1.03])
+    return replace(record, lattice=record.lattice @ strain, positions=record.positions @ strain)
+
+
+def measure(name: str, full: CrystalGraph, graph: CrystalGraph, options: argparse.Namespace) -> None:
+    """Print one row for training and one for prediction; the usual form has the full graph."""
     torch.manual_seed(0)
     backbone = MODELS[name](options.width)
-    usual, ours = Training(usual_form(backbone), graph, False), Training(backbone, graph, True)
+    usual, ours = Training(usual_form(backbone), full, False), Training(backbone, graph, True)
     crystals = graph.num_crystals
     speed = multiplication_speed()
     for kind, first, second in (("train", usual.step, ours.step), ("predict", usual.predict, ours.predict)):
@@ -145,8 +164,8 @@ HEADER = [
 """All amounts are per crystal; the last column is the share of processor time that the products alone would need."""
 
 
-def with_both_allocators(words: list[str]) -> None:
-    """Run this tool with the default allocator and, if there is one, with jemalloc."""
+def with_both_allocators() -> None:
+    """Run this command with the default allocator and, if there is one, with jemalloc."""
     library = find_library("jemalloc")
     runs: dict[str, dict[str, str]] = {"default": {}}
     if library:
@@ -156,7 +175,7 @@ def with_both_allocators(words: list[str]) -> None:
     print("| " + " | ".join(HEADER) + " |\n|" + " --- |" * len(HEADER), flush=True)
     for name, variables in runs.items():
         environment = {**os.environ, **variables, _MARK: name}
-        subprocess.run([sys.executable, __file__, *words], env=environment, check=True)
+        subprocess.run([sys.executable, *sys.argv], env=environment, check=True)
 
 
 def positive(word: str) -> int:
@@ -167,35 +186,39 @@ def positive(word: str) -> int:
     return number
 
 
-def parsed(words: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `training`."""
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
     parser.add_argument("--width", type=positive, default=256, help="channels (default: %(default)s)")
     parser.add_argument("--batch", type=positive, default=64, help="crystals (default: %(default)s)")
+    parser.add_argument("--crystals", choices=CRYSTALS, default="rattled", help="default: %(default)s")
+    parser.add_argument("--symmetry", choices=["full", "orbit"], default="full", help="of ours (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the crystals (default: %(default)s)")
     parser.add_argument("--repeats", type=positive, default=10, help="pairs of steps counted (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, nargs="+", default=[1, 2], help="default: 1 and 2")
-    return parser.parse_args(words)
+    parser.add_argument("--threads", type=positive, nargs="+", default=[1], help="of PyTorch (default: 1)")
+    parser.set_defaults(run=run)
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Print a table."""
-    words = list(sys.argv[1:] if words is None else words)
-    options = parsed(words)
     options.allocator = os.environ.get(_MARK)
     if options.allocator is None:
-        with_both_allocators(words)
+        with_both_allocators()
         return
-    graph = batch(options.batch, options.seed)
-    pairs, atoms = Angles.of(graph, 4.0).slots_of_angle.numel(), graph.num_atoms
-    means = [count / graph.num_crystals for count in (atoms, graph.edge_index.shape[1], pairs)]
-    print("{}: {:.1f} atoms, {:.0f} edges, {:.0f} pairs a crystal".format(options.allocator, *means), file=sys.stderr)
+    full = batch(options.crystals, options.batch, options.seed, "full")
+    graph = full if options.symmetry == "full" else batch(options.crystals, options.batch, options.seed, "orbit")
+    for name, described in {"full": full, **({} if graph.orbits is None else {"orbit": graph})}.items():
+        counts = (described.num_atoms, described.edge_index.shape[1], num_pairs(described))
+        sizes = "{:.1f} atoms, {:.1f} edges, {:.1f} pairs".format(*(count / full.num_crystals for count in counts))
+        print(f"{options.allocator}, {name} graph: {sizes} a crystal", file=sys.stderr)
     for threads in options.threads:
         torch.set_num_threads(threads)
         for name in options.models:
-            measure(name, graph, options)
+            measure(name, full, graph, options)
 
 
-if __name__ == "__main__":
-    main()
+def num_pairs(graph: CrystalGraph) -> int:
+    """Three-body pairs, or classes of them."""
+    if graph.orbits is not None:
+        return graph.orbits.cosines.shape[0]
+    return EveryAngle.of(graph, THREE_BODY_CUTOFF).slots_of_angle.numel()

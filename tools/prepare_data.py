@@ -49,6 +49,10 @@ as in the published study: 80/10/10, with all materials of one reduced formula o
 A build that was interrupted, even killed, goes on where it was when the same command is repeated; what it has so far
 is in the folder .OUT.partial. The store appears, or replaces an old one, when it is complete."""
 
+_SYMMETRY = """\
+orbit: find equal atoms, edges and angles too, which invariant networks (data.symmetry) then treat as one, many times
+faster for symmetric crystals (default: full)"""
+
 _VERIFY = """\
 Check every byte of STORE against its checksums, and that every value makes sense. A store that was copied or kept for
 long is worth it; opening one for training checks sizes alone."""
@@ -103,6 +107,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     add("--cutoff", type=float, default=DEFAULT_CUTOFF, metavar="A", help="of the graphs in Å (default: %(default)s)")
     add("--spectra", choices=["float32", "float16"], default="float32", help="float16: half the size, three digits")
     add("--tensors", action="store_true", help="keep whole tensors; five times the size")
+    add("--symmetry", choices=["full", "orbit"], default="full", help=_SYMMETRY)
     add("--on-error", choices=["raise", "skip"], default="raise", help="skip: list unusable ones in OUT_rejects.csv")
     add(
         "--workers",
@@ -133,6 +138,7 @@ def _build(args: argparse.Namespace) -> None:
         tensors=args.tensors,
         workers=args.workers,
         restart=args.restart,
+        symmetry=args.symmetry,
     )
     title = f"{type(source).__name__} {args.source}"
     if args.source.startswith(SYNTHETIC):

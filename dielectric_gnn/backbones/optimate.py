@@ -24,6 +24,8 @@ class OptiMate(Backbone):
         cutoff: Distance up to which atoms are neighbours (Å).
     """
 
+    takes_orbits = True
+
     def __init__(self, cutoff: float = DEFAULT_CUTOFF) -> None:
         super().__init__(scalar_dim=_HEADS * 2 * _WIDTH, cutoff=cutoff)
         self.node_embedding = GroupPeriodEmbedding()
@@ -35,6 +37,7 @@ class OptiMate(Backbone):
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, 384)."""
         edges = self.edge_embedding(graph.edge_lengths)
-        x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
-        x = self.first(x, graph.edge_index, edges)
-        return AtomFeatures(self.second(x, graph.edge_index, edges))
+        counts = graph.orbits.edge_counts if graph.orbits else None
+        x = self.node_mlp(self.node_embedding(graph.atomic_numbers), graph.orbits.atom_counts if graph.orbits else 1)
+        x = self.first(x, graph.edge_index, edges, counts)
+        return AtomFeatures(self.second(x, graph.edge_index, edges, counts))

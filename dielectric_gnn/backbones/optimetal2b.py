@@ -7,13 +7,14 @@ from collections.abc import Callable
 from torch import nn
 
 from dielectric_gnn.backbones.base import AtomFeatures, Backbone
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph, Orbits
 from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.nn.interaction import InteractionBlock
-from dielectric_gnn.nn.links import EdgeFeatures, Edges, Undirected
+from dielectric_gnn.nn.links import EdgeFeatures, Edges, FactoredFeatures, Undirected
 from dielectric_gnn.nn.message_passing import CGConv, MessagePassing
 from dielectric_gnn.nn.mlp import MLP
 from dielectric_gnn.nn.radial import GaussianBasis, RadialBasis
+from dielectric_gnn.nn.segment import segment_sum
 
 
 class OptiMetal2B(Backbone):
@@ -44,20 +45,34 @@ class OptiMetal2B(Backbone):
         self.node_mlp = MLP([self.node_embedding.dim, width, width, width])
         self.edge_embedding = edge_embedding(cutoff)
         self.edge_mlp = MLP([self.edge_embedding.dim, width, width, width])
-        self.blocks = nn.ModuleList(InteractionBlock(width, message_passing, expansion) for _ in range(num_layers))
+        blocks = [InteractionBlock(width, message_passing, expansion) for _ in range(num_layers)]
+        self.blocks = nn.ModuleList(blocks)
+        self.takes_orbits = all(FactoredFeatures in block.conv.takes for block in blocks)
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, h)."""
-        x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
+        counts = graph.orbits.atom_counts if graph.orbits else None
+        x = self.node_mlp(self.node_embedding(graph.atomic_numbers), 1 if counts is None else counts)
         edges = edge_features(graph, self.edge_embedding, self.edge_mlp)
         for block in self.blocks:
-            x = block(x, graph.edge_index, edges, graph.batch, graph.num_crystals)
+            x = block(x, graph.edge_index, edges, graph.batch, graph.num_crystals, counts)
         return AtomFeatures(x)
 
 
 def edge_features(graph: CrystalGraph, embedding: RadialBasis, mlp: MLP) -> EdgeFeatures:
     """Features of every edge from its length: one row for both directions, and the last linear layer still to come."""
+    if graph.orbits is not None:
+        return _orbit_edge_features(graph, graph.orbits, embedding, mlp)
     undirected = Undirected.of(graph.edge_index, graph.edge_lengths, graph.num_atoms)
-    rows = mlp.hidden(embedding(undirected.lengths), copies=2)
+    rows = mlp.hidden(embedding(undirected.lengths), 2)
     edges = Edges(graph.edge_index, graph.num_atoms)
     return EdgeFeatures(edges, rows, undirected.index, undirected.uses, mlp.last.weight, mlp.last.bias)
+
+
+def _orbit_edge_features(graph: CrystalGraph, orbits: Orbits, embedding: RadialBasis, mlp: MLP) -> EdgeFeatures:
+    """One row for every length of the batch, which counts for all edges that have it."""
+    lengths, index = graph.edge_lengths.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    counts = segment_sum(orbits.edge_totals(graph.edge_index[0]), index, lengths.shape[0])
+    rows = mlp.hidden(embedding(lengths), counts)
+    edges = Edges(graph.edge_index, graph.num_atoms, orbits.edge_counts)
+    return EdgeFeatures(edges, rows, index, None, mlp.last.weight, mlp.last.bias)

@@ -11,11 +11,13 @@ from torch.nn import functional as F
 from dielectric_gnn.backbones.base import AtomFeatures, Backbone
 from dielectric_gnn.backbones.optimetal2b import edge_features
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.nn.angles import AngleFeatures, Angles
+from dielectric_gnn.nn.angle_features import AngleFeatures
+from dielectric_gnn.nn.angles import EveryAngle, OrbitAngles
 from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.nn.interaction import InteractionBlock
-from dielectric_gnn.nn.links import EdgeFeatures
+from dielectric_gnn.nn.links import EdgeFeatures, FactoredFeatures
 from dielectric_gnn.nn.message_passing import MessagePassing, MessagePassingFactory, TransformerConv
 from dielectric_gnn.nn.mlp import MLP
 from dielectric_gnn.nn.norm import GraphLayerNorm
@@ -42,16 +44,22 @@ class PairUpdate(nn.Module):
         self.norm = GraphLayerNorm(dim)
 
     def forward(
-        self, features: Tensor | EdgeFeatures, members: Tensor, pairs: Tensor, batch: Tensor, num_crystals: int
+        self,
+        features: Tensor | EdgeFeatures,
+        members: Tensor,
+        pairs: Tensor,
+        batch: Tensor,
+        num_crystals: int,
+        counts: Tensor | None = None,
     ) -> Tensor:
-        """Update every pair."""
+        """Update every pair, which may stand for several equal ones (P,)."""
         first, second, own = self.linear.weight.chunk(3, dim=1)
         # The residual is folded into the matrix that acts on the features: (1 + W) f.
         own = own + torch.eye(self.dim, dtype=own.dtype, device=own.device)
         updated = features.linear(own) if isinstance(features, EdgeFeatures) else F.linear(features, own)
         updated = updated + F.linear(members, first, self.linear.bias).index_select(0, pairs[0])
         updated = updated + F.linear(members, second).index_select(0, pairs[1])
-        out: Tensor = self.norm(updated, batch, num_crystals)
+        out: Tensor = self.norm(updated, batch, num_crystals, counts)
         return out
 
 
@@ -79,11 +87,14 @@ class TripletLayer(nn.Module):
         """Atoms (N, h), edges and angles → the same, updated."""
         num_crystals = graph.num_crystals
         edge_batch = graph.batch.index_select(0, graph.edge_index[0])
-        rows = self.edge_update(edges, x, graph.edge_index, edge_batch, num_crystals)
+        atom_counts = edge_counts = None
+        if graph.orbits is not None:
+            atom_counts, edge_counts = graph.orbits.atom_counts, graph.orbits.edge_totals(graph.edge_index[0])
+        rows = self.edge_update(edges, x, graph.edge_index, edge_batch, num_crystals, edge_counts)
         angles = angles.updated(rows, self.angle_update.linear).normalised(self.angle_update.norm)
-        rows = self.edge_block(rows, None, angles, edge_batch, num_crystals)
+        rows = self.edge_block(rows, None, angles, edge_batch, num_crystals, edge_counts)
         edges = EdgeFeatures(edges.edges, rows)
-        x = self.atom_block(x, graph.edge_index, edges, graph.batch, num_crystals)
+        x = self.atom_block(x, graph.edge_index, edges, graph.batch, num_crystals, atom_counts)
         return x, edges, angles
 
 
@@ -128,10 +139,14 @@ class OptiMetal3B(Backbone):
         self.angle_embedding = AngleBasis(l_max)
         self.angle_mlp = MLP([self.angle_embedding.dim, width, width, width])
         self.layers = nn.ModuleList(TripletLayer(width, message_passing, expansion) for _ in range(num_layers))
+        convs = [layer.conv for layer in self.modules() if isinstance(layer, InteractionBlock)]
+        # Orbit graphs know the pairs up to there.
+        known = three_body_cutoff <= THREE_BODY_CUTOFF
+        self.takes_orbits = known and all(FactoredFeatures in conv.takes for conv in convs)
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, h)."""
-        x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
+        x = self.node_mlp(self.node_embedding(graph.atomic_numbers), graph.orbits.atom_counts if graph.orbits else 1)
         edges = edge_features(graph, self.edge_embedding, self.edge_mlp)
         angles = angle_features(graph, self.three_body_cutoff, self.angle_embedding, self.angle_mlp)
         for layer in self.layers:
@@ -141,5 +156,5 @@ class OptiMetal3B(Backbone):
 
 def angle_features(graph: CrystalGraph, cutoff: float, embedding: AngleBasis, mlp: MLP) -> AngleFeatures:
     """Features of every angle: one row for both orders of its edges, and the last linear layer still to come."""
-    angles = Angles.of(graph, cutoff)
-    return AngleFeatures.of(angles, mlp.hidden(embedding(angles.cosines), copies=2), mlp.last)
+    angles = EveryAngle.of(graph, cutoff) if graph.orbits is None else OrbitAngles.of(graph, graph.orbits, cutoff)
+    return AngleFeatures.of(angles, mlp.hidden(embedding(angles.cosines), angles.counts), mlp.last)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from dielectric_gnn.data.checks import at_most_one, check_model, check_store
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.sampling import (
     BudgetBatches,
     EvaluationBatches,
@@ -30,6 +32,7 @@ from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, listed_ro
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import names_array
 from dielectric_gnn.data.store_files import open_store, read_metadata
+from dielectric_gnn.data.store_means import training_facts
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
 from dielectric_gnn.training_facts import TrainingFacts
@@ -38,8 +41,6 @@ log = logging.getLogger(__name__)
 
 TRAIN_IDS = "train_ids.txt"
 """File in the folder of a run: the materials that it was trained on, one id per line."""
-
-_ROWS_AT_ONCE = 1024
 
 
 class CrystalDataModule(LightningDataModule):
@@ -58,6 +59,8 @@ class CrystalDataModule(LightningDataModule):
         batch_pairs: Likewise, three-body pairs.
         eval_batch_size: Crystals per batch of validation, test and prediction.
         cutoff: Neighbour cutoff of the graphs (Å).
+        symmetry: `orbit` treats equal atoms, edges and angles of a crystal as one, which gives the same results many
+            times faster where crystals are symmetric; for invariant backbones. A store must have been built with it.
         train_size: Number of training materials, strictly nested: smaller sets are inside larger ones; null: all.
         train_ids: A file with one material id per line: exactly these training materials, in place of train_size; such
             as a published subset, or the train_ids.txt that another training left in its folder.
@@ -81,6 +84,7 @@ class CrystalDataModule(LightningDataModule):
         batch_pairs: int | None = None,
         eval_batch_size: int = 64,
         cutoff: float = DEFAULT_CUTOFF,
+        symmetry: Symmetry = "full",
         train_size: int | None = None,
         train_ids: str | None = None,
         subset_seed: int = 0,
@@ -96,24 +100,20 @@ class CrystalDataModule(LightningDataModule):
             )
         if cutoff <= 0:
             raise InputError(f"cutoff is {cutoff} Å, expected more than 0")
-        if source is not None and store is not None:
-            raise InputError(f"source ({type(source).__name__}) and store ({store}) are both given; set one to null")
-        if train_size is not None and train_ids is not None:
-            raise InputError(f"train_size ({train_size}) and train_ids ({train_ids}) are both given; set one to null")
+        at_most_one(source=None if source is None else type(source).__name__, store=store)
+        at_most_one(train_size=train_size, train_ids=train_ids)
+        at_most_one(batch_edges=batch_edges, batch_pairs=batch_pairs)
         self.source = source or ExampleMetals()
         self.store_folder = None if store is None else Path(store)
         self.crystals = list(crystals) if crystals else None
         self.on_error = on_error
         self.tensors = tensors
-        if batch_edges is not None and batch_pairs is not None:
-            raise InputError(
-                f"batch_edges ({batch_edges}) and batch_pairs ({batch_pairs}) are both given; set one to null"
-            )
         self.batch_size = batch_size
         self.batch_edges = batch_edges
         self.batch_pairs = batch_pairs
         self.eval_batch_size = eval_batch_size
         self.cutoff = cutoff
+        self.symmetry = symmetry
         self.train_size = train_size
         self.train_ids = None if train_ids is None else Path(train_ids)
         self.subset_seed = subset_seed
@@ -130,6 +130,12 @@ class CrystalDataModule(LightningDataModule):
         """Read the materials and build graphs and splits, once."""
         if self.indices:
             return
+        check_model(self.symmetry, None if self.trainer is None else self.trainer.lightning_module)
+        self._read_materials(stage)
+        if self.store.orbits is not None:
+            log.info("orbit graphs: %s", self.store.orbits.describe(self.store.sizes))
+
+    def _read_materials(self, stage: str) -> None:
         if stage == "predict" and self.crystals is not None:
             self._read(StructureFiles(self.crystals), stage)
             self.asked = np.arange(len(self.store))
@@ -160,7 +166,7 @@ class CrystalDataModule(LightningDataModule):
                 log.warning("%d materials were rejected, the first: %s", len(source.rejects), source.rejects[0])
         elif self.trainer.is_global_zero:
             source.report_rejects(Path(self.trainer.default_root_dir) / f"rejects_{TrainerFn(stage).value}.csv")
-        self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors)
+        self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors, symmetry=self.symmetry)
 
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
@@ -177,13 +183,9 @@ class CrystalDataModule(LightningDataModule):
     def _open_split(self, folder: Path) -> dict[str, NDArray[np.int64]]:
         """Open the store; positions of its split."""
         self.store, split = open_store(folder)
-        if self.store.cutoff != self.cutoff:
-            raise InputError(
-                f"{folder}: the store holds neighbours up to {self.store.cutoff} Å, but data.cutoff is "
-                f"{self.cutoff} Å; set data.cutoff, or build the store anew"
-            )
-        if self.tensors and self.store.anisotropy is None:
-            raise InputError(f"{folder}: the store has no whole tensors; build it anew with --tensors")
+        check_store(self.store, folder, self.cutoff, self.tensors, self.symmetry)
+        if self.symmetry == "full":
+            self.store = replace(self.store, orbits=None)
         return split
 
     def _chosen(self, train: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -228,18 +230,7 @@ class CrystalDataModule(LightningDataModule):
 
     def training_facts(self) -> TrainingFacts:
         """What a model remembers of the training materials."""
-        train, store = self.indices["train"], self.store
-        if store.eps_inter is None or store.drude is None:
-            raise InputError("these materials have no spectra to learn from; use a source with labels")
-        # float64 sums: a mean over 10⁵ spectra in float32 would lose digits.
-        return TrainingFacts(
-            num_materials=train.size,
-            elements=store.elements(train),
-            broadening=store.broadening,
-            mean_eps_inter=torch.from_numpy(_mean(store.eps_inter, train)).float(),
-            mean_drude=torch.tensor(store.drude[train].mean(dtype=np.float64), dtype=torch.float32),
-            num_tensors=0 if store.anisotropy is None else int(store.anisotropy.known[train].any(axis=1).sum()),
-        )
+        return training_facts(self.store, self.indices["train"])
 
     def _evaluation_loader(self, name: str) -> DataLoader[CrystalGraph]:
         batches = EvaluationBatches(self.indices[name], self.eval_batch_size, *self._rank())
@@ -254,11 +245,3 @@ class CrystalDataModule(LightningDataModule):
         trainer: Any = self.trainer
         # Not from the total of batches: another number of processes has cut the epochs before into others.
         return trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready
-
-
-def _mean(rows: NDArray[np.floating], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean of the chosen rows, of which a few at a time are in memory."""
-    total = np.zeros(rows.shape[1:])
-    for start in range(0, chosen.size, _ROWS_AT_ONCE):
-        total += rows[chosen[start : start + _ROWS_AT_ONCE]].sum(axis=0, dtype=np.float64)
-    return total / chosen.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,31 @@ def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.in
 
 
 @dataclass(frozen=True)
+class Orbits:
+    """What a graph has beside its classes if its atoms, edges and three-body pairs stand for several alike.
+
+    Shapes:
+        atom_counts: (N,), atoms of each class. edge_counts: (E,), edges of the class at each atom of its source.
+        pairs: (2, T) int64, edges that leave one atom, sorted by the first; cosines: (T,); pair_counts: (T,), how many
+        partners each edge of the first class has.
+    """
+
+    atom_counts: Tensor
+    edge_counts: Tensor
+    pairs: Tensor
+    cosines: Tensor
+    pair_counts: Tensor
+
+    def edge_totals(self, sources: Tensor) -> Tensor:
+        """Edges of each class in the crystal (E,), from their sources (E,)."""
+        return self.edge_counts * self.atom_counts.index_select(0, sources)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Orbits:
+        """The function of every tensor."""
+        return Orbits(*(function(getattr(self, item.name)) for item in fields(self)))
+
+
+@dataclass(frozen=True)
 class CrystalGraph:
     """A batch of B crystals as one graph of N atoms and E edges; what backbones see.
 
@@ -48,7 +74,9 @@ class CrystalGraph:
         directions of every pair are present. edge_vectors: (E, 3) from source to target image.
         batch: (N,) int64, the crystal of each atom, non-decreasing. index: (B,) int64, position of each crystal
         in its data set. eps_inter: (B, W, 2) and drude: (B,), the targets; None where nothing is known. anisotropy:
-        what belongs to them where whole tensors were read.
+        what belongs to them where whole tensors were read. orbits: of an orbit graph, whose atoms and edges are classes
+        of equal ones: how often each occurs; such edges have no direction, only the length of edge_vectors means
+        anything, and no reverse.
 
     Units:
         edge_vectors Å, drude eV.
@@ -62,6 +90,7 @@ class CrystalGraph:
     eps_inter: Tensor | None = None
     drude: Tensor | None = None
     anisotropy: Anisotropy | None = None
+    orbits: Orbits | None = None
 
     @property
     def num_crystals(self) -> int:
@@ -99,7 +128,8 @@ class CrystalGraph:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         moved = {key: function(value) for key, value in values.items() if isinstance(value, Tensor)}
         anisotropy = None if self.anisotropy is None else self.anisotropy.map(function)
-        return replace(self, **moved, anisotropy=anisotropy)
+        orbits = None if self.orbits is None else self.orbits.map(function)
+        return replace(self, **moved, anisotropy=anisotropy, orbits=orbits)
 
     def to_pyg(self) -> Data:
         """The same graph as a `torch_geometric.data.Data`, for backbones built from PyG layers."""

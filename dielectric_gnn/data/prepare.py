@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
+from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.partial import PartialStore
 from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, report_rejects
@@ -48,6 +49,7 @@ class BuildOptions:
         tensors: Keep whole tensors beside their averages; files whose tensors contradict the structure are bad.
         workers: Processes that read and compute, of one thread each; the store does not depend on it.
         restart: Discard what an interrupted build left, instead of going on from there.
+        symmetry: `orbit` adds which atoms and edges are alike, for invariant networks; see `data.orbits`.
     """
 
     cutoff: float = DEFAULT_CUTOFF
@@ -59,6 +61,7 @@ class BuildOptions:
     tensors: bool = False
     workers: int = 1
     restart: bool = False
+    symmetry: Symmetry = "full"
 
 
 def choose_source(
@@ -140,7 +143,7 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     check_free(folder, options.overwrite)
     split = _stated_split(source, options)
     tasks = source.tasks()
-    recipe = Recipe(options.cutoff, options.spectra, options.tensors)
+    recipe = Recipe(options.cutoff, options.spectra, options.tensors, options.symmetry)
     plan = {"source": "" if tasks is None else tasks.fingerprint, "layout": [SCHEMA, CHUNK], **asdict(recipe)}
     restart = options.restart or tasks is None
     rejects = folder.with_name(f"{folder.name}_rejects.csv")
@@ -193,6 +196,7 @@ def describe_store(folder: Path) -> str:
             f"materials: {len(store)} ({sizes}), {formulas} formulas",
             f"atoms: {metadata.num_atoms}, edges: {metadata.num_edges} within {store.cutoff:g} Å, three-body pairs: "
             f"{metadata.num_pairs} within {metadata.three_body_cutoff:g} Å; at most {largest} per material",
+            f"orbits: {'none' if store.orbits is None else store.orbits.describe(store.sizes)}",
             f"elements: {len(elements)}, the rarest in {rare} materials",
             f"spectra: {metadata.spectra_dtype}, {store.grid}, broadening {broadening}, {_tensor_words(store)}",
             f"size: {num_bytes / 1e6:.1f} MB, {num_bytes / len(store):.0f} bytes per material",

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dielectric_gnn.data.flat import offsets, ragged_rows, segments, shared, widened
 from dielectric_gnn.data.graph import CrystalGraph, neighbour_edges
-from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
+from dielectric_gnn.data.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
+from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store_facts import SetKind, graph_sizes
+from dielectric_gnn.data.stored_orbits import OrbitBatch, StoredOrbits
+from dielectric_gnn.data.targets import StoredAnisotropy, stacked_anisotropy, target_rows
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
-from dielectric_gnn.irreducible import DIAGONAL_PARTS, FROM_CARTESIAN
-from dielectric_gnn.response import Anisotropy
-
-
-@dataclass(frozen=True, eq=False)
-class StoredAnisotropy:
-    """The parts of the targets of M crystals that `response.Anisotropy` describes.
-
-    Shapes:
-        eps_deviator: (M, 5, W, 2), float32 or float16. drude_root: (M, 6) in eV. known: (M, 5) bool.
-    """
-
-    eps_deviator: NDArray[np.floating]
-    drude_root: NDArray[np.float32]
-    known: NDArray[np.bool_]
-
-    def gather(self, chosen: NDArray[np.int64]) -> Anisotropy:
-        """Those of the chosen crystals."""
-        return Anisotropy(
-            _widened(_shared(self.eps_deviator), chosen),
-            torch.from_numpy(self.drude_root[chosen]),
-            torch.from_numpy(self.known[chosen]),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +44,7 @@ class CrystalStore:
         grid: Photon energies of the targets.
         broadening: Γ of the targets in eV; None if the files do not say.
         anisotropy: What the average leaves out, where whole tensors were read.
+        orbits: Which atoms and edges are alike; batches are then orbit graphs, see `data.orbits`.
     """
 
     material_ids: Sequence[str]
@@ -82,6 +62,7 @@ class CrystalStore:
     grid: EnergyGrid
     broadening: float | None
     anisotropy: StoredAnisotropy | None = None
+    orbits: StoredOrbits | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
@@ -93,6 +74,7 @@ class CrystalStore:
         cutoff: float,
         edge_dtype: type[np.floating] = np.float32,
         tensors: bool = False,
+        symmetry: Symmetry = "full",
     ) -> CrystalStore:
         """Build the graphs of `records`, which must all be labelled or all be unlabelled.
 
@@ -101,6 +83,7 @@ class CrystalStore:
             cutoff: Neighbour cutoff in Å.
             edge_dtype: Precision of the edge vectors; tests of symmetry want float64.
             tensors: Keep whole tensors; the records come from `frames.with_whole_tensors`.
+            symmetry: `orbit` finds out which atoms and edges are alike.
 
         Raises:
             InputError: No records, some labelled and some not, or two broadenings in one set.
@@ -116,6 +99,10 @@ class CrystalStore:
         targets = [target_rows(label) for label in labels]
         counts = [record.atomic_numbers.size for record in records]
         sizes = [graph_sizes(n, index[0], vectors) for n, (index, vectors) in zip(counts, edges, strict=True)]
+        orbits = None
+        if symmetry == "orbit":
+            found = (find_orbits(record.atomic_numbers, *graph) for record, graph in zip(records, edges, strict=True))
+            orbits = StoredOrbits.stacked(list(found), edge_dtype)
         return cls(
             material_ids=[record.material_id for record in records],
             formulas=[record.formula for record in records],
@@ -131,7 +118,8 @@ class CrystalStore:
             cutoff=cutoff,
             grid=labels[0].grid if labels else EnergyGrid(),
             broadening=labels[0].broadening if labels else None,
-            anisotropy=_stack_anisotropy(labels) if labels and tensors else None,
+            anisotropy=stacked_anisotropy(labels) if labels and tensors else None,
+            orbits=orbits,
         )
 
     def gather(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalGraph:
@@ -141,6 +129,16 @@ class CrystalStore:
             indices: Positions in the store, (B,).
         """
         chosen = np.asarray(indices, dtype=np.int64)
+        graph = self._orbit_graph(chosen) or self._full_graph(chosen)
+        return replace(
+            graph,
+            eps_inter=None if self._eps_inter is None else widened(self._eps_inter, chosen),
+            drude=None if self.drude is None else torch.from_numpy(self.drude[chosen]),
+            anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),
+        )
+
+    def _full_graph(self, chosen: NDArray[np.int64]) -> CrystalGraph:
+        """Every atom and every edge."""
         atoms, atom_counts = ragged_rows(self.atom_offsets, chosen)
         first_atom = np.cumsum(atom_counts) - atom_counts
         shifts = np.repeat(first_atom, self.edge_offsets[chosen + 1] - self.edge_offsets[chosen])
@@ -152,14 +150,30 @@ class CrystalStore:
             edge_vectors=torch.from_numpy(segments(self.edge_vectors, self.edge_offsets, chosen)),
             batch=torch.from_numpy(np.repeat(np.arange(chosen.size), atom_counts)),
             index=torch.tensor(chosen),
-            eps_inter=None if self._eps_inter is None else _widened(self._eps_inter, chosen),
-            drude=None if self.drude is None else torch.from_numpy(self.drude[chosen]),
-            anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),
         )
+
+    def _orbit_graph(self, chosen: NDArray[np.int64]) -> CrystalGraph | None:
+        """Classes of equal atoms and edges; None where too few are equal for that to be faster."""
+        if self.orbits is None or not self.orbits.worthwhile(chosen, self.sizes):
+            return None
+        parts = [self.orbits.of(row) for row in chosen.tolist()]
+        crystals = [part or self._every_one(row) for part, row in zip(parts, chosen.tolist(), strict=True)]
+        dtype = torch.float64 if self.edge_vectors.dtype == np.float64 else torch.float32
+        graphs = OrbitBatch.of(crystals, dtype)
+        vectors = torch.zeros(graphs.lengths.shape[0], 3, dtype=dtype)
+        vectors[:, 0] = graphs.lengths
+        index = torch.tensor(chosen)
+        numbers, batch = graphs.atomic_numbers, graphs.batch
+        return CrystalGraph(numbers, graphs.edge_index, vectors, batch, index, orbits=graphs.orbits)
+
+    def _every_one(self, row: int) -> CrystalOrbits:
+        """A crystal without orbits in a batch with some."""
+        atoms, edges = (slice(*bounds[row : row + 2]) for bounds in (self.atom_offsets, self.edge_offsets))
+        return every_one(self.atomic_numbers[atoms], self.edge_index[:, edges], self.edge_vectors[edges])
 
     @cached_property
     def _eps_inter(self) -> Tensor | None:
-        return None if self.eps_inter is None else _shared(self.eps_inter)
+        return None if self.eps_inter is None else shared(self.eps_inter)
 
     def elements(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
         """Atomic numbers that occur in the given crystals, sorted."""
@@ -178,60 +192,3 @@ class CrystalStore:
         for part in parts:
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
-
-
-def _shared(array: NDArray[Any]) -> Tensor:
-    """A tensor on the memory of an array, which may be a read-only file; it is read from, and never written to."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.from_numpy(array)
-
-
-def _widened(rows: Tensor, chosen: NDArray[np.int64]) -> Tensor:
-    """Some rows in single precision; PyTorch widens half precision five times faster than NumPy."""
-    return rows.index_select(0, torch.tensor(chosen)).float()
-
-
-def target_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], float]:
-    """What a model learns of one material: the orientation average of ε (W, 2), Re and Im, and of ω_D in eV."""
-    eps, drude = labels.average()
-    return np.stack([eps.real, eps.imag], axis=-1).astype(np.float32), drude
-
-
-def anisotropy_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """What the average of a material leaves out: deviator of ε (5, W, 2), root of ω_D² (6,) in eV, what is known (5,).
-
-    Of labels that are averages, or a diagonal not yet resolved, nothing is known.
-    """
-    known = np.zeros(5, dtype=bool)
-    if labels.num_components < 6:
-        root = np.array([labels.average()[1], 0, 0, 0, 0, 0])
-        return np.zeros((5, labels.grid.num, 2), np.float32), root.astype(np.float32), known
-    known[list(DIAGONAL_PARTS) if labels.diagonal_only else slice(None)] = True
-    deviator = FROM_CARTESIAN[1:] @ labels.eps_inter
-    root = FROM_CARTESIAN @ labels.drude
-    return np.stack([deviator.real, deviator.imag], axis=-1).astype(np.float32), root.astype(np.float32), known
-
-
-def _stack_anisotropy(labels: Sequence[OpticalLabels]) -> StoredAnisotropy:
-    deviators, roots, known = zip(*map(anisotropy_rows, labels), strict=True)
-    return StoredAnisotropy(np.stack(deviators), np.stack(roots), np.stack(known))
-
-
-def offsets(counts: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
-    """Where each of M segments begins among all rows, and where the last ends: (M + 1,)."""
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
-
-
-def segments(rows: NDArray[Any], bounds: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[Any]:
-    """The rows of the chosen segments one after another; copied whole, which for edges is faster than row by row."""
-    ends = zip(bounds[chosen].tolist(), bounds[chosen + 1].tolist(), strict=True)
-    return np.concatenate([rows[:0], *(rows[start:stop] for start, stop in ends)])
-
-
-def ragged_rows(bounds: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row numbers that the chosen segments own, one after another, and how many each owns."""
-    starts = bounds[chosen]
-    counts = bounds[chosen + 1] - starts
-    shift = starts - (np.cumsum(counts) - counts)
-    return np.arange(counts.sum()) + np.repeat(shift, counts), counts

@@ -86,6 +86,7 @@ def _values(store: CrystalStore) -> Iterator[str]:
     with Meter("values", len(store), "{} materials".format) as meter:
         for start, stop in pairwise(bounds):
             yield from _atoms_and_edges(store, start, stop)
+            yield from _orbits(store, start, stop)
             yield from _targets(store, start, stop)
             meter.advance(stop - start)
 
@@ -115,6 +116,18 @@ def _atoms_and_edges(store: CrystalStore, start: int, stop: int) -> Iterator[str
         part = slice(end - size, end)
         if tuple(store.sizes[row]) != graph_sizes(int(count), index[0, part], vectors[part]):
             yield f"sizes.npy says {store.sizes[row].tolist()} of material {row}, which its graph does not bear out"
+
+
+def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
+    """Classes must count up to all atoms and edges, and point to each other."""
+    for row in range(start, stop):
+        orbits = None if store.orbits is None else store.orbits.of(row)
+        if orbits is None:
+            continue
+        atoms, edges = orbits.atom_counts.astype(np.int64), orbits.edge_counts.astype(np.int64)
+        inside = (orbits.edge_index < atoms.size).all() and (orbits.pairs < edges.size).all()
+        if not inside or [atoms.sum(), (atoms[orbits.edge_index[0]] * edges).sum()] != store.sizes[row, :2].tolist():
+            yield f"the orbits of material {row} (orbit_*.npy) do not make up its atoms and edges"
 
 
 def _targets(store: CrystalStore, start: int, stop: int) -> Iterator[str]:

@@ -20,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.splits import SPLIT_NAMES
-from dielectric_gnn.data.store import CrystalStore, StoredAnisotropy
+from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import StoredNames
+from dielectric_gnn.data.stored_orbits import COLUMNS as ORBITS
+from dielectric_gnn.data.stored_orbits import PARTS, StoredOrbits
+from dielectric_gnn.data.targets import StoredAnisotropy
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
 from dielectric_gnn.grid import EnergyGrid
@@ -64,6 +67,7 @@ class StoreMetadata:
         num_pairs: Three-body pairs.
         elements: How many materials hold each element.
         checksums: Of every array, CRC-32 of its elements (without the header), as hexadecimal digits.
+        num_orbits: Classes of atoms, edges and pairs; None without orbits.
     """
 
     schema: int
@@ -80,6 +84,7 @@ class StoreMetadata:
     num_pairs: int
     elements: dict[str, int]
     checksums: dict[str, str]
+    num_orbits: tuple[int, int, int] | None = None
 
 
 def write_metadata(folder: Path, metadata: StoreMetadata) -> None:
@@ -143,6 +148,14 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
             load("drude_root", "float32", materials, 6),
             load("known", "bool", materials, 5),
         )
+    orbits = None
+    if metadata.num_orbits is not None:
+        rows = dict(zip(PARTS, metadata.num_orbits, strict=True))
+        arrays = {
+            name: load(f"orbit_{name}", np.dtype(column.dtype).name, rows[column.part], *column.row_shape)
+            for name, column in ORBITS.items()
+        }
+        orbits = StoredOrbits(load("orbit_offsets", "int64", 3, materials + 1), arrays)
     store = CrystalStore(
         material_ids=StoredNames(load("material_ids", "U", materials)),
         formulas=StoredNames(load("formulas", "U", materials)),
@@ -159,6 +172,7 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
         grid=grid,
         broadening=metadata.broadening,
         anisotropy=anisotropy,
+        orbits=orbits,
     )
     return store, {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
 

@@ -11,14 +11,24 @@ from numpy.typing import DTypeLike, NDArray
 
 from dielectric_gnn.data.frames import with_whole_tensors
 from dielectric_gnn.data.graph import neighbour_edges
+from dielectric_gnn.data.orbits import Symmetry, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import OnError
-from dielectric_gnn.data.store import anisotropy_rows, target_rows
 from dielectric_gnn.data.store_facts import SetKind, graph_sizes
 from dielectric_gnn.data.store_files import SpectraDtype
+from dielectric_gnn.data.stored_orbits import COLUMNS as ORBITS
+from dielectric_gnn.data.stored_orbits import PARTS, orbit_rows, orbit_sizes
+from dielectric_gnn.data.targets import anisotropy_rows, target_rows
 from dielectric_gnn.errors import InputError, RecordError
 
 _MAX_ATOMS = int(np.iinfo(np.uint16).max) + 1
+
+_OWNERS = {
+    "atom": ("sizes", 0),
+    "edge": ("sizes", 1),
+    **{f"orbit_{part}": ("orbit_sizes", column) for column, part in enumerate(PARTS)},
+}
+"""What crystals have several of: the array, and its column, that says how many."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +39,17 @@ class Recipe:
         cutoff: Neighbour cutoff in Å.
         spectra_dtype: Precision of the spectra.
         tensors: Keep whole tensors, after `frames.with_whole_tensors`.
+        symmetry: `orbit` adds which atoms and edges are alike.
     """
 
     cutoff: float
     spectra_dtype: SpectraDtype
     tensors: bool
+    symmetry: Symmetry = "full"
 
 
 class Column(NamedTuple):
-    """One array of a store: type and shape of its rows, and whether a row is a crystal, an atom or an edge."""
+    """One array of a store: type and shape of its rows, and what a row is: a crystal, a thing of `_OWNERS`."""
 
     dtype: DTypeLike
     row_shape: tuple[int, ...]
@@ -60,6 +72,9 @@ def columns(recipe: Recipe, num_energies: int | None) -> dict[str, Column]:
             found["eps_deviator"] = Column(recipe.spectra_dtype, (5, num_energies, 2), "crystal")
             found["drude_root"] = Column(np.float32, (6,), "crystal")
             found["known"] = Column(np.bool_, (5,), "crystal")
+    if recipe.symmetry == "orbit":
+        found["orbit_sizes"] = Column(np.int32, (3,), "crystal")
+        found |= {f"orbit_{name}": Column(c.dtype, c.row_shape, f"orbit_{c.part}") for name, c in ORBITS.items()}
     return found
 
 
@@ -93,8 +108,9 @@ class Chunk:
         keep = np.ones(len(self.ids), dtype=bool)
         keep[[row for row, _ in bad]] = False
         of_rows = {"crystal": keep}
-        for column, owner in enumerate(("atom", "edge")):
-            of_rows[owner] = np.repeat(keep, self.arrays["sizes"][:, column])
+        for owner, (sizes, column) in _OWNERS.items():
+            if sizes in self.arrays:
+                of_rows[owner] = np.repeat(keep, self.arrays[sizes][:, column])
         rejects = [*self.rejects, *((row, self.sources[row], problem) for row, problem in bad)]
         before = np.concatenate([[0], np.cumsum(keep)])
 
@@ -174,6 +190,10 @@ def _rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:
             deviator, root, known = anisotropy_rows(record.labels)
             rows["eps_deviator"] = _fitting(deviator, recipe, record)[None]
             rows["drude_root"], rows["known"] = root[None], known[None]
+    if recipe.symmetry == "orbit":
+        orbits = find_orbits(record.atomic_numbers, index, vectors)
+        rows["orbit_sizes"] = np.array([orbit_sizes(orbits)], dtype=np.int32)
+        rows |= {f"orbit_{name}": part for name, part in orbit_rows(orbits).items()}
     return rows
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.flat import offsets
 from dielectric_gnn.data.growing import array_checksum
+from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.partial import PartialStore, no_space_told, partial_folder
 from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.sources.parallel import chunks
 from dielectric_gnn.data.splits import SPLIT_NAMES
-from dielectric_gnn.data.store import offsets
 from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
 from dielectric_gnn.data.store_files import (
     METADATA,
@@ -48,6 +49,7 @@ def write_store(
     source: str = "",
     overwrite: bool = False,
     tensors: bool = False,
+    symmetry: Symmetry = "full",
 ) -> None:
     """Build the graphs of `records` and write them as a store, in this process and in one go.
 
@@ -62,6 +64,7 @@ def write_store(
         source: Said in the metadata.
         overwrite: Replace an existing store.
         tensors: Keep whole tensors, as `frames.with_whole_tensors` makes them.
+        symmetry: `orbit` adds which atoms and edges are alike.
 
     Raises:
         InputError: The folder exists, there are no records, they do not go together (`SetKind`), a value does not fit
@@ -69,7 +72,7 @@ def write_store(
     """
     folder = folder.expanduser().resolve()
     check_free(folder, overwrite)
-    recipe = Recipe(cutoff, spectra_dtype, tensors)
+    recipe = Recipe(cutoff, spectra_dtype, tensors, symmetry)
     with PartialStore(folder, recipe, {}, restart=True) as unfinished:
         try:
             for chunk in map(partial(make_chunk, recipe, itself, "raise"), chunks(records, CHUNK)):
@@ -115,11 +118,14 @@ def finish(unfinished: PartialStore, split: SplitRule, source: str) -> None:
         plain: dict[str, NDArray[Any]] = {f"split_{name}": rows for name, rows in positions.items()}
         plain |= {"material_ids": np.array(unfinished.ids), "formulas": np.array(unfinished.formulas)}
         plain |= {"atom_offsets": atom_offsets, "edge_offsets": offsets(sizes[:, 1])}
+        if "orbit_sizes" in sums:
+            plain["orbit_offsets"] = np.stack([offsets(column) for column in map_array(folder / "orbit_sizes.npy").T])
         for name, values in plain.items():
             np.save(folder / f"{name}.npy", values, allow_pickle=False)
             sums[name] = checksum_text(array_checksum(values))
         elements = _coverage(map_array(folder / "atomic_numbers.npy"), atom_offsets)
-        write_metadata(folder, _metadata(unfinished, source, sizes, elements, sums))
+        num_orbits = plain["orbit_offsets"][:, -1] if "orbit_offsets" in plain else None
+        write_metadata(folder, _metadata(unfinished, source, sizes, elements, sums, num_orbits))
     _put_in_place(folder, unfinished.target)
 
 
@@ -154,7 +160,12 @@ def _replaced(folder: Path) -> Path:
 
 
 def _metadata(
-    unfinished: PartialStore, source: str, sizes: NDArray[np.int32], elements: dict[str, int], sums: dict[str, str]
+    unfinished: PartialStore,
+    source: str,
+    sizes: NDArray[np.int32],
+    elements: dict[str, int],
+    sums: dict[str, str],
+    num_orbits: NDArray[np.int64] | None,
 ) -> StoreMetadata:
     kind, recipe = unfinished.kind, unfinished.recipe
     labelled = kind is not None and kind.grid is not None
@@ -175,6 +186,7 @@ def _metadata(
         num_pairs=num_pairs,
         elements=elements,
         checksums=sums,
+        num_orbits=None if num_orbits is None else tuple(num_orbits.tolist()),
     )
 
 

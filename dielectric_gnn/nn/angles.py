@@ -1,58 +1,82 @@
-"""Features of angles, never formed: products, norms and attention act on what they are made of."""
+"""The three-body pairs of a batch, every angle once, arranged for sums over the partners of an edge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+from torch import Tensor
 
-from dielectric_gnn.data.graph import CrystalGraph
-from dielectric_gnn.nn.links import FactoredFeatures, LinkFeatures
+from dielectric_gnn.data.graph import CrystalGraph, Orbits
 from dielectric_gnn.nn.neighbourhoods import (
     Bucket,
     Neighbourhoods,
+    atom_neighbourhoods,
     gather_rows,
     groups_of_equal_size,
     members,
     positions_of,
-    segment_sum_of_ones,
 )
-from dielectric_gnn.nn.norm import GraphLayerNorm
-from dielectric_gnn.nn.segment import segment_sum, widened
+from dielectric_gnn.nn.segment import counted, segment_sum
 from dielectric_gnn.nn.triplets import three_body_pairs
 
 
 @dataclass(frozen=True)
-class Angles:
-    """The three-body pairs of a batch: every angle once, although both of its orders are pairs.
+class Angles(ABC):
+    """The three-body pairs of a batch as links among edges, which share a row for their angle.
 
     Shapes:
-        hoods: The pairs as links among K numbered edges; the short edges of an atom collect from each other. cosines:
-        (U,), of the U = T / 2 angles. angle_of_slot: (S,) int64. slots_of_angle: (2, U) int64, of both orders.
-        edges_of_angle: (2, U) int64, numbers of its edges. batch: (U,) int64, the crystal of each angle. edge_batch,
-        atom: (K,) int64, crystal and source of each edge. degree: (K,), links of each edge; zero for numbers that
-        repeat an edge.
+        hoods: The pairs as slots, among K numbered edges. cosines: (U,), one for each row of angles. batch: (U,) int64,
+        the crystal of each. edge_batch: (K,) int64, the crystal of each edge. degree: (K,), partners of each edge.
     """
 
     hoods: Neighbourhoods
     cosines: Tensor
+    batch: Tensor
+    edge_batch: Tensor
+    degree: Tensor
+    num_crystals: int
+
+    @property
+    @abstractmethod
+    def counts(self) -> int | Tensor:
+        """How many pairs each row stands for: one number for all, or (U,)."""
+
+    @abstractmethod
+    def spread(self, rows: Tensor) -> Tensor:
+        """Rows of the angles (U, F) at the slots (S, F)."""
+
+    @abstractmethod
+    def partner_sums(self, rows: Tensor) -> Tensor:
+        """Σ_b h_ab of the rows (U, F) over the partners b of each edge a (K, F)."""
+
+    @abstractmethod
+    def sums_of_partners(self, values: Tensor) -> Tensor:
+        """Σ_b v_b of values of edges (K, C) over the partners b of each edge a (K, C)."""
+
+    def per_crystal(self, edge_values: Tensor) -> Tensor:
+        """Sum of (K,) over the edges of each crystal (B,)."""
+        return segment_sum(edge_values, self.edge_batch, self.num_crystals)
+
+
+@dataclass(frozen=True)
+class EveryAngle(Angles):
+    """Every angle has its row, although both of its orders are pairs.
+
+    Shapes:
+        angle_of_slot: (S,) int64. slots_of_angle: (2, U) int64, of both orders, U = T / 2. edges_of_angle: (2, U)
+        int64, numbers of its edges. atom: (K,) int64, source of each edge. Repeated edges have degree zero.
+    """
+
     angle_of_slot: Tensor
     slots_of_angle: Tensor
     edges_of_angle: Tensor
-    batch: Tensor
-    edge_batch: Tensor
     atom: Tensor
-    degree: Tensor
-    num_crystals: int
     num_atoms: int
 
     @classmethod
-    def of(cls, graph: CrystalGraph, cutoff: float) -> Angles:
+    def of(cls, graph: CrystalGraph, cutoff: float) -> EveryAngle:
         """The angles between edges up to `cutoff` (Å)."""
         short = (graph.edge_lengths <= cutoff).nonzero().squeeze(1)
         sources = graph.edge_index[0].index_select(0, short)
@@ -67,12 +91,98 @@ class Angles:
         degree = segment_sum(torch.ones_like(cosines).repeat(2), members_of.flatten(), hoods.nodes.shape[0])
         of_angle = graph.batch.index_select(0, graph.edge_index[0].index_select(0, first))
         of_edge = graph.batch.index_select(0, atom)
-        sizes = (graph.num_crystals, graph.num_atoms)
-        return cls(hoods, cosines, angle_of_slot, slots_of_angle, members_of, of_angle, of_edge, atom, degree, *sizes)
+        common = (hoods, cosines, of_angle, of_edge, degree, graph.num_crystals)
+        return cls(*common, angle_of_slot, slots_of_angle, members_of, atom, graph.num_atoms)
+
+    @property
+    def counts(self) -> int:
+        """Both orders of an angle."""
+        return 2
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Rows at the slots."""
+        return gather_rows(rows, self.angle_of_slot, self.slots_of_angle)
+
+    def partner_sums(self, rows: Tensor) -> Tensor:
+        """Σ_b h_ab."""
+        first, second = (segment_sum(rows, edges, self.degree.shape[0]) for edges in self.edges_of_angle)
+        return first + second
+
+    def sums_of_partners(self, values: Tensor) -> Tensor:
+        """The partners of an edge are all others at its atom: Σ_b v_b − v_a."""
+        exists = self.hoods.exists[:, None]
+        real = values * exists
+        at_atom = segment_sum(real, self.atom, self.num_atoms)
+        return (at_atom.index_select(0, self.atom) - real) * exists
+
+
+@dataclass(frozen=True)
+class OrbitAngles(Angles):
+    """Equal angles of a crystal share a row, and equal partners of an edge a slot.
+
+    Shapes:
+        pair_counts: (U,), pairs of each row. collector, neighbour, row: (T,) int64, of each class of pairs, numbers of
+        its edges and its row. partners: (T,), how many of them each edge has. row_of_slot: (S,) int64. totals: (K,),
+        edges that each numbered edge stands for.
+    """
+
+    pair_counts: Tensor
+    collector: Tensor
+    neighbour: Tensor
+    row: Tensor
+    partners: Tensor
+    row_of_slot: Tensor
+    totals: Tensor
+
+    @classmethod
+    def of(cls, graph: CrystalGraph, orbits: Orbits, cutoff: float) -> OrbitAngles:
+        """The angles between edges up to `cutoff` (Å)."""
+        short = graph.edge_lengths <= cutoff
+        kept = short[orbits.pairs].all(dim=0).nonzero().squeeze(1)
+        pairs, partners = orbits.pairs.index_select(1, kept), orbits.pair_counts.index_select(0, kept)
+        hoods, pair_of_slot, slot_of_pair = atom_neighbourhoods(pairs, graph.edge_index.shape[1], partners)
+        sources = graph.edge_index[0]
+        edge_batch, totals = graph.batch.index_select(0, sources), orbits.edge_totals(sources)
+        cosines, batch, row = _distinct(orbits.cosines.index_select(0, kept), edge_batch.index_select(0, pairs[0]))
+        collector, neighbour = (part.index_select(0, slot_of_pair) for part in (hoods.collector, hoods.neighbour))
+        degree = segment_sum(partners, collector, hoods.nodes.shape[0])
+        pair_counts = segment_sum(partners * totals.index_select(0, pairs[0]), row, cosines.shape[0])
+        edge_batch, totals = (part.index_select(0, hoods.nodes) for part in (edge_batch, totals))
+        common = (hoods, cosines, batch, edge_batch, degree, graph.num_crystals)
+        return cls(*common, pair_counts, collector, neighbour, row, partners, row.index_select(0, pair_of_slot), totals)
+
+    @property
+    def counts(self) -> Tensor:
+        """Pairs of each row."""
+        return self.pair_counts
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Rows at the slots."""
+        return rows.index_select(0, self.row_of_slot)
+
+    def partner_sums(self, rows: Tensor) -> Tensor:
+        """Σ_b h_ab."""
+        of_pair = counted(rows.index_select(0, self.row), self.partners)
+        return segment_sum(of_pair, self.collector, self.degree.shape[0])
+
+    def sums_of_partners(self, values: Tensor) -> Tensor:
+        """Σ_b v_b."""
+        of_pair = counted(values.index_select(0, self.neighbour), self.partners)
+        return segment_sum(of_pair, self.collector, self.degree.shape[0])
 
     def per_crystal(self, edge_values: Tensor) -> Tensor:
-        """Sum of (K,) over the edges of each crystal (B,)."""
-        return segment_sum(edge_values, self.edge_batch, self.num_crystals)
+        """Sum over all edges of each crystal."""
+        return super().per_crystal(edge_values * self.totals)
+
+
+def _distinct(values: Tensor, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Different cosines of each crystal (U,), sorted by crystal; their crystal (U,); the row of each value (T,)."""
+    # Cosines lie within ±1, so these numbers tell crystals apart; double precision keeps every digit of single.
+    keys, row = (4.0 * batch + values.double()).unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    any_of_row = torch.empty_like(keys, dtype=torch.long).scatter_(
+        0, row, torch.arange(row.shape[0], device=row.device)
+    )
+    return values.index_select(0, any_of_row), batch.index_select(0, any_of_row), row
 
 
 def _pair_neighbourhoods(
@@ -113,135 +223,3 @@ def _pair_neighbourhoods(
     )
     slots = torch.stack([positions_of(angle, half.bool(), num_angles) for half in (upper, lower)])
     return hoods, angle, slots
-
-
-@dataclass(frozen=True)
-class AngleFeatures(FactoredFeatures):
-    """Features of the pair of edges (a, b): f_ab = s_c M h_ab + u_a + v_b, with h_ab = h_ba and the crystal c.
-
-    Every layer keeps that form: a linear map acts on M, u and v, and a layer norm on s, M, u and v.
-
-    Shapes:
-        angles: The pairs. spread: h at the slots (S, F); sums: Σ_b h_ab (K, F); moments: Σ h hᵀ (B, F, F).
-        matrix: M (C, F). scale: s (B,). first: u (K, C) or (1, C). second: v (K, C); None is zero.
-    """
-
-    angles: Angles
-    spread: Tensor
-    sums: Tensor
-    moments: Tensor
-    matrix: Tensor
-    scale: Tensor
-    first: Tensor
-    second: Tensor | None = None
-
-    @classmethod
-    def of(cls, angles: Angles, rows: Tensor, last: nn.Linear) -> AngleFeatures:
-        """Features W h + b of every angle."""
-        spread = gather_rows(rows, angles.angle_of_slot, angles.slots_of_angle)
-        moments = second_moments(rows, segment_sum_of_ones(angles.batch, angles.num_crystals).tolist())
-        first, second = (segment_sum(rows, edges, angles.degree.shape[0]) for edges in angles.edges_of_angle)
-        scale = widened(rows.new_ones(angles.num_crystals))
-        return cls(angles, spread, first + second, moments, last.weight, scale, last.bias[None])
-
-    def updated(self, edges: Tensor, linear: nn.Linear) -> AngleFeatures:
-        """f_ab + W [e_a, e_b, f_ab] + b, from the features e of all edges (E, C)."""
-        first, second, own = linear.weight.chunk(3, dim=1)
-        own = own + torch.eye(own.shape[0], dtype=own.dtype, device=own.device)
-        edges = edges.index_select(0, self.angles.hoods.nodes)
-        new_first = F.linear(edges, first, linear.bias) + F.linear(self.first, own)
-        new_second = F.linear(edges, second)
-        if self.second is not None:
-            new_second = new_second + F.linear(self.second, own)
-        return replace(self, matrix=own @ self.matrix, first=new_first, second=new_second)
-
-    def normalised(self, norm: GraphLayerNorm) -> AngleFeatures:
-        """Graph layer norm, whose statistics come from sums of u, v and h and from their products.
-
-        Σ |f_ab|² = Σ_a n_a (|u_a|² + |v_a|²) + 2 Σ_{a≠b} u_a · v_b + 2 s Σ_a (u_a + v_a) · M Σ_b h_ab + s² Σ |M h_ab|²
-        over the pairs of a crystal, where a has n_a partners.
-        """
-        with torch.autocast(self.spread.device.type, enabled=False):
-            first, matrix, sums = (widened(part) for part in (self.first, self.matrix, self.sums))
-            second = torch.zeros_like(sums) if self.second is None else widened(self.second)
-            mean, inverse = self._statistics(first, second, matrix, F.linear(sums, matrix), norm.eps)
-            at_edges = self.angles.edge_batch
-            gain = inverse.index_select(0, at_edges)[:, None] * norm.weight
-            return replace(
-                self,
-                matrix=norm.weight[:, None] * matrix,
-                scale=self.scale * inverse,
-                first=(first - mean.index_select(0, at_edges)[:, None]) * gain + norm.bias,
-                second=second * gain,
-            )
-
-    def links(self) -> LinkFeatures:
-        """The same for attention."""
-        scale = self.scale.index_select(0, self.angles.edge_batch)[:, None]
-        return LinkFeatures(self.angles.hoods, self.spread, self.matrix, scale, self.first, self.second)
-
-    def dense(self) -> tuple[Tensor, Tensor]:
-        """The pairs (2, T), sorted by the first edge, and their features (T, C)."""
-        angles, hoods = self.angles, self.angles.hoods
-        collector = hoods.collector
-        slots = (hoods.linked & hoods.exists.index_select(0, collector)).nonzero().squeeze(1)
-        first, second = collector.index_select(0, slots), hoods.neighbour.index_select(0, slots)
-        pairs = torch.stack([hoods.nodes.index_select(0, first), hoods.nodes.index_select(0, second)])
-        order = pairs[0].argsort(stable=True)
-        slots, first, second = slots[order], first[order], second[order]
-        scale = self.scale.index_select(0, angles.edge_batch.index_select(0, first))[:, None]
-        values = F.linear(self.spread.index_select(0, slots), self.matrix) * scale + self.first.index_select(0, first)
-        if self.second is not None:
-            values = values + self.second.index_select(0, second)
-        return pairs[:, order], values
-
-    def _statistics(
-        self, first: Tensor, second: Tensor, matrix: Tensor, sums: Tensor, eps: float
-    ) -> tuple[Tensor, Tensor]:
-        """Mean and 1/σ of each crystal (B,), from u, v and M Σ_b h_ab (K, C)."""
-        angles, degree, scale = self.angles, self.angles.degree, self.scale
-        size = (angles.per_crystal(degree) * first.shape[1]).clamp(min=1)
-        both = first + second
-        mean = (angles.per_crystal(degree * both.sum(dim=1)) + scale * angles.per_crystal(sums.sum(dim=1))) / size
-        squares = degree * (first.square() + second.square()).sum(dim=1)
-        # Σ_{a≠b} u_a · v_b at one atom is Σ_a u_a · (Σ_b v_b − v_a).
-        real = second * angles.hoods.exists[:, None]
-        others = segment_sum(real, angles.atom, angles.num_atoms).index_select(0, angles.atom) - real
-        squares = squares + 2 * angles.hoods.exists * (first * others).sum(dim=1)
-        # Σ |M h|² is the sum of the products of the elements of MᵀM and Σ h hᵀ.
-        own = torch.mv(self.moments.flatten(1), (matrix.T @ matrix).flatten())
-        total = angles.per_crystal(squares) + 2 * scale * angles.per_crystal((both * sums).sum(dim=1))
-        variance = (total + 2 * scale.square() * own) / size - mean.square()
-        return mean, (variance.clamp(min=0) + eps).rsqrt()
-
-
-def second_moments(rows: Tensor, counts: Sequence[int]) -> Tensor:
-    """Σ h hᵀ over consecutive rows, in float32 or wider.
-
-    Shapes:
-        rows h (R, F), counts (B,) rows of each sum → (B, F, F).
-    """
-    out: Tensor = _SecondMoments.apply(widened(rows), counts)  # type: ignore[no-untyped-call]
-    return out
-
-
-class _SecondMoments(torch.autograd.Function):
-    """One matrix product of the rows forward and one backward; autograd alone would need two backward."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        ctx.save_for_backward(rows)
-        ctx.counts = counts
-        out = rows.new_empty(len(counts), rows.shape[1], rows.shape[1])
-        for part, total in zip(rows.split(counts), out, strict=True):  # type: ignore[no-untyped-call]
-            torch.mm(part.T, part, out=total)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (rows,) = ctx.saved_tensors
-        grad_rows = torch.empty_like(rows)
-        for part, total, out in zip(rows.split(ctx.counts), grad, grad_rows.split(ctx.counts), strict=True):  # type: ignore[no-untyped-call]
-            torch.mm(part, total + total.T, out=out)
-        return grad_rows, None

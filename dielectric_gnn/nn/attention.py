@@ -51,7 +51,10 @@ class _Attend(torch.autograd.Function):
                 bucket.groups, bucket.collectors, -1, bucket.size
             )
             logits = logits + (_heads(query, bucket) @ _neighbours(key, bucket, hoods).mT).transpose(1, 2)
-            empty = ~hoods.linked[bucket.slots].view(bucket.groups, bucket.collectors, 1, bucket.size)
+            slots = (bucket.groups, bucket.collectors, 1, bucket.size)
+            if hoods.counts is not None:  # a link that stands for several equal ones weighs as much as all of them
+                logits = logits + hoods.counts[bucket.slots].log().view(slots)
+            empty = ~hoods.linked[bucket.slots].view(slots)
             weight = _softmax(logits.masked_fill_(empty, -torch.inf)).to(query.dtype)
             collected = weight.transpose(1, 2) @ _neighbours(value, bucket, hoods)
             out[bucket.nodes] = collected.transpose(1, 2).flatten(0, 1)

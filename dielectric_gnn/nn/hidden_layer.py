@@ -14,7 +14,7 @@ _ALIGNMENT = 16
 
 
 def hidden_layer(
-    x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, eps: float
+    x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, eps: float, counts: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     """ReLU of the batch norm of W x + b over the rows of x, with the statistics of this batch.
 
@@ -24,12 +24,13 @@ def hidden_layer(
     the backward pass as well. That pays where K is several times C.
 
     Shapes:
-        x (R, C), weight (K, C), bias, scale γ and shift β (K,).
+        x (R, C), weight (K, C), bias, scale γ and shift β (K,), counts (R,): how many equal rows each stands for in the
+        statistics; None means one.
 
     Returns:
         The output (R, K), and mean and biased variance (K,) of W x + b, which carry no gradient.
     """
-    out: tuple[Tensor, ...] = _HiddenLayer.apply(x, weight, bias, scale, shift, eps)  # type: ignore[no-untyped-call]
+    out: tuple[Tensor, ...] = _HiddenLayer.apply(x, weight, bias, scale, shift, eps, counts)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -42,13 +43,16 @@ def residual_mlp(
     last_weight: Tensor,
     last_bias: Tensor,
     eps: float,
+    counts: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """X + V h + c with the hidden layer h of x; sums happen within the products, and h is stored once.
 
     Shapes:
         As `hidden_layer`; last_weight V (C, K), last_bias c (C,) → (R, C), and mean and biased variance (K,).
     """
-    out: tuple[Tensor, ...] = _ResidualMLP.apply(x, weight, bias, scale, shift, last_weight, last_bias, eps)  # type: ignore[no-untyped-call]
+    out: tuple[Tensor, ...] = _ResidualMLP.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, scale, shift, last_weight, last_bias, eps, counts
+    )
     return out
 
 
@@ -58,7 +62,8 @@ class _Folded:
 
     Shapes:
         rows: (R, C + 1), x̃ and a column of ones, whose weight is β: it adds β, and sums gradients, on the way.
-        weight: W (K, C). projected: W S (K, C). scale: γ (K,). inverse: 1/σ (K,).
+        weight: W (K, C). projected: W S (K, C). scale: γ (K,). inverse: 1/σ (K,). share: of each row in the means
+        (R, 1), or of all of them (1, 1).
     """
 
     rows: Tensor
@@ -66,19 +71,24 @@ class _Folded:
     projected: Tensor
     scale: Tensor
     inverse: Tensor
+    share: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> tuple[_Folded, Tensor, Tensor]:
+    def of(
+        cls, x: Tensor, weight: Tensor, scale: Tensor, eps: float, counts: Tensor | None
+    ) -> tuple[_Folded, Tensor, Tensor]:
         """The folded layer, and mean of x (C,) and variance of W x (K,)."""
         num, width = x.shape
-        mean = x.mean(dim=0)
+        share = x.new_full((1, 1), 1 / num) if counts is None else (counts / counts.sum()).to(x)[:, None]
+        mean = x.mean(dim=0) if counts is None else share[:, 0] @ x
         rows = x.new_empty(num, (width // _ALIGNMENT + 1) * _ALIGNMENT)[:, : width + 1]
         centred = rows[:, :width]
         torch.sub(x, mean, out=centred)
         rows[:, width] = 1
-        projected = weight @ (centred.T @ centred / num)
+        covariance = centred.T @ centred / num if counts is None else (centred * share).T @ centred
+        projected = weight @ covariance
         variance = (projected * weight).sum(dim=1)
-        return cls(rows, weight, projected, scale, (variance + eps).rsqrt()), mean, variance
+        return cls(rows, weight, projected, scale, (variance + eps).rsqrt(), share), mean, variance
 
     @property
     def factor(self) -> Tensor:
@@ -97,20 +107,24 @@ class _Folded:
         # d(γ/σ) / dσ² = −γ / 2σ³
         grad_variance = (-0.5 * grad_factor * self.scale * self.inverse**3)[:, None]
         grad_weight = self.factor * folded + 2 * grad_variance * self.projected
-        through_variance = self.weight.T @ (2 / self.rows.shape[0] * grad_variance * self.weight)
+        through_variance = self.weight.T @ (2 * grad_variance * self.weight)
         return grad_weight, grad_factor * self.inverse, grad_shift, through_variance
 
     def grad_input(self, grad: Tensor, grad_shift: Tensor, through_variance: Tensor, rest: Tensor | None) -> Tensor:
         """Gradient of x (R, C), plus what reaches x on another way."""
         weight = self.factor * self.weight
         # The mean over the rows cancels, and that of x̃ vanishes.
-        mean = grad_shift @ weight / grad.shape[0]
+        mean, centred = grad_shift @ weight, self.rows[:, :-1]
+        if self.share.shape[0] == 1:
+            mean, through_variance = self.share[0] * mean, self.share * through_variance
+        else:
+            mean, centred = self.share * mean, self.share * centred
         total = torch.addmm(-mean, grad, weight) if rest is None else (rest - mean).addmm_(grad, weight)
-        return total.addmm_(self.rows[:, :-1], through_variance)
+        return total.addmm_(centred, through_variance)
 
     def saved(self) -> tuple[Tensor, ...]:
         """What `_Folded(*saved)` restores."""
-        return self.rows, self.weight, self.projected, self.scale, self.inverse
+        return self.rows, self.weight, self.projected, self.scale, self.inverse, self.share
 
 
 class _HiddenLayer(torch.autograd.Function):
@@ -118,9 +132,16 @@ class _HiddenLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, eps: float
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        eps: float,
+        counts: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        folded, mean, variance = _Folded.of(x, weight, scale, eps)
+        folded, mean, variance = _Folded.of(x, weight, scale, eps, counts)
         hidden, mean = folded.hidden(shift), torch.addmv(bias, weight, mean)
         ctx.save_for_backward(hidden, *folded.saved())
         ctx.mark_non_differentiable(mean, variance)
@@ -134,7 +155,7 @@ class _HiddenLayer(torch.autograd.Function):
         grad = torch.ops.aten.threshold_backward(grad, hidden, 0)
         grad_weight, grad_scale, grad_shift, through_variance = folded.gradients(grad)
         grad_x = folded.grad_input(grad, grad_shift, through_variance, None) if ctx.needs_input_grad[0] else None
-        return grad_x, grad_weight, torch.zeros_like(grad_shift), grad_scale, grad_shift, None
+        return grad_x, grad_weight, torch.zeros_like(grad_shift), grad_scale, grad_shift, None, None
 
 
 class _ResidualMLP(torch.autograd.Function):
@@ -149,8 +170,9 @@ class _ResidualMLP(torch.autograd.Function):
         last_weight: Tensor,
         last_bias: Tensor,
         eps: float,
+        counts: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        folded, mean, variance = _Folded.of(x, weight, scale, eps)
+        folded, mean, variance = _Folded.of(x, weight, scale, eps, counts)
         hidden, mean = folded.hidden(shift), torch.addmv(bias, weight, mean)
         ctx.save_for_backward(hidden, last_weight, *folded.saved())
         ctx.mark_non_differentiable(mean, variance)
@@ -166,4 +188,4 @@ class _ResidualMLP(torch.autograd.Function):
         grad_weight, grad_scale, grad_shift, through_variance = folded.gradients(grad)
         grad_x = folded.grad_input(grad, grad_shift, through_variance, grad_out)
         last = grad_out.T @ hidden, grad_out.sum(dim=0)
-        return grad_x, grad_weight, torch.zeros_like(grad_shift), grad_scale, grad_shift, *last, None
+        return grad_x, grad_weight, torch.zeros_like(grad_shift), grad_scale, grad_shift, *last, None, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.nn.links import FactoredFeatures
 from dielectric_gnn.nn.message_passing import MessagePassingFactory
 from dielectric_gnn.nn.mlp import MLP
@@ -14,7 +15,8 @@ class InteractionBlock(nn.Module):
     """Message passing, then x + MLP(x), then graph layer norm; as in a transformer encoder (arXiv:1706.03762).
 
     Shapes:
-        x (N, C), edge_index (2, E), edges (E, C), batch (N,) the crystal of each node → (N, C).
+        x (N, C), edge_index (2, E), edges (E, C), batch (N,) the crystal of each node, counts (N,), how many nodes
+        each row stands for; None means one → (N, C).
 
     Args:
         dim: Width C of nodes and edges.
@@ -35,10 +37,13 @@ class InteractionBlock(nn.Module):
         edges: Tensor | FactoredFeatures,
         batch: Tensor,
         num_crystals: int,
+        counts: Tensor | None = None,
     ) -> Tensor:
         """Update every node; features in factors know their links themselves."""
         if isinstance(edges, FactoredFeatures) and not isinstance(edges, self.conv.takes):
-            edge_index, edges = edges.dense()
-        x = self.mlp.residual(self.conv(x, edge_index, edges))
-        out: Tensor = self.norm(x, batch, num_crystals)
+            edge_index, edges, link_counts = edges.dense()
+            if link_counts is not None:
+                raise InputError(f"{type(self.conv).__name__} takes no orbit graphs; set data.symmetry to full")
+        x = self.mlp.residual(self.conv(x, edge_index, edges), 1 if counts is None else counts)
+        out: Tensor = self.norm(x, batch, num_crystals, counts)
         return out

@@ -68,28 +68,32 @@ class Edges:
     """The edges of a graph, sorted by source, and their arrangement for attention, made when first asked for.
 
     Shapes:
-        index: (2, E) int64. num_nodes: N.
+        index: (2, E) int64. num_nodes: N. counts: (E,), how many equal edges each stands for; None means one.
     """
 
     index: Tensor
     num_nodes: int
+    counts: Tensor | None = None
 
     @cached_property
     def neighbourhoods(self) -> tuple[Neighbourhoods, Tensor, Tensor]:
         """Every node with its edges, the edge of each slot and the slot of each edge."""
-        return atom_neighbourhoods(self.index, self.num_nodes)
+        return atom_neighbourhoods(self.index, self.num_nodes, self.counts)
 
 
 class FactoredFeatures(ABC):
-    """Features of links that a layer may take in factors; other layers are given the features themselves."""
+    """Features of links that a layer may take in factors; other layers are given the features themselves.
+
+    A link may stand for several equal ones; a layer that takes features in factors counts it as often.
+    """
 
     @abstractmethod
     def links(self) -> LinkFeatures:
         """The features for attention."""
 
     @abstractmethod
-    def dense(self) -> tuple[Tensor, Tensor]:
-        """The links (2, L), sorted by the collecting node, and their features (L, C)."""
+    def dense(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The links (2, L), sorted by the collecting node, their features (L, C), and how often each counts (L,)."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,9 @@ class EdgeFeatures(FactoredFeatures):
     """Features of edges as a linear function of rows that edges may share: e = M f[index] + b.
 
     Shapes:
-        edges: The edges. rows: f (R, F). index: (E,) int64, the row of each edge, and uses: (k, R) int64, the edges of
-        each row; None where every edge has its own. weight: M (C, F), bias: b (C,); None are identity and zero.
+        edges: The edges. rows: f (R, F). index: (E,) int64, the row of each edge; None where every edge has its own.
+        uses: (k, R) int64, the edges of each row, where all rows have equally many. weight: M (C, F), bias: b (C,);
+        None are identity and zero.
     """
 
     edges: Edges
@@ -121,22 +126,26 @@ class EdgeFeatures(FactoredFeatures):
             bias = constant if bias is None else bias + constant
         return self._gathered(F.linear(self.rows, weight if self.weight is None else weight @ self.weight, bias))
 
-    def dense(self) -> tuple[Tensor, Tensor]:
-        """The edges and their features (E, C)."""
+    def dense(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The edges, their features (E, C), and how often each counts."""
         values = self.rows if self.weight is None else F.linear(self.rows, self.weight, self.bias)
-        return self.edges.index, self._gathered(values)
+        return self.edges.index, self._gathered(values), self.edges.counts
 
     def links(self) -> LinkFeatures:
         """The same for attention."""
         hoods, edge_of_slot, slot_of_edge = self.edges.neighbourhoods
         constant = None if self.bias is None else self.bias * hoods.collects()[:, None]
-        if self.index is None or self.uses is None:
+        if self.index is None:
             features = gather_rows(self.rows, edge_of_slot, slot_of_edge[None])
+        elif self.uses is None:
+            features = self.rows.index_select(0, self.index.index_select(0, edge_of_slot))
         else:
             features = gather_rows(self.rows, self.index.index_select(0, edge_of_slot), slot_of_edge[self.uses])
         return LinkFeatures(hoods, features, self.weight, first=constant)
 
     def _gathered(self, values: Tensor) -> Tensor:
-        if self.index is None or self.uses is None:
+        if self.index is None:
             return values
+        if self.uses is None:
+            return values.index_select(0, self.index)
         return gather_rows(values, self.index, self.uses)

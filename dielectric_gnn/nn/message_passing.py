@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.nn.attention import attend
 from dielectric_gnn.nn.links import EdgeFeatures, FactoredFeatures, LinkFeatures
-from dielectric_gnn.nn.segment import segment_softmax, segment_sum, widened
+from dielectric_gnn.nn.segment import counted, segment_softmax, segment_sum, widened
 
 
 class MessagePassing(nn.Module, ABC):
@@ -32,7 +32,7 @@ class MessagePassing(nn.Module, ABC):
         edge_dim: D.
 
     `takes` names the classes of features in factors that `forward` accepts in place of `edges`; then it may be given
-    None for `edge_index`.
+    None for `edge_index`. A layer that takes `FactoredFeatures` can work on orbit graphs.
     """
 
     takes: ClassVar[tuple[type[FactoredFeatures], ...]] = ()
@@ -57,15 +57,20 @@ class CGConv(MessagePassing):
     edge, which is exact. Source: doi:10.1103/PhysRevLett.120.145301.
     """
 
-    takes = (EdgeFeatures,)
+    takes = (FactoredFeatures,)
 
     def __init__(self, dim: int, edge_dim: int) -> None:
         super().__init__(dim, edge_dim)
         self.filter = nn.Linear(2 * dim + edge_dim, dim)
         self.core = nn.Linear(2 * dim + edge_dim, dim)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | EdgeFeatures) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | FactoredFeatures) -> Tensor:
         """Update every node."""
+        counts = None
+        if isinstance(edges, EdgeFeatures):
+            edge_index, counts = edges.edges.index, edges.edges.counts
+        elif isinstance(edges, FactoredFeatures):
+            edge_index, edges, counts = edges.dense()
         weight = torch.cat([self.filter.weight, self.core.weight])
         bias = torch.cat([self.filter.bias, self.core.bias])
         center, neighbour, edge = weight.tensor_split([self.dim, 2 * self.dim], dim=1)
@@ -74,7 +79,7 @@ class CGConv(MessagePassing):
         z = z + F.linear(x, center, bias).index_select(0, source)
         z = z + F.linear(x, neighbour).index_select(0, target)
         gate, value = z.chunk(2, dim=1)
-        return x + segment_sum(gate.sigmoid() * F.softplus(value), source, x.shape[0])
+        return x + segment_sum(counted(gate.sigmoid() * F.softplus(value), counts), source, x.shape[0])
 
 
 class TransformerConv(MessagePassing):
@@ -144,7 +149,8 @@ class GATv2Conv(nn.Module):
     Source: arXiv:2105.14491.
 
     Shapes:
-        x (N, C), edge_index (2, E), edges (E, D) → (N, heads · out_dim).
+        x (N, C), edge_index (2, E), edges (E, D), counts (E,), how many edges each stands for; None means one →
+        (N, heads · out_dim).
 
     Args:
         dim: C.
@@ -165,13 +171,13 @@ class GATv2Conv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads * out_dim))
         nn.init.xavier_uniform_(self.attention)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, counts: Tensor | None = None) -> Tensor:
         """Update every node; one without neighbours gets the bias."""
         source, target = edge_index
         values = self.neighbour(x).index_select(0, target)
         keys = values + self.center(x).index_select(0, source) + self.edge(edges)
         keys = F.leaky_relu(keys, self.slope).view(-1, *self.attention.shape)
-        weights = segment_softmax((keys * self.attention).sum(dim=2), source, x.shape[0])
+        weights = segment_softmax((keys * self.attention).sum(dim=2), source, x.shape[0], counts)
         messages = values.view_as(keys) * weights[:, :, None]
         return segment_sum(messages.flatten(1), source, x.shape[0]) + self.bias
 
@@ -185,15 +191,20 @@ class ResidualGATv2(MessagePassing):
         heads: Attention heads of C / heads channels.
     """
 
+    takes = (FactoredFeatures,)
+
     def __init__(self, dim: int, edge_dim: int, heads: int = 8) -> None:
         super().__init__(dim, edge_dim)
         heads = _checked_heads(type(self).__name__, dim, heads)
         self.attention = GATv2Conv(dim, dim // heads, edge_dim, heads)
         self.residual = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | FactoredFeatures) -> Tensor:
         """Update every node."""
-        out: Tensor = self.attention(x, edge_index, edges) + self.residual(x)
+        counts = None
+        if isinstance(edges, FactoredFeatures):
+            edge_index, edges, counts = edges.dense()
+        out: Tensor = self.attention(x, edge_index, edges, counts) + self.residual(x)
         return out
 
 

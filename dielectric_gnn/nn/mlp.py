@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dielectric_gnn.nn.hidden_layer import hidden_layer, residual_mlp
+from dielectric_gnn.nn.segment import widened
 
 _WIDENING = 2
 """Ratio of widths from which statistics are cheaper to have from the input of a layer than from its output."""
+
+Counts: TypeAlias = int | Tensor
+"""How many equal rows each row stands for: one number for all, or (R,)."""
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -31,24 +36,37 @@ class BatchNorm(nn.BatchNorm1d):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def forward(self, input: Tensor, copies: int = 1) -> Tensor:
-        """Normalise every channel of rows that stand for `copies` equal rows each."""
+    def forward(self, input: Tensor, counts: Counts = 1) -> Tensor:
+        """Normalise every channel of rows that stand for several equal rows each."""
         rows = input.shape[0]
-        if self.training and rows * copies < 2:
+        if self.training and rows < 2 and (rows == 0 or int(counts) < 2):
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        if not self.training or copies == 1:
+        if not self.training or (isinstance(counts, int) and counts == 1):
             out: Tensor = super().forward(input)
             return out
         if rows == 1:
-            return self(input.repeat(copies, 1))[:1]
+            return self(input.repeat(int(counts), 1))[:1]
+        if isinstance(counts, Tensor):
+            return self._weighted(input, counts)
         # With momentum 1 the buffers receive the statistics of this batch alone.
         mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         out = F.batch_norm(input, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
-        self.remember(mean, variance * ((rows - 1) / rows), rows * copies)
+        self.remember(mean, variance * ((rows - 1) / rows), rows * counts)
         return out
 
+    def _weighted(self, input: Tensor, counts: Tensor) -> Tensor:
+        """Statistics in which every row has its own weight."""
+        with torch.autocast(input.device.type, enabled=False):
+            input, num = widened(input), counts.sum()
+            share = counts / num
+            mean = share @ input
+            centred = input - mean
+            variance = share @ centred.square()
+            self.remember(mean.detach(), variance.detach(), num)
+            return torch.addcmul(self.bias, centred, self.weight * (variance + self.eps).rsqrt())
+
     @torch.no_grad()
-    def remember(self, mean: Tensor, variance: Tensor, rows: int) -> None:
+    def remember(self, mean: Tensor, variance: Tensor, rows: Counts) -> None:
         """Take the biased statistics of a batch of that many rows into the running ones."""
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
@@ -82,52 +100,60 @@ class MLP(nn.Module):
         assert isinstance(layer, nn.Linear)  # noqa: S101 (for the type checker)
         return layer
 
-    def hidden(self, x: Tensor, copies: int = 1) -> Tensor:
-        """What the last linear layer acts on, of rows that stand for `copies` equal rows each."""
+    def hidden(self, x: Tensor, counts: Counts = 1) -> Tensor:
+        """What the last linear layer acts on, of rows that stand for several equal rows each."""
         for linear, norm in pairwise(list(self.layers)[:-1]):
             if isinstance(linear, nn.Linear):
-                x = _hidden_layer(x, linear, norm, copies)
+                x = _hidden_layer(x, linear, norm, counts)
         return x
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layers in turn."""
-        out: Tensor = self.last(self.hidden(x))
+    def forward(self, x: Tensor, counts: Counts = 1) -> Tensor:
+        """Apply the layers in turn to rows that stand for several equal rows each."""
+        out: Tensor = self.last(self.hidden(x, counts))
         return out
 
-    def residual(self, x: Tensor) -> Tensor:
+    def residual(self, x: Tensor, counts: Counts = 1) -> Tensor:
         """X + MLP(x)."""
         layers = list(self.layers)
         first, norm, last = layers[0], layers[1], self.last
         if len(layers) == 4 and isinstance(first, nn.Linear) and isinstance(norm, BatchNorm) and _folds(x, first, norm):
             own = (first.weight, first.bias, norm.weight, norm.bias)
-            out, mean, variance = residual_mlp(x, *own, last.weight, last.bias, norm.eps)
-            norm.remember(mean, variance, x.shape[0])
+            weights = counts if isinstance(counts, Tensor) else None
+            out, mean, variance = residual_mlp(x, *own, last.weight, last.bias, norm.eps, weights)
+            norm.remember(mean, variance, _number(x, counts))
             return out
-        return x + self(x)
+        return x + self(x, counts)
 
 
-def _folds(x: Tensor, linear: nn.Linear, norm: BatchNorm, copies: int = 1) -> bool:
+def _number(x: Tensor, counts: Counts) -> Counts:
+    """How many rows those of x stand for."""
+    return counts.sum() if isinstance(counts, Tensor) else x.shape[0] * counts
+
+
+def _folds(x: Tensor, linear: nn.Linear, norm: BatchNorm) -> bool:
     """Whether the statistics of training are best taken from the input of a layer: if it widens, for many rows.
 
     In half precision they are taken from its output, where they are computed in float32.
     """
     widens = linear.out_features >= _WIDENING * linear.in_features
-    many = x.shape[0] >= linear.out_features and x.shape[0] * copies > 1  # the rest of the work is on the weights
+    many = x.shape[0] >= max(linear.out_features, 2)  # the rest of the work is on the weights
     return norm.training and widens and many and not torch.is_autocast_enabled(x.device.type)
 
 
-def _hidden_layer(x: Tensor, linear: nn.Linear, norm: nn.Module, copies: int) -> Tensor:
+def _hidden_layer(x: Tensor, linear: nn.Linear, norm: nn.Module, counts: Counts) -> Tensor:
     """Linear → batch norm → ReLU, by the form that costs least and equals the others."""
     if not isinstance(norm, BatchNorm):  # replaced from outside, by batch norm over processes for example
-        rows = x.shape[0]
-        return F.relu(norm(linear(x.repeat(copies, 1))))[:rows]
+        repeats = torch.as_tensor(counts, device=x.device).long().expand(x.shape[0])
+        every = norm(linear(x.repeat_interleave(repeats, dim=0)))
+        return F.relu(every.index_select(0, repeats.cumsum(0) - repeats))
     if not norm.training:
         # The running statistics are constants, so linear layer and norm are one linear layer.
         factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
         shift = norm.bias + factor * (linear.bias - norm.running_mean)
         return F.relu(F.linear(x, factor[:, None] * linear.weight, shift))
-    if not _folds(x, linear, norm, copies):
-        return F.relu(norm(linear(x), copies))
-    out, mean, variance = hidden_layer(x, linear.weight, linear.bias, norm.weight, norm.bias, norm.eps)
-    norm.remember(mean, variance, x.shape[0] * copies)
+    if not _folds(x, linear, norm):
+        return F.relu(norm(linear(x), counts))
+    weights = counts if isinstance(counts, Tensor) else None
+    out, mean, variance = hidden_layer(x, linear.weight, linear.bias, norm.weight, norm.bias, norm.eps, weights)
+    norm.remember(mean, variance, _number(x, counts))
     return out

@@ -53,7 +53,8 @@ class Neighbourhoods:
         buckets: The blocks. nodes: (K,) int64, the node of the graph behind each number. exists: (K,) bool, false for
         a number that fills up a group and repeats a node. collector, neighbour: (S,) int64, numbers of the collecting
         node of each slot and of the node at its place. linked: (S,) bool, whether the slot is a link; every node with
-        slots has at least one. num_nodes: N, nodes of the graph.
+        slots has at least one. num_nodes: N, nodes of the graph. counts: (S,), how many equal links a slot stands for;
+        None means one.
     """
 
     buckets: tuple[Bucket, ...]
@@ -63,6 +64,7 @@ class Neighbourhoods:
     neighbour: Tensor
     linked: Tensor
     num_nodes: int
+    counts: Tensor | None = None
 
     def spread(self, values: Tensor) -> Tensor:
         """Values of the numbered nodes (K, C) at the nodes of the graph (N, C), zero elsewhere."""
@@ -107,25 +109,28 @@ def members(counts: Tensor, groups: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return first + within.where(exists, 0), exists
 
 
-def atom_neighbourhoods(edge_index: Tensor, num_nodes: int) -> tuple[Neighbourhoods, Tensor, Tensor]:
+def atom_neighbourhoods(
+    edge_index: Tensor, num_nodes: int, counts: Tensor | None = None
+) -> tuple[Neighbourhoods, Tensor, Tensor]:
     """Every node with its neighbours, for edges that are sorted by source.
 
     Shapes:
-        edge_index (2, E) → the blocks, the edge of each slot (S,), and the slot of each edge (E,).
+        edge_index (2, E), counts (E,), how many equal edges each stands for → the blocks, the edge of each slot (S,),
+        and the slot of each edge (E,).
     """
     source, target = edge_index
-    counts = segment_sum_of_ones(source, num_nodes)
+    degrees = segment_sum_of_ones(source, num_nodes)
     device = source.device
     buckets, nodes, edges, linked = [], [], [], []
     first_node = first_slot = 0
-    for size, groups in groups_of_equal_size(counts, 1):
-        rows, exists = members(counts, groups, size)
+    for size, groups in groups_of_equal_size(degrees, 1):
+        rows, exists = members(degrees, groups, size)
         buckets.append(Bucket(groups.shape[0], 1, size, first_node, first_slot))
         first_node, first_slot = buckets[-1].nodes.stop, buckets[-1].slots.stop
         nodes.append(groups)
         edges.append(rows.flatten())
         linked.append(exists.flatten())
-    nodes.append((counts == 0).nonzero().squeeze(1))  # they collect nothing
+    nodes.append((degrees == 0).nonzero().squeeze(1))  # they collect nothing
     order, none = torch.cat(nodes), source.new_zeros(0)
     edge_of_slot, is_link = torch.cat([none, *edges]), torch.cat([none.bool(), *linked])
     number = torch.empty_like(order).scatter_(0, order, torch.arange(num_nodes, device=device))
@@ -133,7 +138,8 @@ def atom_neighbourhoods(edge_index: Tensor, num_nodes: int) -> tuple[Neighbourho
     collector = number.index_select(0, source.index_select(0, edge_of_slot))
     everywhere = torch.ones_like(order, dtype=torch.bool)
     slot_of_edge = positions_of(edge_of_slot, is_link, source.shape[0])
-    hoods = Neighbourhoods(tuple(buckets), order, everywhere, collector, neighbour, is_link, num_nodes)
+    of_slot = None if counts is None else counts.index_select(0, edge_of_slot)
+    hoods = Neighbourhoods(tuple(buckets), order, everywhere, collector, neighbour, is_link, num_nodes, of_slot)
     return hoods, edge_of_slot, slot_of_edge
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.nn.segment import segment_softmax, segment_sum
+from dielectric_gnn.nn.segment import counted, segment_softmax, segment_sum
 
 
 class Pooling(nn.Module, ABC):
@@ -19,7 +20,12 @@ class Pooling(nn.Module, ABC):
 
     Args:
         dim: F.
+
+    A subclass that sets `takes_orbits` has a further argument counts (N,): how many atoms each row stands for; None
+    means one.
     """
+
+    takes_orbits: ClassVar[bool] = False
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -33,35 +39,41 @@ class Pooling(nn.Module, ABC):
 class MeanPooling(Pooling):
     """Mean over the atoms of each crystal."""
 
-    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+    takes_orbits = True
+
+    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
         """Mean of each crystal's rows."""
-        counts = segment_sum(scalars.new_ones(scalars.shape[0], 1), batch, num_crystals)
-        return segment_sum(scalars, batch, num_crystals) / counts.clamp(min=1)
+        sizes = segment_sum(counted(scalars.new_ones(scalars.shape[0], 1), counts), batch, num_crystals)
+        return segment_sum(counted(scalars, counts), batch, num_crystals) / sizes.clamp(min=1)
 
 
 class VectorAttentionPooling(Pooling):
     """Each channel is averaged with its own softmax weights over the atoms: Σ_i softmax_i(W x + b) ⊙ x_i."""
 
+    takes_orbits = True
+
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
         self.attention = nn.Linear(dim, dim)
 
-    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
         """Weighted mean of each crystal's rows."""
-        weights = segment_softmax(self.attention(scalars), batch, num_crystals)
+        weights = segment_softmax(self.attention(scalars), batch, num_crystals, counts)
         return segment_sum(weights * scalars, batch, num_crystals)
 
 
 class ScalarAttentionPooling(Pooling):
     """Softmax-weighted mean of the atoms, one weight per atom: Σ_i softmax_i(w · x + b) x_i."""
 
+    takes_orbits = True
+
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
         self.attention = nn.Linear(dim, 1)
 
-    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
         """Weighted mean of each crystal's rows."""
-        weights = segment_softmax(self.attention(scalars), batch, num_crystals)
+        weights = segment_softmax(self.attention(scalars), batch, num_crystals, counts)
         return segment_sum(weights * scalars, batch, num_crystals)
 
 
@@ -94,6 +106,8 @@ class Set2SetPooling(Pooling):
         steps: How many times it asks.
     """
 
+    takes_orbits = True
+
     def __init__(self, dim: int, steps: int = 3) -> None:
         super().__init__(dim)
         if steps < 1:
@@ -102,14 +116,14 @@ class Set2SetPooling(Pooling):
         self.cell = nn.LSTMCell(2 * dim, dim)
         self.projection = nn.Linear(2 * dim, dim)
 
-    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
+    def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
         """Answer of each crystal's rows."""
         hidden = memory = scalars.new_zeros(num_crystals, self.dim)
         answer = scalars.new_zeros(num_crystals, 2 * self.dim)
         for _ in range(self.steps):
             hidden, memory = self.cell(answer, (hidden, memory))
             logits = (scalars * hidden.index_select(0, batch)).sum(dim=1, keepdim=True)
-            weights = segment_softmax(logits, batch, num_crystals)
+            weights = segment_softmax(logits, batch, num_crystals, counts)
             answer = torch.cat([hidden, segment_sum(weights * scalars, batch, num_crystals)], dim=1)
         out: Tensor = self.projection(answer)
         return out

@@ -13,6 +13,11 @@ def widened(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
+def counted(values: Tensor, counts: Tensor | None) -> Tensor:
+    """Rows (R, ...) times how often each occurs (R,); None means once."""
+    return values if counts is None else values * counts.view(-1, *[1] * (values.dim() - 1))
+
+
 def segment_sum(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     """Sum the rows of each segment, in float32 or wider.
 
@@ -24,13 +29,18 @@ def segment_sum(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     return out.index_add(0, segment, values)
 
 
-def segment_softmax(logits: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+def segment_softmax(logits: Tensor, segment: Tensor, num_segments: int, counts: Tensor | None = None) -> Tensor:
     """Softmax over the rows of each segment, for every column on its own, in float32 or wider.
 
+    A row that stands for several equal ones gets the weight of all of them: its logit grows by the logarithm of their
+    number.
+
     Shapes:
-        logits (R, ...), segment (R,) int64 → (R, ...).
+        logits (R, ...), segment (R,) int64, counts (R,), how many rows each stands for; None means one → (R, ...).
     """
     logits = widened(logits)
+    if counts is not None:
+        logits = logits + counts.log().view(-1, *[1] * (logits.dim() - 1))
     rows = segment.view(-1, *[1] * (logits.dim() - 1)).expand_as(logits)
     peak = logits.new_full((num_segments, *logits.shape[1:]), -torch.inf)
     # The shift cancels in the quotient, so no gradient needs to flow through it.

@@ -11,7 +11,8 @@ from dielectric_gnn.data.frames import allowed_tensors, read_records, with_whole
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource
 from dielectric_gnn.data.sources.base import OnError
-from dielectric_gnn.data.store import CrystalStore, anisotropy_rows
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.data.targets import anisotropy_rows
 from dielectric_gnn.errors import RecordError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.irreducible import to_components, to_matrices

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from dielectric_gnn.backbones import Backbone, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.data.graph import CrystalGraph
-from dielectric_gnn.nn.angles import Angles, second_moments
+from dielectric_gnn.nn.angle_features import second_moments
+from dielectric_gnn.nn.angles import EveryAngle
 from dielectric_gnn.nn.attention import attend
 from dielectric_gnn.nn.links import EdgeFeatures, Edges, Undirected
 from dielectric_gnn.nn.message_passing import CGConv, TransformerConv
@@ -130,7 +131,7 @@ def test_both_directions_share_a_row_of_their_length() -> None:
 @pytest.mark.usefixtures("float64")
 def test_angles_are_the_three_body_pairs_once() -> None:
     graph = batch()
-    angles, triplets = Angles.of(graph, 4.0), triplets_of(graph, 4.0)
+    angles, triplets = EveryAngle.of(graph, 4.0), triplets_of(graph, 4.0)
     numbers, slots = angles.hoods.nodes, angles.slots_of_angle
     assert 2 * angles.cosines.shape[0] == triplets.cosines.shape[0] > 0
     found = {}
@@ -152,7 +153,7 @@ def test_hidden_layers_equal_the_plain_layers_with_every_row_repeated(rows: int)
     plain.load_state_dict(ours.state_dict())
     x = torch.randn(rows, 3) + 5
     plain.layers(x.repeat(2, 1)).square().sum().backward()
-    (2 * ours.last(ours.hidden(x, copies=2)).square().sum()).backward()
+    (2 * ours.last(ours.hidden(x, 2)).square().sum()).backward()
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-8, atol=1e-8)
     for mine, theirs in zip(ours.buffers(), plain.buffers(), strict=True):

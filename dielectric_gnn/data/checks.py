@@ -1,0 +1,41 @@
+"""Whether options of the data fit each other, the store and the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dielectric_gnn.data.orbits import Symmetry
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.errors import InputError
+
+
+def at_most_one(**options: object) -> None:
+    """Raise InputError if two options that exclude each other are given."""
+    given = [f"{name} ({value})" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} are both given; set one to null")
+
+
+def check_model(symmetry: Symmetry, model: object) -> None:
+    """Raise InputError if a model (None where there is none) cannot count the equal atoms of orbit graphs."""
+    if symmetry == "orbit" and model is not None and not getattr(model, "takes_orbits", False):
+        raise InputError(
+            "data.symmetry is orbit, but this model does not count equal atoms and edges: its backbone is equivariant, "
+            "has a three-body cutoff beyond 4 Å, or backbone, message passing or pooling do not say that they take "
+            "orbits; set data.symmetry to full"
+        )
+
+
+def check_store(store: CrystalStore, folder: Path, cutoff: float, tensors: bool, symmetry: Symmetry) -> None:
+    """Raise InputError unless a store holds what is asked for."""
+    if store.cutoff != cutoff:
+        raise InputError(
+            f"{folder}: the store holds neighbours up to {store.cutoff} Å, but data.cutoff is {cutoff} Å; set "
+            "data.cutoff, or build the store anew"
+        )
+    if tensors and store.anisotropy is None:
+        raise InputError(f"{folder}: the store has no whole tensors; build it anew with --tensors")
+    if symmetry == "orbit" and store.orbits is None:
+        raise InputError(
+            f"{folder}: the store has no orbits; set data.symmetry to full, or build it anew with --symmetry orbit"
+        )

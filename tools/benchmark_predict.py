@@ -1,0 +1,76 @@
+"""Predictions per second of every shipped model on synthetic crystals, as `dielectric-gnn predict` makes them.
+
+The crystals come out of a store in memory, in batches, in evaluation mode and without gradients; everything up to the
+spectra counts, what is written to files does not. Weights are random, which costs the same. Invariant models are timed
+on orbit graphs too.
+
+    python tools/benchmark.py predict
+    python tools/benchmark.py predict --number 1000 --models goten optimetal2b_cgc --threads 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMate, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF
+from dielectric_gnn.data.sampling import EvaluationBatches, evaluation_loader
+from dielectric_gnn.data.sources import SyntheticMetals
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.nn.message_passing import TransformerConv
+
+MODELS: dict[str, Callable[[], Backbone]] = {
+    "optimate": OptiMate,
+    "optimetal2b_cgc": OptiMetal2B,
+    "optimetal2b_tc": lambda: OptiMetal2B(message_passing=TransformerConv),
+    "optimetal3b_tc": OptiMetal3B,
+    "goten": lambda: Goten(64),
+    "escn": lambda: ESCN(64),
+    "cg": lambda: ClebschGordan(64),
+}
+"""Published width (256) for the invariant models, 64 for the equivariant ones."""
+
+
+@torch.inference_mode()
+def predict(model: DielectricModule, store: CrystalStore, batch_size: int) -> tuple[float, float]:
+    """Wall and processor time (s) of predicting every crystal of the store."""
+    start = time.perf_counter(), time.process_time()
+    for graph in evaluation_loader(store, EvaluationBatches(np.arange(len(store)), batch_size)):
+        model(graph)
+    return time.perf_counter() - start[0], time.process_time() - start[1]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a table."""
+    torch.set_num_threads(options.threads)
+    records = [replace(r, labels=None) for r in SyntheticMetals(options.number, rattle=options.rattle).records()]
+    store = CrystalStore.from_records(records, DEFAULT_CUTOFF, symmetry="orbit")
+    full = replace(store, orbits=None)
+    print(f"{options.number} synthetic metals, rattle {options.rattle:g} Å, {options.threads} threads\n")
+    print("| model | graph | crystals per second | processor time (ms per crystal) |\n| --- | --- | --- | --- |")
+    for name in options.models:
+        torch.manual_seed(0)
+        model = DielectricModule(MODELS[name]()).eval()
+        forms = {"full": full, "orbit": store} if model.takes_orbits else {"full": full}
+        for form, crystals in forms.items():
+            wall, processor = predict(model, crystals, options.batch_size)
+            number = options.number
+            print(f"| {name} | {form} | {number / wall:.0f} | {1000 * processor / number:.2f} |", flush=True)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `predict`."""
+    add = parser.add_argument
+    add("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    add("--number", type=int, default=10_000, metavar="N", help="crystals (default: %(default)s)")
+    add("--rattle", type=float, default=0.0, metavar="A", help="of the crystals in Å (default: %(default)s)")
+    add("--batch-size", type=int, default=64, metavar="N", help="crystals per batch (default: %(default)s)")
+    add("--threads", type=int, default=2, metavar="N", help="of PyTorch (default: %(default)s)")
+    parser.set_defaults(run=run)
