@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -133,7 +134,7 @@ class CrystalDataModule(LightningDataModule):
         check_model(self.symmetry, None if self.trainer is None else self.trainer.lightning_module)
         self._read_materials(stage)
         if self.store.orbits is not None:
-            log.info("orbit graphs: %s", self.store.orbits.describe(self.store.sizes))
+            rank_zero_info(f"orbit graphs: {self.store.orbits.describe(self.store.sizes)}")
 
     def _read_materials(self, stage: str) -> None:
         if stage == "predict" and self.crystals is not None:
