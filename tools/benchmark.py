@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import benchmark_graphs
+import benchmark_launches
 import benchmark_loading
 import benchmark_predict
 import benchmark_startup
@@ -165,6 +166,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 OTHERS = {
     "training": (benchmark_training, "training steps of the published models against their usual form"),
     "graphs": (benchmark_graphs, "building graphs and orbits"),
+    "launches": (benchmark_launches, "what a training step asks of a GPU"),
     "loading": (benchmark_loading, "preparing, opening and loading a store"),
     "predict": (benchmark_predict, "predictions per second of every model"),
     "startup": (benchmark_startup, "how long commands take to begin"),

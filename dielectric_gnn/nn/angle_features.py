@@ -15,7 +15,7 @@ from dielectric_gnn.nn.angles import Angles
 from dielectric_gnn.nn.links import FactoredFeatures, LinkFeatures
 from dielectric_gnn.nn.neighbourhoods import segment_sum_of_ones
 from dielectric_gnn.nn.norm import GraphLayerNorm
-from dielectric_gnn.nn.segment import widened
+from dielectric_gnn.nn.segment import Blocks, widened
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class AngleFeatures(FactoredFeatures):
         counts = angles.counts
         # Half of Σ h hᵀ: where every angle has its row, that is the sum over the rows.
         weighted = rows if isinstance(counts, int) else rows * (counts / 2).sqrt()[:, None]
-        moments = second_moments(weighted, segment_sum_of_ones(angles.batch, angles.num_crystals).tolist())
+        moments = second_moments(weighted, angles.batch, angles.num_crystals)
         scale = widened(rows.new_ones(angles.num_crystals))
         return cls(angles, angles.spread(rows), angles.partner_sums(rows), moments, last.weight, scale, last.bias[None])
 
@@ -118,14 +118,24 @@ class AngleFeatures(FactoredFeatures):
         return mean, (variance.clamp(min=0) + eps).rsqrt()
 
 
-def second_moments(rows: Tensor, counts: Sequence[int]) -> Tensor:
-    """Σ h hᵀ over consecutive rows, in float32 or wider.
+def second_moments(rows: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """Σ h hᵀ over the rows of each segment, in float32 or wider.
 
     Shapes:
-        rows h (R, F), counts (B,) rows of each sum → (B, F, F).
+        rows h (R, F), segment (R,) int64, sorted → (num_segments, F, F).
     """
-    out: Tensor = _SecondMoments.apply(widened(rows), counts)  # type: ignore[no-untyped-call]
+    rows = widened(rows)
+    if rows.device.type != "cpu":
+        return moments_of_blocks(rows, segment, num_segments)
+    counts = segment_sum_of_ones(segment, num_segments).tolist()
+    out: Tensor = _SecondMoments.apply(rows, counts)  # type: ignore[no-untyped-call]
     return out
+
+
+def moments_of_blocks(rows: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """The same in a few large calls for all segments, and without asking how long they are, as GPUs like it."""
+    blocks = Blocks.of(segment, num_segments, size=64)
+    return blocks.weighted_sum(blocks.spread(rows), rows)
 
 
 class _SecondMoments(torch.autograd.Function):

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 MAX_BUCKETS = 16
 """Most blocks that one batch is cut into; every block costs a few calls."""
+
+MAX_BUCKETS_GPU = 4
+"""The same on a GPU, where calls cost more and filled-up places less."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +85,21 @@ class Neighbourhoods:
 def groups_of_equal_size(counts: Tensor, smallest: int) -> Iterator[tuple[int, Tensor]]:
     """Which groups go into one block, and how many places it has.
 
-    Sizes are rounded up to multiples of the smallest power of two that leaves at most `MAX_BUCKETS` blocks.
+    Sizes are rounded up to multiples of the smallest power of two that leaves at most `MAX_BUCKETS` blocks. They are
+    found out by the processor, for which a GPU is asked once.
 
     Args:
         counts: Members of each group (A,) int64.
         smallest: Groups with fewer members are left out.
     """
-    step = 1
-    sizes = counts.where(counts >= smallest, 0)
-    while len(present := [size for size in sizes.unique().tolist() if size]) > MAX_BUCKETS:  # type: ignore[no-untyped-call]
+    most = MAX_BUCKETS if counts.device.type == "cpu" else MAX_BUCKETS_GPU
+    step, sizes = 1, counts.cpu().numpy()
+    sizes = np.where(sizes >= smallest, sizes, 0)
+    while (present := np.unique(sizes[sizes > 0])).size > most:
         step *= 2
         sizes = (sizes + step - 1) // step * step
-    for size in present:
-        yield size, (sizes == size).nonzero().squeeze(1)
+    for size in present.tolist():
+        yield size, torch.from_numpy(np.flatnonzero(sizes == size)).to(counts.device, non_blocking=True)
 
 
 def members(counts: Tensor, groups: Tensor, size: int) -> tuple[Tensor, Tensor]:

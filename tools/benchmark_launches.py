@@ -1,0 +1,109 @@
+"""What a training step asks of a GPU, counted without one: kernels, memory traffic and synchronisations.
+
+Every operator that computes something is counted as one launch, with the bytes it reads and writes; views are free.
+Operators whose result decides the size of the next, or that bring a number to Python, make the processor wait for the
+GPU. What is done otherwise on a GPU is done so here. Small steps are bound by launches (some 5 µs each), large ones by
+traffic.
+
+    python tools/benchmark.py launches
+    python tools/benchmark.py launches --models optimetal3b_tc --batch 256
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.sources import SyntheticMetals
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.evaluation import labels_of
+from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.nn import angle_features, neighbourhoods
+from dielectric_gnn.nn.message_passing import TransformerConv
+
+MODELS: dict[str, Callable[[], Backbone]] = {
+    "optimetal2b_cgc": OptiMetal2B,
+    "optimetal2b_tc": lambda: OptiMetal2B(message_passing=TransformerConv),
+    "optimetal3b_tc": OptiMetal3B,
+    "goten": lambda: Goten(64),
+    "escn": lambda: ESCN(64),
+    "cg": lambda: ClebschGordan(64),
+}
+_WAITING = ("cpu", "tolist", "item", "__bool__", "__int__", "__float__", "nonzero", "unique")
+_TO_PYTHON = {getattr(Tensor, name) for name in _WAITING}
+
+
+class Synchronisations(TorchFunctionMode):
+    """Counts calls that wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _TO_PYTHON:
+            self.calls[func.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operators and the bytes that they read and write."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = self.bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view and func is not torch.ops.aten.detach.default:
+            self.count += 1
+            tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
+            self.bytes += sum({id(tensor): tensor.numel() * tensor.element_size() for tensor in tensors}.values())
+        return out
+
+
+def step(model: DielectricModule, optimizer: torch.optim.Optimizer, graph: CrystalGraph) -> None:
+    """A training step."""
+    model.objective.per_material(model(graph), labels_of(graph))["loss"].mean().backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a table."""
+    neighbourhoods.MAX_BUCKETS = neighbourhoods.MAX_BUCKETS_GPU
+    angle_features.second_moments = angle_features.moments_of_blocks
+    records = list(SyntheticMetals(options.batch, rattle=0.02).records())
+    graph = CrystalStore.from_records(records, DEFAULT_CUTOFF).gather(range(options.batch))
+    print(f"training step of {options.batch} rattled synthetic crystals\n")
+    print("| model | launches | traffic (MB) | synchronisations | of which |\n| --- | --- | --- | --- | --- |")
+    for name in options.models:
+        model = DielectricModule(MODELS[name]()).train()
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+        step(model, optimizer, graph)  # the first one makes the state of the optimiser
+        with Synchronisations() as waits, Launches() as launches:
+            step(model, optimizer, graph)
+        kinds = ", ".join(f"{kind} {count}" for kind, count in waits.calls.items())
+        cells = [name, f"{launches.count:,}", f"{launches.bytes / 1e6:,.0f}", str(waits.calls.total()), kinds]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `launches`."""
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    parser.add_argument("--batch", type=int, default=256, metavar="N", help="crystals (default: %(default)s)")
+    parser.set_defaults(run=run)
