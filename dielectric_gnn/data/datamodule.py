@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -19,7 +21,9 @@ from dielectric_gnn.data.checks import at_most_one, check_model, check_store
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.orbits import Symmetry
+from dielectric_gnn.data.resident import ResidentStore
 from dielectric_gnn.data.sampling import (
+    AnyStore,
     BudgetBatches,
     EvaluationBatches,
     TrainingBatches,
@@ -28,7 +32,7 @@ from dielectric_gnn.data.sampling import (
 )
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFiles
 from dielectric_gnn.data.sources.base import OnError
-from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, listed_rows, nested_rows
+from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, subset_rows
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import names_array
 from dielectric_gnn.data.store_files import open_store, read_metadata
@@ -61,6 +65,7 @@ class CrystalDataModule(LightningDataModule):
         cutoff: Neighbour cutoff of the graphs (Å).
         symmetry: `orbit` treats equal atoms, edges and angles of a crystal as one, which gives the same results many
             times faster where crystals are symmetric; for invariant backbones. A store must have been built with it.
+        resident: Keep all materials in the memory of the device (GPU), where batches are gathered too.
         train_size: Number of training materials, strictly nested: smaller sets are inside larger ones; null: all.
         train_ids: A file with one material id per line: exactly these training materials, in place of train_size; such
             as a published subset, or the train_ids.txt that another training left in its folder.
@@ -85,6 +90,7 @@ class CrystalDataModule(LightningDataModule):
         eval_batch_size: int = 64,
         cutoff: float = DEFAULT_CUTOFF,
         symmetry: Symmetry = "full",
+        resident: bool = False,
         train_size: int | None = None,
         train_ids: str | None = None,
         subset_seed: int = 0,
@@ -101,6 +107,8 @@ class CrystalDataModule(LightningDataModule):
         if cutoff <= 0:
             raise InputError(f"cutoff is {cutoff} Å, expected more than 0")
         at_most_one(source=None if source is None else type(source).__name__, store=store)
+        if resident and symmetry == "orbit":
+            raise InputError("data.resident keeps full graphs, but data.symmetry is orbit; give up one of them")
         at_most_one(train_size=train_size, train_ids=train_ids)
         at_most_one(batch_edges=batch_edges, batch_pairs=batch_pairs)
         self.source = source or ExampleMetals()
@@ -114,6 +122,7 @@ class CrystalDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.cutoff = cutoff
         self.symmetry = symmetry
+        self.resident = resident
         self.train_size = train_size
         self.train_ids = None if train_ids is None else Path(train_ids)
         self.subset_seed = subset_seed
@@ -123,6 +132,7 @@ class CrystalDataModule(LightningDataModule):
         self.indices: dict[str, NDArray[np.int64]] = {}
         self.finished: Mapping[str, str] = {}
         """Crystals that `predict` leaves out, because an earlier launch predicted them: ids and fingerprints."""
+        self._on_device: ResidentStore | None = None
         self.asked: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """Crystals that `predict` was asked for, finished or not."""
 
@@ -133,7 +143,7 @@ class CrystalDataModule(LightningDataModule):
         check_model(self.symmetry, None if self.trainer is None else self.trainer.lightning_module)
         self._read_materials(stage)
         if self.store.orbits is not None:
-            log.info("orbit graphs: %s", self.store.orbits.describe(self.store.sizes))
+            rank_zero_info(f"orbit graphs: {self.store.orbits.describe(self.store.sizes)}")
 
     def _read_materials(self, stage: str) -> None:
         if stage == "predict" and self.crystals is not None:
@@ -142,14 +152,15 @@ class CrystalDataModule(LightningDataModule):
             self.indices = {"predict": self._unfinished(self.asked)}
             return
         self.indices = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
-        self.indices["train"] = self._chosen(self.indices["train"])
+        train, ids = self.indices["train"], names_array(self.store.material_ids)
+        self.indices["train"] = train[subset_rows(ids[train], self.train_ids, self.train_size, self.subset_seed)]
         self.asked = self.indices["test"]
         self.indices["predict"] = self._unfinished(self.asked)
         if stage == "fit" and self.indices["train"].size < 2:
             raise InputError("training needs at least 2 materials, because of batch norm")
         if stage == "fit" and self.trainer is not None and self.trainer.is_global_zero:
-            ids = names_array(self.store.material_ids)[self.indices["train"]]
-            write_text(Path(self.trainer.default_root_dir) / TRAIN_IDS, "\n".join(ids.tolist()) + "\n")
+            chosen = ids[self.indices["train"]].tolist()
+            write_text(Path(self.trainer.default_root_dir) / TRAIN_IDS, "\n".join(chosen) + "\n")
         log.info("%d materials: %s", len(self.store), {name: self.indices[name].size for name in SPLIT_NAMES})
 
     @property
@@ -188,15 +199,6 @@ class CrystalDataModule(LightningDataModule):
             self.store = replace(self.store, orbits=None)
         return split
 
-    def _chosen(self, train: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the training materials that this run takes."""
-        if self.train_ids is None and self.train_size is None:
-            return train
-        ids = names_array(self.store.material_ids)[train]
-        if self.train_ids is not None:
-            return train[listed_rows(self.train_ids, ids)]
-        return train[nested_rows(ids, self.train_size or 0, self.subset_seed)]
-
     def _unfinished(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of the crystals that are still to be predicted; one whose file was changed is not finished."""
         if not self.finished:
@@ -207,7 +209,7 @@ class CrystalDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of the training materials."""
         seed = self.shuffle_seed if self.shuffle_seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        return TrainingLoader(self.store, self._training_batches(self.indices["train"], seed))
+        return TrainingLoader(self._served(), self._training_batches(self.indices["train"], seed))
 
     def _training_batches(self, train: NDArray[np.int64], seed: int) -> TrainingBatches:
         for column, budget in ((1, self.batch_edges), (2, self.batch_pairs)):
@@ -234,7 +236,16 @@ class CrystalDataModule(LightningDataModule):
 
     def _evaluation_loader(self, name: str) -> DataLoader[CrystalGraph]:
         batches = EvaluationBatches(self.indices[name], self.eval_batch_size, *self._rank())
-        return evaluation_loader(self.store, batches)
+        return evaluation_loader(self._served(), batches)
+
+    def _served(self) -> AnyStore:
+        """What batches are gathered from."""
+        if not self.resident:
+            return self.store
+        if self._on_device is None:
+            device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+            self._on_device = ResidentStore(self.store, device)
+        return self._on_device
 
     def _rank(self) -> tuple[int, int]:
         """Number of this process, and how many there are."""

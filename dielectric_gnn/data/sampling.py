@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.data.resident import ResidentStore
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.errors import InputError
+
+AnyStore: TypeAlias = CrystalStore | ResidentStore
 
 
 def batch_bounds(num: int, batch_size: int, fold_single: bool) -> list[int]:
@@ -162,23 +165,23 @@ class BudgetBatches(TrainingBatches):
 class _Batches(Dataset[CrystalGraph]):
     """Turns a batch of indices into a batch of crystals in one vectorised gather."""
 
-    def __init__(self, store: CrystalStore) -> None:
+    def __init__(self, store: AnyStore) -> None:
         self.store = store
 
     def __getitem__(self, indices: NDArray[np.int64]) -> CrystalGraph:
         return self.store.gather(indices)
 
 
-def evaluation_loader(store: CrystalStore, batches: EvaluationBatches) -> DataLoader[CrystalGraph]:
+def evaluation_loader(store: AnyStore, batches: EvaluationBatches) -> DataLoader[CrystalGraph]:
     """Batches for validation, test and prediction."""
-    return DataLoader(_Batches(store), sampler=batches, **_loader_options())
+    return DataLoader(_Batches(store), sampler=batches, **_loader_options(store))
 
 
 class TrainingLoader(DataLoader[CrystalGraph]):
     """Training batches, gathered in the main process, which needs about 0.02 ms per crystal."""
 
-    def __init__(self, store: CrystalStore, batches: TrainingBatches) -> None:
-        super().__init__(_Batches(store), sampler=batches, **_loader_options())
+    def __init__(self, store: AnyStore, batches: TrainingBatches) -> None:
+        super().__init__(_Batches(store), sampler=batches, **_loader_options(store))
 
     def state_dict(self) -> dict[str, Any]:
         """Tells Lightning that this loader goes on in mid-epoch; the place follows from the trainer's progress."""
@@ -188,7 +191,8 @@ class TrainingLoader(DataLoader[CrystalGraph]):
         """Nothing to restore."""
 
 
-def _loader_options() -> dict[str, Any]:
+def _loader_options(store: AnyStore) -> dict[str, Any]:
+    pin_memory = torch.cuda.is_available() and isinstance(store, CrystalStore)  # others are on their device already
     # A loader draws a seed whenever its iteration starts; from the global generator, that would make a continued
     # training differ from one that ran through.
-    return {"batch_size": None, "pin_memory": torch.cuda.is_available(), "generator": torch.Generator()}
+    return {"batch_size": None, "pin_memory": pin_memory, "generator": torch.Generator()}

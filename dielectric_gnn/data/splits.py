@@ -69,6 +69,13 @@ def nested_subset(material_ids: Sequence[str], size: int | None, seed: int = 0) 
     return [material_ids[row] for row in nested_rows(np.array(material_ids, dtype=np.str_), size, seed)]
 
 
+def subset_rows(ids: NDArray[np.str_], listed: Path | None, size: int | None, subset_seed: int) -> NDArray[np.int64]:
+    """Positions of the materials that a training takes: all, those in a list, or the first `size` of a permutation."""
+    if listed is not None:
+        return listed_rows(listed, ids)
+    return np.arange(ids.size) if size is None else nested_rows(ids, size, subset_seed)
+
+
 def nested_rows(material_ids: NDArray[np.str_], size: int, seed: int = 0) -> NDArray[np.int64]:
     """Places of the materials that `nested_subset` takes, without a string for every material.
 

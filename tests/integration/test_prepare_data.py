@@ -151,6 +151,27 @@ def test_hdf5_keeps_its_split_and_trains(
     assert one == two
 
 
+def test_orbits_give_the_training_of_full_graphs(call: Tool, command: Command, tmp_path: Path) -> None:
+    """The same store trained both ways, and the line for a network that cannot."""
+    out = tmp_path / "store"
+    built = call("build", "synthetic:30", out, "--symmetry", "orbit")
+    assert re.search(r"orbits: 30 of 30 materials have equal atoms or edges; .*edges become \d", built.stdout)
+    fit = ("fit", "--config", "configs/published/optimetal3b_tc.yaml", "--data.store", str(out), *SMALL_FIT)
+    losses = []
+    for symmetry in ("full", "orbit"):
+        run = tmp_path / symmetry
+        shown = command(*fit, "--data.symmetry", symmetry, "--run_dir", str(run))
+        assert ("orbit graphs: 30 of 30" in shown.stdout + shown.stderr) == (symmetry == "orbit")
+        losses.append(json.loads((run / "run_record.json").read_text())["best_validation_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    best = str(tmp_path / "orbit" / "checkpoints" / "best.ckpt")
+    shown = command("predict", "--ckpt_path", best, "--crystals", "docs/crystals", "--data.symmetry", "orbit")
+    assert "orbit graphs" in shown.stdout + shown.stderr
+    goten = ("--config", "configs/backbone/goten.yaml", "--data.store", str(out), "--data.symmetry", "orbit")
+    refused = command("fit", "--config", "configs/base.yaml", *goten, *SMALL_FIT, status=2)
+    assert "its backbone is equivariant" in refused.stderr and "Traceback" not in refused.stderr
+
+
 def test_archive_of_entries_with_rejects_workers_and_float16(
     tool: Tool, archive: Path, metals: list[CrystalRecord], tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from dielectric_gnn.backbones import OptiMate, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.backbones import Goten, OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import labels_of
@@ -171,3 +171,14 @@ def test_learning_rate_rule_is_its_formula() -> None:
     assert rule.factor(8_140_195) == 1.0
     with pytest.raises(InputError, match="reference_parameters is 0"):
         LearningRateScaling(0)
+
+
+def test_compiled_backbones_keep_their_names_and_results() -> None:
+    torch.manual_seed(0)
+    plain = DielectricModule(Goten(8, l_max=1)).eval()
+    compiled = DielectricModule(Goten(8, l_max=1), compile_backend="eager").eval()
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    compiled.load_state_dict(plain.state_dict())
+    for records in (sample_crystals(), sample_crystals()[1:]):
+        graph = graph_of(records, 5.5, torch.float32)
+        torch.testing.assert_close(compiled(graph).eps_inter, plain(graph).eps_inter, rtol=1e-4, atol=1e-5)

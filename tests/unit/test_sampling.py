@@ -2,6 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.frames import with_whole_tensors
+from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.resident import ResidentStore
 from dielectric_gnn.data.sampling import (
     BudgetBatches,
     EvaluationBatches,
@@ -105,3 +109,25 @@ def test_budget_batches_continue_and_depend_on_seed_and_epoch_alone() -> None:
     assert batches(1, 2, 0) != batches(1, 3, 0) and batches(1, 2, 0) != batches(2, 2, 0)
     with pytest.raises(InputError, match=r"is 199, but one of the training crystals alone takes 100 .* 500"):
         BudgetBatches(np.arange(100), np.arange(1, 101), 199, 0, lambda: (0, 0))
+
+
+def test_batches_gathered_on_a_device_are_those_of_the_store(metals: list[CrystalRecord]) -> None:
+    store = CrystalStore.from_records(map(with_whole_tensors, metals[::7]), 5.5, tensors=True)
+    resident = ResidentStore(store, torch.device("cpu"))
+    for indices in ([0], [3, 1, 7], [], range(len(store))):
+        one, other = store.gather(indices), resident.gather(indices)
+        assert one.anisotropy is not None
+        assert other.anisotropy is not None
+        for expected, found in ((one, other), (one.anisotropy, other.anisotropy)):
+            pairs = [(getattr(expected, name), getattr(found, name)) for name in vars(expected)]
+            assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in pairs if isinstance(a, torch.Tensor))
+
+
+def test_resident_data_serve_the_same_batches() -> None:
+    loaders = [CrystalDataModule(resident=resident, batch_size=16) for resident in (False, True)]
+    for data in loaders:
+        data.setup("fit")
+    batches = [[graph.edge_vectors for graph in data.val_dataloader()] for data in loaders]
+    torch.testing.assert_close(*batches)
+    with pytest.raises(InputError, match=r"data\.resident keeps full graphs"):
+        CrystalDataModule(resident=True, symmetry="orbit")
