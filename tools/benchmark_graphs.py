@@ -1,10 +1,14 @@
 """How fast crystals become graphs: neighbours and three-body pairs against the usual way, and orbits.
 
-The usual way is that of the published codes: pymatgen finds the neighbours, a loop over the atoms lists the pairs of
-edges in Python, those beyond the three-body cutoff are dropped afterwards, and a `Data` object of torch_geometric holds
-the result. A careful form of it drops long edges first and keeps the pairs of each atom in NumPy. Ours are the
-functions that preparation and training call. All start from crystals without labels that were read and checked, and
-make the same edges, pairs and angles, which is checked; they take turns (A B A B) in one process of one thread.
+The usual way has three forms. `published` is that of the code of arXiv:2602.05702: arrays of neighbours from pymatgen,
+and a Python list of the pairs of all edges of each atom, from which long ones are dropped afterwards. `objects`:
+pymatgen's lists of neighbour objects, read in Python loops, and pairs of short edges alone. `arrays`, as fast as loops
+over atoms get: arrays of neighbours, and pairs of short edges by NumPy. A `Data` object of torch_geometric holds the
+result.
+
+Ours are the functions that preparation and training call. All start from crystals without labels that were read and
+checked, and make the same edges, pairs and angles, which is checked one by one; they take turns in one process of one
+thread.
 
     python tools/benchmark.py graphs
     python tools/benchmark.py graphs --crystals embedded --number 100
@@ -18,6 +22,8 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -34,60 +40,85 @@ from dielectric_gnn.nn.triplets import Triplets, triplets_of
 
 _BATCH = 64
 
-Pairs = Callable[[NDArray[np.integer], NDArray[np.float64]], NDArray[np.int64]]
-"""From the source and the length of every edge to the three-body pairs (2, T)."""
 
-
-def listed_pairs(source: NDArray[np.integer], lengths: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Pairs of all edges of each atom, appended to one Python list; then those whose edges are both short.
-
-    This is how the code of arXiv:2602.05702 makes them.
-    """
-    edges_of: dict[int, list[int]] = {}
-    for edge, atom in enumerate(source):
-        edges_of.setdefault(atom, []).append(edge)
-    pairs: list[tuple[np.int64, np.int64]] = []
-    for edges in edges_of.values():
-        first, second = np.meshgrid(edges, edges, indexing="ij")
-        distinct = first != second
-        pairs.extend(zip(first[distinct], second[distinct], strict=True))
-    index = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return index[:, (lengths[index] <= THREE_BODY_CUTOFF).all(axis=0)]
-
-
-def array_pairs(source: NDArray[np.integer], lengths: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Pairs of the short edges of each atom, made by NumPy, atom by atom."""
-    pairs = [np.empty((2, 0), dtype=np.int64)]
-    for atom in np.unique(source):
-        edges = np.flatnonzero((source == atom) & (lengths <= THREE_BODY_CUTOFF))
-        first, second = np.meshgrid(edges, edges, indexing="ij")
-        distinct = first != second
-        pairs.append(np.stack([first[distinct], second[distinct]]))
-    return np.concatenate(pairs, axis=1)
-
-
-def usual_graphs(structures: Sequence[Any], pairs_of: Pairs) -> list[Any]:
-    """A `Data` object of every pymatgen structure, with edges and three-body pairs."""
-    from torch_geometric.data import Data
-
+def published_graphs(structures: Sequence[Any]) -> list[Any]:
+    """Arrays of neighbours, pairs appended to one Python list."""
     graphs = []
     for structure in structures:
-        source, target, images, lengths = structure.get_neighbor_list(DEFAULT_CUTOFF)
-        vectors = structure.cart_coords[target] + images @ structure.lattice.matrix - structure.cart_coords[source]
-        order = np.argsort(source, kind="stable")
-        source, target, lengths, vectors = source[order], target[order], lengths[order], vectors[order]
-        index = pairs_of(source, lengths)
-        cosines = (vectors[index[0]] * vectors[index[1]]).sum(1) / (lengths[index[0]] * lengths[index[1]])
-        graphs.append(
-            Data(
-                z=torch.tensor(structure.atomic_numbers),
-                edge_index=torch.from_numpy(np.stack([source, target])),
-                edge_vec=torch.from_numpy(vectors).float(),
-                pairs=torch.from_numpy(index),
-                cosines=torch.from_numpy(cosines).float(),
-            )
-        )
+        source, target, vectors, lengths = neighbour_arrays(structure)
+        edges_of: dict[int, list[int]] = {}
+        for edge, atom in enumerate(source):
+            edges_of.setdefault(atom, []).append(edge)
+        pairs: list[tuple[np.int64, np.int64]] = []
+        for edges in edges_of.values():
+            first, second = np.meshgrid(edges, edges, indexing="ij")
+            distinct = first != second
+            pairs.extend(zip(first[distinct], second[distinct], strict=True))
+        index = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        index = index[:, (lengths[index] <= THREE_BODY_CUTOFF).all(axis=0)]
+        graphs.append(as_data(structure, np.stack([source, target]), vectors, index))
     return graphs
+
+
+def object_graphs(structures: Sequence[Any]) -> list[Any]:
+    """Lists of neighbour objects, everything in Python loops."""
+    graphs = []
+    for structure in structures:
+        ends: list[tuple[int, int]] = []
+        vectors: list[NDArray[np.float64]] = []
+        pairs: list[tuple[int, ...]] = []
+        for atom, neighbours in enumerate(structure.get_all_neighbors(DEFAULT_CUTOFF)):
+            short = [len(ends) + n for n, one in enumerate(neighbours) if one.nn_distance <= THREE_BODY_CUTOFF]
+            pairs += permutations(short, 2)
+            ends += [(atom, one.index) for one in neighbours]
+            vectors += [one.coords - structure[atom].coords for one in neighbours]
+        index = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        graphs.append(as_data(structure, np.array(ends).reshape(-1, 2).T, np.array(vectors).reshape(-1, 3), index))
+    return graphs
+
+
+def array_graphs(structures: Sequence[Any]) -> list[Any]:
+    """Arrays of neighbours, pairs by NumPy in a loop over the atoms."""
+    graphs = []
+    for structure in structures:
+        source, target, vectors, lengths = neighbour_arrays(structure)
+        pairs = [np.empty((2, 0), dtype=np.int64)]
+        for atom in range(len(structure)):
+            edges = np.flatnonzero((source == atom) & (lengths <= THREE_BODY_CUTOFF))
+            first, second = np.meshgrid(edges, edges, indexing="ij")
+            distinct = first != second
+            pairs.append(np.stack([first[distinct], second[distinct]]))
+        graphs.append(as_data(structure, np.stack([source, target]), vectors, np.concatenate(pairs, axis=1)))
+    return graphs
+
+
+def neighbour_arrays(structure: Any) -> tuple[Any, Any, Any, Any]:
+    """Source, target, vector and length of every edge from pymatgen."""
+    source, target, images, lengths = structure.get_neighbor_list(DEFAULT_CUTOFF)
+    places = structure.cart_coords
+    return source, target, places[target] + images @ structure.lattice.matrix - places[source], lengths
+
+
+def as_data(structure: Any, ends: NDArray[np.int64], vectors: NDArray[np.float64], pairs: NDArray[np.int64]) -> Any:
+    """The graph with angles for torch_geometric."""
+    from torch_geometric.data import Data
+
+    directions = vectors / np.linalg.norm(vectors, axis=1)[:, None]
+    cosines = (directions[pairs[0]] * directions[pairs[1]]).sum(axis=1)
+    return Data(
+        z=torch.tensor(structure.atomic_numbers),
+        edge_index=torch.from_numpy(ends),
+        edge_vec=torch.from_numpy(vectors).float(),
+        pairs=torch.from_numpy(pairs),
+        cosines=torch.from_numpy(cosines).float(),
+    )
+
+
+USUAL: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
+    "published": published_graphs,
+    "objects": object_graphs,
+    "arrays": array_graphs,
+}
 
 
 def our_graphs(records: Sequence[CrystalRecord], batch_size: int = _BATCH) -> list[tuple[CrystalGraph, Triplets]]:
@@ -104,14 +135,14 @@ def check_equal(records: Sequence[CrystalRecord], structures: Sequence[Any]) -> 
     """How many edges and pairs there are in all; ends the benchmark if the ways do not agree on every single one."""
     edges = pairs = 0
     ours = our_graphs(records, batch_size=1)
-    usual = (usual_graphs(structures, pairs_of) for pairs_of in (listed_pairs, array_pairs))
+    usual = (build(structures) for build in USUAL.values())
     for record, (graph, triplets), *others in zip(records, ours, *usual, strict=True):
         expected = canonical(record, graph.edge_index, graph.edge_vectors, triplets.pairs, triplets.cosines)
-        for data in others:
+        for form, data in zip(USUAL, others, strict=True):
             found = canonical(record, data.edge_index, data.edge_vec, data.pairs, data.cosines)
             same = all(np.array_equal(a, b) for a, b in zip(found[:2], expected[:2], strict=True))
             if not same or not np.allclose(found[2], expected[2], atol=1e-5):
-                raise SystemExit(f"{record.material_id}: the usual way and ours make different graphs")
+                raise SystemExit(f"{record.material_id}: {form} and ours make different graphs")
         edges, pairs = edges + graph.edge_index.shape[1], pairs + triplets.pairs.shape[1]
     return edges, pairs
 
@@ -152,16 +183,16 @@ def run(options: argparse.Namespace) -> None:
     graphs = [(record.atomic_numbers, *neighbour_edges(record, DEFAULT_CUTOFF)) for record in records]
     edges, pairs = check_equal(records, structures)
     works: dict[str, Callable[[], object]] = {
-        "usual: neighbours, pairs listed in Python": lambda: usual_graphs(structures, listed_pairs),
-        "usual: neighbours, pairs by NumPy": lambda: usual_graphs(structures, array_pairs),
+        **{f"usual: {form}": partial(build, structures) for form, build in USUAL.items()},
         "ours: neighbours and pairs": lambda: our_graphs(records),
         "ours: orbits, beside": lambda: our_orbits(graphs),
     }
     rows = [[1000 * processor_time(work) / len(records) for work in works.values()] for _ in range(options.repeats)]
     print(f"{len(records)} {options.crystals} metals, {edges:,} edges, {pairs:,} three-body pairs, equal in all ways\n")
+    ours = len(USUAL)
     print("| | ms per crystal (processor time) | over ours |\n| --- | --- | --- |")
     for place, name in enumerate(works):
-        ratio = "" if name.startswith("ours") else f"{statistics.median(row[place] / row[2] for row in rows):.1f}"
+        ratio = "" if name.startswith("ours") else f"{statistics.median(row[place] / row[ours] for row in rows):.1f}"
         print(f"| {name} | {statistics.median(row[place] for row in rows):.3f} | {ratio} |")
 
 
