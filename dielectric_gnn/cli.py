@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from dielectric_gnn.callbacks import (
-    GracefulStop,
     PredictionWriter,
     ProgressBar,
-    RandomState,
     ScalingRecord,
     SpectrumFigures,
     TestReport,
@@ -42,6 +36,7 @@ from dielectric_gnn.loading import load_model
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.resume import checkpoint_to_continue, difference_table, differences, load_weights
 from dielectric_gnn.run_folder import CHECKPOINTS, PREDICTIONS, check_start, checkpoints_of, choose_run_dir
+from dielectric_gnn.trainer_parts import as_list, fit_callbacks, loggers, quiet
 
 
 class DielectricCLI(LightningCLI):
@@ -158,19 +153,19 @@ class DielectricCLI(LightningCLI):
         config = self.config_init[self.config.subcommand]
         fit = self.config.subcommand == "fit"
         if config.trainer.logger in (None, True):
-            kwargs["logger"] = _loggers(self.run_dir) if fit else False
+            kwargs["logger"] = loggers(self.run_dir) if fit else False
         bar = bool(config.trainer.enable_progress_bar)
         callbacks: list[Callback] = [
             ScalingRecord(config.study if fit else ""),  # first: GracefulStop may end a training
-            *_as_list(config.trainer.callbacks),
-            *(_fit_callbacks(self.run_dir, config.requeue) if fit else []),
+            *as_list(config.trainer.callbacks),
+            *(fit_callbacks(self.run_dir, config.requeue) if fit else []),
         ]
         callbacks += [TrainingLines(every_epoch=not bar), TestReport()]
         if bar and not any(isinstance(callback, LightningProgressBar) for callback in callbacks):
             callbacks.append(ProgressBar())
         kwargs["callbacks"] = callbacks
         kwargs["enable_checkpointing"] = config.trainer.enable_checkpointing if fit else False
-        kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*as_list(config.trainer.plugins), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     def after_instantiate_classes(self) -> None:
@@ -230,44 +225,9 @@ class DielectricCLI(LightningCLI):
             )
 
 
-def _fit_callbacks(run_dir: Path, requeue: bool) -> list[Callback]:
-    folder = run_dir / CHECKPOINTS
-    best = ModelCheckpoint(folder, "best", monitor="val/loss", save_top_k=1, enable_version_counter=False)
-    last = ModelCheckpoint(folder, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
-    return [best, last, GracefulStop(folder / "last.ckpt", requeue), RandomState(), LearningRateMonitor("epoch")]
-
-
-def _loggers(run_dir: Path) -> list[Any]:
-    """TensorBoard, and CSV in a new folder for every launch, so that a continued run keeps its history."""
-    csv_logger = CSVLogger(run_dir, name="csv")
-    return [csv_logger, TensorBoardLogger(run_dir, name="", version="tensorboard")]
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, Sequence | Mapping) else [value]
-
-
-def _quiet() -> None:
-    """Silence advice that does not apply here."""
-    for message in (
-        ".*does not have many workers.*",  # gathering takes 0.02 ms per crystal: workers would only cost
-        ".*is smaller than the logging interval.*",  # metrics are logged once per epoch
-        ".*isinstance\\(treespec, LeafSpec\\).*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*`torch.jit.*` is deprecated.*",
-        ".*callbacks used to create the checkpoint need to be provided.*",  # they serve `fit` alone
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: not any(word in record.getMessage() for word in ("Tip:", "TPU available", "💡"))
-    )
-
-
 def run(args: list[str] | None = None) -> None:
     """Run a verb; a user's mistake ends the process with one line and status 2."""
-    _quiet()
+    quiet()
     try:
         DielectricCLI(args)
     except InputError as error:

@@ -1,9 +1,14 @@
 """How fast crystals become graphs: neighbours and three-body pairs against the usual way, and orbits.
 
-The usual way is that of many published codes: a list of neighbour objects of every atom from pymatgen, read in Python
-loops, which make the pairs as well; a `Data` object of torch_geometric holds the result. A better one has pymatgen's
-arrays of neighbours and makes the pairs of each atom by NumPy. Ours are the functions that preparation and training
-call. All make the same edges and pairs, which is checked, in turns in one process of one thread.
+The usual way has three forms. `published` is that of the code of arXiv:2602.05702: arrays of neighbours from pymatgen,
+and a Python list of the pairs of all edges of each atom, from which long ones are dropped afterwards. `objects`:
+pymatgen's lists of neighbour objects, read in Python loops, and pairs of short edges alone. `arrays`, as fast as loops
+over atoms get: arrays of neighbours, and pairs of short edges by NumPy. A `Data` object of torch_geometric holds the
+result.
+
+Ours are the functions that preparation and training call. All start from crystals without labels that were read and
+checked, and make the same edges, pairs and angles, which is checked one by one; they take turns in one process of one
+thread.
 
     python tools/benchmark.py graphs
     python tools/benchmark.py graphs --crystals embedded --number 100
@@ -16,6 +21,8 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -23,73 +30,134 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF, neighbour_edges
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph, neighbour_edges
 from dielectric_gnn.data.orbits import find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
-from dielectric_gnn.nn.triplets import triplets_of
+from dielectric_gnn.nn.triplets import Triplets, triplets_of
 
 _BATCH = 64
 
 
-def usual_graphs(structures: Sequence[Any]) -> tuple[int, int]:
-    """Edges and pairs of pymatgen structures by loops; how many of both."""
-    from torch_geometric.data import Data
+def published_graphs(structures: Sequence[Any]) -> list[Any]:
+    """Arrays of neighbours, pairs appended to one Python list."""
+    graphs = []
+    for structure in structures:
+        source, target, vectors, lengths = neighbour_arrays(structure)
+        edges_of: dict[int, list[int]] = {}
+        for edge, atom in enumerate(source):
+            edges_of.setdefault(atom, []).append(edge)
+        pairs: list[tuple[np.int64, np.int64]] = []
+        for edges in edges_of.values():
+            first, second = np.meshgrid(edges, edges, indexing="ij")
+            distinct = first != second
+            pairs.extend(zip(first[distinct], second[distinct], strict=True))
+        index = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        index = index[:, (lengths[index] <= THREE_BODY_CUTOFF).all(axis=0)]
+        graphs.append(as_data(structure, np.stack([source, target]), vectors, index))
+    return graphs
 
+
+def object_graphs(structures: Sequence[Any]) -> list[Any]:
+    """Lists of neighbour objects, everything in Python loops."""
     graphs = []
     for structure in structures:
         ends: list[tuple[int, int]] = []
         vectors: list[NDArray[np.float64]] = []
-        short: list[list[int]] = [[] for _ in structure]
+        pairs: list[tuple[int, ...]] = []
         for atom, neighbours in enumerate(structure.get_all_neighbors(DEFAULT_CUTOFF)):
-            for neighbour in neighbours:
-                if neighbour.nn_distance <= THREE_BODY_CUTOFF:
-                    short[atom].append(len(ends))
-                ends.append((atom, neighbour.index))
-                vectors.append(neighbour.coords - structure[atom].coords)
-        pairs = torch.tensor([pair for edges in short for pair in permutations(edges, 2)], dtype=torch.long)
-        graphs.append(as_data(Data, torch.tensor(ends).T, np.array(vectors), pairs.reshape(-1, 2).T))
-    return sum(data.edge_index.shape[1] for data in graphs), sum(data.pairs.shape[1] for data in graphs)
+            short = [len(ends) + n for n, one in enumerate(neighbours) if one.nn_distance <= THREE_BODY_CUTOFF]
+            pairs += permutations(short, 2)
+            ends += [(atom, one.index) for one in neighbours]
+            vectors += [one.coords - structure[atom].coords for one in neighbours]
+        index = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        graphs.append(as_data(structure, np.array(ends).reshape(-1, 2).T, np.array(vectors).reshape(-1, 3), index))
+    return graphs
 
 
-def better_graphs(structures: Sequence[Any]) -> tuple[int, int]:
-    """The same by arrays."""
-    from torch_geometric.data import Data
-
+def array_graphs(structures: Sequence[Any]) -> list[Any]:
+    """Arrays of neighbours, pairs by NumPy in a loop over the atoms."""
     graphs = []
     for structure in structures:
-        source, target, images, lengths = structure.get_neighbor_list(DEFAULT_CUTOFF)
-        vectors = structure.cart_coords[target] + images @ structure.lattice.matrix - structure.cart_coords[source]
-        pairs = []
+        source, target, vectors, lengths = neighbour_arrays(structure)
+        pairs = [np.empty((2, 0), dtype=np.int64)]
         for atom in range(len(structure)):
             edges = np.flatnonzero((source == atom) & (lengths <= THREE_BODY_CUTOFF))
             first, second = np.meshgrid(edges, edges, indexing="ij")
             distinct = first != second
             pairs.append(np.stack([first[distinct], second[distinct]]))
-        index = torch.from_numpy(np.concatenate(pairs, axis=1))
-        graphs.append(as_data(Data, torch.from_numpy(np.stack([source, target])), vectors, index))
-    return sum(data.edge_index.shape[1] for data in graphs), sum(data.pairs.shape[1] for data in graphs)
+        graphs.append(as_data(structure, np.stack([source, target]), vectors, np.concatenate(pairs, axis=1)))
+    return graphs
 
 
-def as_data(kind: Any, ends: torch.Tensor, vectors: NDArray[np.float64], pairs: torch.Tensor) -> Any:
-    """A graph with lengths and cosines."""
-    edges = torch.from_numpy(vectors).float()
-    lengths = edges.norm(dim=1)
-    directions = edges / lengths[:, None]
-    cosines = (directions[pairs[0]] * directions[pairs[1]]).sum(dim=1)
-    return kind(edge_index=ends, edge_weight=lengths, pairs=pairs, cosines=cosines)
+def neighbour_arrays(structure: Any) -> tuple[Any, Any, Any, Any]:
+    """Source, target, vector and length of every edge from pymatgen."""
+    source, target, images, lengths = structure.get_neighbor_list(DEFAULT_CUTOFF)
+    places = structure.cart_coords
+    return source, target, places[target] + images @ structure.lattice.matrix - places[source], lengths
 
 
-def our_graphs(records: Sequence[CrystalRecord], store: CrystalStore) -> tuple[int, int]:
-    """Edges as preparation finds them; pairs as a training step makes them, per batch of the store."""
-    edges = sum(neighbour_edges(record, DEFAULT_CUTOFF)[0].shape[1] for record in records)
-    pairs = 0
-    for start in range(0, len(records), _BATCH):
-        graph = store.gather(range(start, min(start + _BATCH, len(records))))
-        pairs += triplets_of(graph, THREE_BODY_CUTOFF).pairs.shape[1]
+def as_data(structure: Any, ends: NDArray[np.int64], vectors: NDArray[np.float64], pairs: NDArray[np.int64]) -> Any:
+    """The graph with angles for torch_geometric."""
+    from torch_geometric.data import Data
+
+    directions = vectors / np.linalg.norm(vectors, axis=1)[:, None]
+    cosines = (directions[pairs[0]] * directions[pairs[1]]).sum(axis=1)
+    return Data(
+        z=torch.tensor(structure.atomic_numbers),
+        edge_index=torch.from_numpy(ends),
+        edge_vec=torch.from_numpy(vectors).float(),
+        pairs=torch.from_numpy(pairs),
+        cosines=torch.from_numpy(cosines).float(),
+    )
+
+
+USUAL: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
+    "published": published_graphs,
+    "objects": object_graphs,
+    "arrays": array_graphs,
+}
+
+
+def our_graphs(records: Sequence[CrystalRecord], batch_size: int = _BATCH) -> list[tuple[CrystalGraph, Triplets]]:
+    """Edges as preparation makes them, then pairs as a training step does, batch by batch."""
+    batches = []
+    for start in range(0, len(records), batch_size):
+        part = records[start : start + batch_size]
+        graph = CrystalStore.from_records(part, DEFAULT_CUTOFF).gather(range(len(part)))
+        batches.append((graph, triplets_of(graph, THREE_BODY_CUTOFF)))
+    return batches
+
+
+def check_equal(records: Sequence[CrystalRecord], structures: Sequence[Any]) -> tuple[int, int]:
+    """How many edges and pairs there are in all; ends the benchmark if the ways do not agree on every single one."""
+    edges = pairs = 0
+    ours = our_graphs(records, batch_size=1)
+    usual = (build(structures) for build in USUAL.values())
+    for record, (graph, triplets), *others in zip(records, ours, *usual, strict=True):
+        expected = canonical(record, graph.edge_index, graph.edge_vectors, triplets.pairs, triplets.cosines)
+        for form, data in zip(USUAL, others, strict=True):
+            found = canonical(record, data.edge_index, data.edge_vec, data.pairs, data.cosines)
+            same = all(np.array_equal(a, b) for a, b in zip(found[:2], expected[:2], strict=True))
+            if not same or not np.allclose(found[2], expected[2], atol=1e-5):
+                raise SystemExit(f"{record.material_id}: {form} and ours make different graphs")
+        edges, pairs = edges + graph.edge_index.shape[1], pairs + triplets.pairs.shape[1]
     return edges, pairs
+
+
+def canonical(
+    record: CrystalRecord, edge_index: torch.Tensor, vectors: torch.Tensor, pairs: torch.Tensor, cosines: torch.Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Edges (E, 5) as source, target and image cell, pairs (T, 2) and their cosines, in an order of their own."""
+    source, target = edge_index.numpy()
+    images = (vectors.numpy() - record.positions[target] + record.positions[source]) @ np.linalg.inv(record.lattice)
+    edges = np.column_stack([source, target, np.rint(images)]).astype(np.int64)
+    order = np.lexsort(edges.T)
+    ranks = np.argsort(order)[pairs.numpy()].T
+    sequence = np.lexsort(ranks.T)
+    return edges[order], ranks[sequence], cosines.numpy()[sequence]
 
 
 def our_orbits(graphs: Sequence[tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float64]]]) -> int:
@@ -110,28 +178,22 @@ def run(options: argparse.Namespace) -> None:
     source = (
         ExampleMetals() if options.crystals == "embedded" else SyntheticMetals(options.number, rattle=options.rattle)
     )
-    records = list(source.records())[: options.number]
+    records = [replace(record, labels=None) for record in source.records()][: options.number]
     structures = [pymatgen_structure(record) for record in records]
     graphs = [(record.atomic_numbers, *neighbour_edges(record, DEFAULT_CUTOFF)) for record in records]
-    store = CrystalStore.from_records(records, DEFAULT_CUTOFF)
-    counts = our_graphs(records, store)
-    for other in (usual_graphs, better_graphs):
-        if other(structures) != counts:
-            raise SystemExit(f"{other.__name__} finds {other(structures)} edges and pairs, ours {counts}")
-    works = {
-        "usual: lists of neighbours, loops": lambda: usual_graphs(structures),
-        "better: arrays of neighbours, NumPy": lambda: better_graphs(structures),
-        "ours: neighbours and pairs": lambda: our_graphs(records, store),
+    edges, pairs = check_equal(records, structures)
+    works: dict[str, Callable[[], object]] = {
+        **{f"usual: {form}": partial(build, structures) for form, build in USUAL.items()},
+        "ours: neighbours and pairs": lambda: our_graphs(records),
         "ours: orbits, beside": lambda: our_orbits(graphs),
     }
-    rows = []
-    for _ in range(options.repeats):
-        rows.append([1000 * processor_time(work) / len(records) for work in works.values()])
-    print(f"{len(records)} {options.crystals} metals, {counts[0]:,} edges, {counts[1]:,} three-body pairs\n")
+    rows = [[1000 * processor_time(work) / len(records) for work in works.values()] for _ in range(options.repeats)]
+    print(f"{len(records)} {options.crystals} metals, {edges:,} edges, {pairs:,} three-body pairs, equal in all ways\n")
+    ours = len(USUAL)
     print("| | ms per crystal (processor time) | over ours |\n| --- | --- | --- |")
-    for column, name in enumerate(works):
-        median = statistics.median(row[column] for row in rows)
-        print(f"| {name} | {median:.3f} | {statistics.median(row[column] / row[2] for row in rows):.1f} |")
+    for place, name in enumerate(works):
+        ratio = "" if name.startswith("ours") else f"{statistics.median(row[place] / row[ours] for row in rows):.1f}"
+        print(f"| {name} | {statistics.median(row[place] for row in rows):.3f} | {ratio} |")
 
 
 def pymatgen_structure(record: CrystalRecord) -> Any:

@@ -2,7 +2,10 @@
 
 The crystals come out of a store in memory, in batches, in evaluation mode and without gradients; everything up to the
 spectra counts, what is written to files does not. Weights are random, which costs the same. Invariant models are timed
-on orbit graphs too.
+on orbit graphs too. Memory is the most that the whole process held while a model predicted, crystals included, where
+Linux tells it.
+
+Batches are not sorted by size: nothing is padded, so sorting saves nothing.
 
     python tools/benchmark.py predict
     python tools/benchmark.py predict --number 1000 --models goten optimetal2b_cgc --threads 1
@@ -14,6 +17,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +29,8 @@ from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.nn.message_passing import TransformerConv
+
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 MODELS: dict[str, Callable[[], Backbone]] = {
     "optimate": OptiMate,
@@ -47,6 +53,21 @@ def predict(model: DielectricModule, store: CrystalStore, batch_size: int) -> tu
     return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
+def forget_peak() -> bool:
+    """Let the kernel measure peak memory anew; whether it can."""
+    try:
+        _CLEAR.write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def peak_mb() -> float:
+    """Most memory (MB) that this process has held since `forget_peak`."""
+    lines = _STATUS.read_text(encoding="ascii").splitlines()
+    return next(1024 * int(line.split()[1]) / 1e6 for line in lines if line.startswith("VmHWM"))
+
+
 def run(options: argparse.Namespace) -> None:
     """Print a table."""
     torch.set_num_threads(options.threads)
@@ -54,15 +75,17 @@ def run(options: argparse.Namespace) -> None:
     store = CrystalStore.from_records(records, DEFAULT_CUTOFF, symmetry="orbit")
     full = replace(store, orbits=None)
     print(f"{options.number} synthetic metals, rattle {options.rattle:g} Å, {options.threads} threads\n")
-    print("| model | graph | crystals per second | processor time (ms per crystal) |\n| --- | --- | --- | --- |")
+    print("| model | graph | crystals per second | processor time (ms per crystal) | peak memory (MB) |")
+    print("| --- | --- | --- | --- | --- |", flush=True)
     for name in options.models:
         torch.manual_seed(0)
         model = DielectricModule(MODELS[name]()).eval()
         forms = {"full": full, "orbit": store} if model.takes_orbits else {"full": full}
         for form, crystals in forms.items():
+            measured = forget_peak()
             wall, processor = predict(model, crystals, options.batch_size)
-            number = options.number
-            print(f"| {name} | {form} | {number / wall:.0f} | {1000 * processor / number:.2f} |", flush=True)
+            figures = f"{options.number / wall:.0f} | {1000 * processor / options.number:.2f}"
+            print(f"| {name} | {form} | {figures} | {f'{peak_mb():.0f}' if measured else '–'} |", flush=True)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

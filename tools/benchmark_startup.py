@@ -1,29 +1,34 @@
 """How long the command takes to begin: its help pages, and the first training step on the embedded metals.
 
 Every figure is wall time from the start of a process; the first run of each fills the page cache and does not count.
+A last launch lists which packages take how long to import until the first step, without what they import in turn;
+Python's own timer, which tells this, slows imports a little.
 
     python tools/benchmark.py startup
+    python tools/benchmark.py startup --repeats 9 --packages 20
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+_IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", re.MULTILINE)
+"""A module in what `-X importtime` prints: its own microseconds and its name."""
 
 _FIRST_STEP = """\
 import sys, time
 from lightning.pytorch import Trainer
 from dielectric_gnn.module import DielectricModule
-
-step = DielectricModule.training_step
 
 def first_step(self, *args):
     print(f"first step: {time.time()}", flush=True)
@@ -43,16 +48,29 @@ def wall(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def until_first_step(folder: Path) -> float:
-    """Seconds from the start of `fit` to its first training step."""
+def until_first_step(folder: Path, *options: str) -> tuple[float, str]:
+    """Seconds from the start of `fit` to its first training step, and its error stream.
+
+    Args:
+        folder: For the run.
+        options: Of the interpreter.
+    """
     configs = [f"--config=configs/{name}.yaml" for name in ("base", "data/example", "trainer/cpu")]
-    command = [sys.executable, "-c", _FIRST_STEP, "fit", *configs, f"--run_dir={folder}"]
+    command = [sys.executable, *options, "-c", _FIRST_STEP, "fit", *configs, f"--run_dir={folder}"]
     start = time.time()
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     for line in done.stdout.splitlines():
         if line.startswith("first step: "):
-            return float(line.removeprefix("first step: ")) - start
+            return float(line.removeprefix("first step: ")) - start, done.stderr
     raise SystemExit(f"the training did not begin:\n{done.stderr}")
+
+
+def import_seconds(timings: str) -> dict[str, float]:
+    """Seconds that the modules of each package took by themselves, most first, from what `-X importtime` printed."""
+    microseconds: Counter[str] = Counter()
+    for own, module in _IMPORT.findall(timings):
+        microseconds[module.partition(".")[0]] += int(own)
+    return {package: amount / 1e6 for package, amount in microseconds.most_common()}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -63,11 +81,17 @@ def run(options: argparse.Namespace) -> None:
         times = [wall(command) for _ in range(1 + options.repeats)][1:]
         print(f"| `dielectric-gnn {name}` ends | {statistics.median(times):.2f} |", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        times = [until_first_step(Path(scratch) / str(number)) for number in range(1 + options.repeats)][1:]
-    print(f"| first step of `fit` on the embedded metals | {statistics.median(times):.2f} |")
+        times = [until_first_step(Path(scratch) / str(number))[0] for number in range(1 + options.repeats)][1:]
+        print(f"| first step of `fit` on the embedded metals | {statistics.median(times):.2f} |\n", flush=True)
+        imports = import_seconds(until_first_step(Path(scratch) / "imports", "-X", "importtime")[1])
+    print("| imports until the first step | seconds |\n| --- | --- |")
+    for package in list(imports)[: options.packages]:
+        print(f"| {package} | {imports[package]:.2f} |")
+    print(f"| all, with the standard library | {sum(imports.values()):.2f} |")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `startup`."""
-    parser.add_argument("--repeats", type=int, default=3, help="runs counted (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs counted (default: %(default)s)")
+    parser.add_argument("--packages", type=int, default=8, metavar="N", help="imports listed (default: %(default)s)")
     parser.set_defaults(run=run)

@@ -65,7 +65,9 @@ class Conditions:
     def __post_init__(self) -> None:
         if self.damping_ev <= 0:
             raise InputError(f"damping_ev is {self.damping_ev} eV, expected more than 0")
-        optics.white_point(self.illuminant, self.observer)  # refuses unknown names
+        if (self.illuminant, self.observer) != (optics.DEFAULT_ILLUMINANT, optics.DEFAULT_OBSERVER):
+            # Refuses unknown names. It imports colour-science, half a second that `fit` can do without.
+            optics.white_point(self.illuminant, self.observer)
 
 
 def summarise(

@@ -56,6 +56,53 @@ def test_cost_of_larger_cells(repository: Path) -> None:
     assert int(large[3]) == 6 * int(small[3])
 
 
+def cells_of(table: str) -> list[list[str]]:
+    """Cells of the rows below the titles of a Markdown table, which begins at the first line with a bar."""
+    rows = [row for row in table.splitlines() if row.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+@pytest.mark.parametrize("crystals", ["synthetic", "embedded"])
+def test_graphs_are_compared_one_by_one_and_timed(repository: Path, crystals: str) -> None:
+    result = benchmark(repository, "graphs", "--crystals", crystals, "--number", "5", "--repeats", "1")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"5 {crystals} metals, ") and "equal in all ways" in result.stdout
+    rows = cells_of(result.stdout)
+    assert [row[0].split(":")[0] for row in rows] == ["usual"] * 3 + ["ours"] * 2
+    assert all(float(row[1]) > 0 for row in rows) and all(float(row[2]) > 0 for row in rows[:3])
+
+
+def test_predictions_of_every_model_are_timed(repository: Path) -> None:
+    few = ("--number", "6", "--batch-size", "4", "--threads", "1", "--models", "optimetal2b_tc", "cg")
+    result = benchmark(repository, "predict", *few)
+    assert result.returncode == 0, result.stderr
+    rows = cells_of(result.stdout)
+    assert [row[:2] for row in rows] == [["optimetal2b_tc", "full"], ["optimetal2b_tc", "orbit"], ["cg", "full"]]
+    assert all(float(row[2]) > 0 and float(row[3]) > 0 for row in rows)
+    # Of these 6 materials at most a few MB; PyTorch with its libraries takes hundreds.
+    assert all(row[4] == "–" or 100 < float(row[4]) < 10_000 for row in rows)
+
+
+def test_training_steps_are_timed_with_every_allocator(repository: Path) -> None:
+    few = ("--width", "8", "--batch", "4", "--repeats", "1", "--models", "optimetal2b_tc")
+    result = benchmark(repository, "training", *few)
+    assert result.returncode == 0, result.stderr
+    rows = cells_of(result.stdout)
+    assert [row[1:4] for row in rows[:2]] == [["1", "optimetal2b_tc", "train"], ["1", "optimetal2b_tc", "predict"]]
+    assert {row[0] for row in rows} in ({"default"}, {"default", "jemalloc"})
+
+
+def test_startup_times_pages_first_step_and_imports(repository: Path) -> None:
+    result = benchmark(repository, "startup", "--repeats", "1", "--packages", "3")
+    assert result.returncode == 0, result.stderr
+    pages, imports = result.stdout.split("\n\n")
+    names = ["`dielectric-gnn --help` ends", "`dielectric-gnn fit --help` ends"]
+    assert [row[0] for row in cells_of(pages)] == [*names, "first step of `fit` on the embedded metals"]
+    seconds = {name: float(cell) for name, cell in cells_of(imports)}
+    assert len(seconds) == 4 and "torch" in seconds
+    assert max(seconds, key=lambda name: seconds[name]) == "all, with the standard library"
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -15,7 +15,7 @@ ROOMS = [
     "data.splits", "data.growing", "data.store_files", "data.store_rows", "data.partial", "data.store_writer",
     "data.store_check", "data.prepare", "data.sampling", "data.datamodule", "nn", "backbones",
     "heads", "objective", "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble", "loading",
-    "run_folder", "callbacks", "resume", "cli", "trial", "doctor", "__main__", "testing",
+    "run_folder", "callbacks", "resume", "trainer_parts", "cli", "trial", "doctor", "__main__", "testing",
 ]  # fmt: skip
 
 

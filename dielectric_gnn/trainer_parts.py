@@ -1,0 +1,57 @@
+"""What the command gives to Lightning's trainer beside its options: checkpoints, loggers, silence."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from dielectric_gnn.callbacks import GracefulStop, RandomState
+from dielectric_gnn.run_folder import CHECKPOINTS
+
+
+def fit_callbacks(run_dir: Path, requeue: bool) -> list[Callback]:
+    """Checkpoints, stopping and random state of a training.
+
+    Args:
+        run_dir: Folder of the run.
+        requeue: Requeue the SLURM job when its time limit is announced.
+    """
+    folder = run_dir / CHECKPOINTS
+    best = ModelCheckpoint(folder, "best", monitor="val/loss", save_top_k=1, enable_version_counter=False)
+    last = ModelCheckpoint(folder, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
+    return [best, last, GracefulStop(folder / "last.ckpt", requeue), RandomState(), LearningRateMonitor("epoch")]
+
+
+def loggers(run_dir: Path) -> list[Any]:
+    """TensorBoard, and CSV in a new folder for every launch, so that a continued run keeps its history."""
+    csv_logger = CSVLogger(run_dir, name="csv")
+    return [csv_logger, TensorBoardLogger(run_dir, name="", version="tensorboard")]
+
+
+def as_list(value: Any) -> list[Any]:
+    """What an option holds that may be missing, one thing or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Sequence | Mapping) else [value]
+
+
+def quiet() -> None:
+    """Silence advice that does not apply here."""
+    for message in (
+        ".*does not have many workers.*",  # gathering takes 0.02 ms per crystal: workers would only cost
+        ".*is smaller than the logging interval.*",  # metrics are logged once per epoch
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`torch.jit.*` is deprecated.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",  # they serve `fit` alone
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: not any(word in record.getMessage() for word in ("Tip:", "TPU available", "💡"))
+    )
