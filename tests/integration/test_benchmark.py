@@ -83,6 +83,19 @@ def test_predictions_of_every_model_are_timed(repository: Path) -> None:
     assert all(row[4] == "–" or 100 < float(row[4]) < 10_000 for row in rows)
 
 
+def test_launches_are_counted(repository: Path) -> None:
+    """More crystals move more bytes; a network without blocks of equal size asks the device nothing, others do."""
+    counts = {}
+    for batch in ("2", "8"):
+        result = benchmark(repository, "launches", "--batch", batch, "--models", "optimetal2b_cgc", "optimetal2b_tc")
+        assert result.returncode == 0, result.stderr
+        counts[batch] = [[float(cell.replace(",", "")) for cell in row[1:4]] for row in cells_of(result.stdout)]
+    for few, many in zip(counts["2"], counts["8"], strict=True):
+        assert few[0] > 100
+        assert many[1] > few[1]
+    assert counts["8"][0][2] == 0 < counts["8"][1][2]
+
+
 def test_training_steps_are_timed_with_every_allocator(repository: Path) -> None:
     few = ("--width", "8", "--batch", "4", "--repeats", "1", "--models", "optimetal2b_tc")
     result = benchmark(repository, "training", *few)
