@@ -13,32 +13,23 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from benchmark_predict import MODELS
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.nn import angle_features, neighbourhoods
-from dielectric_gnn.nn.message_passing import TransformerConv
 
-MODELS: dict[str, Callable[[], Backbone]] = {
-    "optimetal2b_cgc": OptiMetal2B,
-    "optimetal2b_tc": lambda: OptiMetal2B(message_passing=TransformerConv),
-    "optimetal3b_tc": OptiMetal3B,
-    "goten": lambda: Goten(64),
-    "escn": lambda: ESCN(64),
-    "cg": lambda: ClebschGordan(64),
-}
 _WAITING = ("cpu", "tolist", "item", "__bool__", "__int__", "__float__", "nonzero", "unique")
 _TO_PYTHON = {getattr(Tensor, name) for name in _WAITING}
 

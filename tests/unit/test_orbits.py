@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from dielectric_gnn.data.store_writer import write_store
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.nn.message_passing import CGConv, ResidualGATv2, TransformerConv
+from dielectric_gnn.nn.mlp import MLP
 from dielectric_gnn.nn.pooling import MeanPooling, ScalarAttentionPooling, Set2SetPooling, VectorAttentionPooling
 from dielectric_gnn.testing import crystal, sample_crystals, supercell
 from tests.usual_form import usual_form
@@ -191,6 +193,39 @@ def test_single_precision_is_not_worse_than_that_of_the_usual_form(name: str, mi
         wanted = pooled(usual_form(model).double(), poolings.double(), exact)
         errors += torch.stack([(values.double() - wanted).norm() / wanted.norm() for values in (ours, theirs)]).detach()
     assert errors[0] <= 1.2 * errors[1]
+
+
+@pytest.mark.parametrize("name", ["2b_tc", "3b_tc"])
+def test_half_precision_follows_single(name: str, mixed: list[CrystalRecord]) -> None:
+    orbit = graphs(mixed, torch.float32)[1]
+    model, poolings = built(name, 16)
+    exact = pooled(model, poolings, orbit)
+    with torch.autocast("cpu", torch.bfloat16):
+        values = pooled(model, poolings, orbit)
+    values.sum().backward()
+    assert (values - exact).norm() < 0.05 * exact.norm()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("rows", [1, 5, 20])
+def test_counted_rows_of_an_mlp_equal_repeated_ones(rows: int) -> None:
+    """Also where the norm was replaced, as `sync_batchnorm` does, and in a residual that folds its norm."""
+    torch.manual_seed(0)
+    mlp = MLP([3, 12, 3])
+    for parameter in mlp.parameters():
+        nn.init.normal_(parameter)
+    replaced = deepcopy(mlp)
+    replaced.layers[1] = nn.BatchNorm1d(12)
+    replaced.load_state_dict(mlp.state_dict())
+    x, counts = torch.randn(rows, 3), torch.randint(1, 5, (rows,)) + 1
+    every = x.repeat_interleave(counts, dim=0)
+    for form in (mlp, replaced):
+        other = deepcopy(form)
+        slow = other.residual(every)[(counts.cumsum(0) - counts)]
+        fast = form.residual(x, counts.double())
+        torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(dict(form.named_buffers()), dict(other.named_buffers()))
 
 
 def test_batches_in_which_little_is_equal_are_full_graphs(metals: list[CrystalRecord]) -> None:
