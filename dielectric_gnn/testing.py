@@ -24,6 +24,7 @@ from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.nn.segment import segment_sum
 from dielectric_gnn.nn.so3 import traceless_basis
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-10}
@@ -240,6 +241,22 @@ class BackboneContract(ABC):
         total.backward()
         missing = [name for name, parameter in backbone.named_parameters() if parameter.grad is None]
         assert not missing, f"no gradient reaches {missing}"
+
+    def test_orbit_graphs_give_the_same(self, backbone: Backbone, dtype: torch.dtype) -> None:
+        """Sums over the atoms of each crystal, of classes counted as often as they occur, while norms are training."""
+        if not backbone.takes_orbits:
+            pytest.skip("takes_orbits is false, so this backbone is never given orbit graphs")
+        records = [*sample_crystals()[:2], *(supercell(record, (1, 2, 3)) for record in sample_crystals()[:3])]
+        full = graph_of(records, backbone.cutoff, dtype)
+        store = CrystalStore.from_records(records, backbone.cutoff, edge_dtype=np.float64, symmetry="orbit")
+        orbit = store.gather(range(len(records))).to(dtype=dtype)
+        assert orbit.orbits is not None
+        backbone.train()
+        with torch.no_grad():
+            expected = segment_sum(backbone(full).scalars, full.batch, full.num_crystals)
+            counts = orbit.orbits.atom_counts[:, None]
+            found = segment_sum(counts * backbone(orbit).scalars, orbit.batch, orbit.num_crystals)
+        self.assert_close(found, expected, dtype)
 
     def test_isolated_atom_gives_finite_features(self, backbone: Backbone, dtype: torch.dtype) -> None:
         lonely = crystal("lonely", (np.eye(3) * 3 * backbone.cutoff).tolist(), [47], [[0, 0, 0]])
