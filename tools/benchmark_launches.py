@@ -76,7 +76,7 @@ def step(model: DielectricModule, optimizer: torch.optim.Optimizer, graph: Cryst
 
 def run(options: argparse.Namespace) -> None:
     """Print a table."""
-    neighbourhoods.MAX_BUCKETS = neighbourhoods.MAX_BUCKETS_GPU
+    neighbourhoods.MAX_BUCKETS = neighbourhoods.MIN_BUCKETS
     angle_features.second_moments = angle_features.moments_of_blocks
     records = list(SyntheticMetals(options.batch, rattle=0.02).records())
     graph = CrystalStore.from_records(records, DEFAULT_CUTOFF).gather(range(options.batch))

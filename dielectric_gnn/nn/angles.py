@@ -16,6 +16,7 @@ from dielectric_gnn.nn.neighbourhoods import (
     gather_rows,
     groups_of_equal_size,
     members,
+    most_buckets,
     positions_of,
 )
 from dielectric_gnn.nn.segment import counted, segment_sum
@@ -199,7 +200,7 @@ def _pair_neighbourhoods(
     buckets: list[Bucket] = []
     parts: list[list[Tensor]] = []
     first_node = first_slot = 0
-    for size, atoms in groups_of_equal_size(counts, 2):
+    for size, atoms in groups_of_equal_size(counts, 2, most_buckets(2 * num_angles, edges.device)):
         rows, exists = members(counts, atoms, size)
         count, place = counts.index_select(0, atoms)[:, None, None], torch.arange(size, device=edges.device)
         low, high = torch.minimum(place[:, None], place), torch.maximum(place[:, None], place)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-MAX_BUCKETS = 16
-"""Most blocks that one batch is cut into; every block costs a few calls."""
+MIN_BUCKETS, MAX_BUCKETS = 4, 16
+"""Most blocks that a small and a large batch are cut into; every block costs a few calls."""
 
-MAX_BUCKETS_GPU = 4
-"""The same on a GPU, where calls cost more and filled-up places less."""
+LINKS_PER_BUCKET = 1000
+"""So many links are worth one block more."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,24 @@ class Neighbourhoods:
         return torch.arange(self.nodes.shape[0], device=self.nodes.device) < end
 
 
-def groups_of_equal_size(counts: Tensor, smallest: int) -> Iterator[tuple[int, Tensor]]:
+def most_buckets(num_links: int, device: torch.device) -> int:
+    """How many blocks at most: few on a GPU, where calls cost more and filled-up places less."""
+    if device.type != "cpu":
+        return MIN_BUCKETS
+    return min(max(num_links // LINKS_PER_BUCKET, MIN_BUCKETS), MAX_BUCKETS)
+
+
+def groups_of_equal_size(counts: Tensor, smallest: int, most: int) -> Iterator[tuple[int, Tensor]]:
     """Which groups go into one block, and how many places it has.
 
-    Sizes are rounded up to multiples of the smallest power of two that leaves at most `MAX_BUCKETS` blocks. They are
-    found out by the processor, for which a GPU is asked once.
+    Sizes are rounded up to multiples of the smallest power of two that leaves at most so many blocks. They are found
+    out by the processor, for which a GPU is asked once.
 
     Args:
         counts: Members of each group (A,) int64.
         smallest: Groups with fewer members are left out.
+        most: Number of blocks.
     """
-    most = MAX_BUCKETS if counts.device.type == "cpu" else MAX_BUCKETS_GPU
     step, sizes = 1, counts.cpu().numpy()
     sizes = np.where(sizes >= smallest, sizes, 0)
     while (present := np.unique(sizes[sizes > 0])).size > most:
@@ -129,7 +136,7 @@ def atom_neighbourhoods(
     device = source.device
     buckets, nodes, edges, linked = [], [], [], []
     first_node = first_slot = 0
-    for size, groups in groups_of_equal_size(degrees, 1):
+    for size, groups in groups_of_equal_size(degrees, 1, most_buckets(source.shape[0], device)):
         rows, exists = members(degrees, groups, size)
         buckets.append(Bucket(groups.shape[0], 1, size, first_node, first_slot))
         first_node, first_slot = buckets[-1].nodes.stop, buckets[-1].slots.stop

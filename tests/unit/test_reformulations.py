@@ -16,7 +16,7 @@ from dielectric_gnn.nn.attention import attend
 from dielectric_gnn.nn.links import EdgeFeatures, Edges, Undirected
 from dielectric_gnn.nn.message_passing import CGConv, TransformerConv
 from dielectric_gnn.nn.mlp import MLP
-from dielectric_gnn.nn.neighbourhoods import MAX_BUCKETS, atom_neighbourhoods, groups_of_equal_size
+from dielectric_gnn.nn.neighbourhoods import atom_neighbourhoods, groups_of_equal_size
 from dielectric_gnn.nn.norm import GraphLayerNorm
 from dielectric_gnn.nn.triplets import triplets_of
 from dielectric_gnn.testing import crystal, graph_of, sample_crystals
@@ -205,8 +205,8 @@ def test_attention_equals_its_definition() -> None:
 
 def test_blocks_hold_every_group_once() -> None:
     counts = torch.arange(200) % 97
-    blocks = list(groups_of_equal_size(counts, 2))
-    assert len(blocks) <= MAX_BUCKETS
+    blocks = list(groups_of_equal_size(counts, 2, 16))
+    assert len(blocks) <= 16
     assert sorted(group for _, groups in blocks for group in groups.tolist()) == (counts >= 2).nonzero()[:, 0].tolist()
     assert all(size - 8 < counts[group] <= size for size, groups in blocks for group in groups.tolist())
 
