@@ -36,8 +36,8 @@ def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.in
     from vesin import NeighborList
 
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    source, target, vectors = search.compute(record.positions, record.lattice, periodic=True, quantities="ijD")
-    return np.stack([source, target]).astype(np.int32), vectors
+    pairs, vectors = search.compute(record.positions, record.lattice, periodic=True, quantities="PD")
+    return pairs.T.astype(np.int32, order="C"), vectors
 
 
 @dataclass(frozen=True)

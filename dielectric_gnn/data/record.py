@@ -137,7 +137,7 @@ class CrystalRecord:
         composition = Composition({element_symbol(z): count for z, count in counts.items()})
         return str(composition.reduced_formula)
 
-    @property
+    @cached_property
     def volume(self) -> float:
         """Volume of the cell in Å³."""
         return float(abs(np.linalg.det(self.lattice)))

@@ -20,7 +20,7 @@ from dielectric_gnn.nn.neighbourhoods import (
     positions_of,
 )
 from dielectric_gnn.nn.segment import counted, segment_sum
-from dielectric_gnn.nn.triplets import three_body_pairs
+from dielectric_gnn.nn.triplets import pairs_once
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ class EveryAngle(Angles):
         """The angles between edges up to `cutoff` (Å)."""
         short = (graph.edge_lengths <= cutoff).nonzero().squeeze(1)
         sources = graph.edge_index[0].index_select(0, short)
-        pairs = three_body_pairs(sources)
-        first, second = short[pairs[:, pairs[0] < pairs[1]]]
+        first, second = short[pairs_once(sources)]
         hoods, angle_of_slot, slots_of_angle = _pair_neighbourhoods(sources, short, first.shape[0], graph)
         directions = graph.edge_vectors / graph.edge_lengths[:, None]
         cosines = (directions.index_select(0, first) * directions.index_select(0, second)).sum(dim=1)

@@ -32,17 +32,27 @@ def three_body_pairs(sources: Tensor) -> Tensor:
     """Every ordered pair of distinct edges with the same source, an edge never with itself.
 
     Shapes:
-        sources (E,) int64, non-decreasing → (2, T) int64.
+        sources (E,) int64, non-decreasing → (2, T) int64, sorted by the first edge, then by the second.
     """
-    num_edges = sources.shape[0]
-    edges = torch.arange(num_edges, device=sources.device)
-    # Edges of one source are contiguous: where its run begins, and how long it is, for every edge.
-    first = torch.searchsorted(sources, sources)
-    length = torch.searchsorted(sources, sources, right=True) - first
-    a = edges.repeat_interleave(length)
-    within = torch.arange(a.shape[0], device=sources.device) - (length.cumsum(0) - length).index_select(0, a)
-    b = first.index_select(0, a) + within
-    return torch.stack([a, b])[:, a != b]
+    # Edges of one source are contiguous: where its run begins, and where it ends, for every edge.
+    begin, end = (torch.searchsorted(sources, sources, right=right) for right in (False, True))
+    first, place = _repeated(end - begin - 1)
+    second = begin.index_select(0, first) + place
+    return torch.stack([first, second + (second >= first)])
+
+
+def pairs_once(sources: Tensor) -> Tensor:
+    """The same pairs in one of their two orders, that whose first edge comes first: (2, T / 2)."""
+    edges = torch.arange(sources.shape[0], device=sources.device)
+    first, place = _repeated(torch.searchsorted(sources, sources, right=True) - edges - 1)
+    return torch.stack([first, first + 1 + place])
+
+
+def _repeated(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Each number 0 … E − 1 as often as `counts` (E,) says, and 0, 1, 2, … beside its repetitions."""
+    numbers = torch.arange(counts.shape[0], device=counts.device).repeat_interleave(counts)
+    before = (counts.cumsum(0) - counts).index_select(0, numbers)
+    return numbers, torch.arange(numbers.shape[0], device=counts.device) - before
 
 
 def triplets_of(graph: CrystalGraph, cutoff: float) -> Triplets:
@@ -54,10 +64,11 @@ def triplets_of(graph: CrystalGraph, cutoff: float) -> Triplets:
     """
     short = (graph.edge_lengths <= cutoff).nonzero().squeeze(1)
     sources = graph.edge_index[0].index_select(0, short)
-    pairs = short[three_body_pairs(sources)]
-    directions = graph.edge_vectors / graph.edge_lengths[:, None]
-    cosines = (directions.index_select(0, pairs[0]) * directions.index_select(0, pairs[1])).sum(dim=1)
-    return Triplets(pairs, cosines, graph.batch.index_select(0, graph.edge_index[0].index_select(0, pairs[0])))
+    first, second = three_body_pairs(sources)
+    directions = (graph.edge_vectors / graph.edge_lengths[:, None]).index_select(0, short)
+    cosines = (directions.index_select(0, first) * directions.index_select(0, second)).sum(dim=1)
+    pairs = torch.stack([short.index_select(0, first), short.index_select(0, second)])
+    return Triplets(pairs, cosines, graph.batch.index_select(0, sources).index_select(0, first))
 
 
 class AngleBasis(nn.Module):

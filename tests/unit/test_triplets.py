@@ -8,7 +8,7 @@ from scipy.special import sph_harm_y
 from dielectric_gnn.backbones import OptiMetal3B
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.nn.triplets import AngleBasis, three_body_pairs, triplets_of
+from dielectric_gnn.nn.triplets import AngleBasis, pairs_once, three_body_pairs, triplets_of
 from dielectric_gnn.testing import crystal, graph_of, sample_crystals, supercell
 
 TINY = crystal("tiny", [[2.0, 0, 0], [0.3, 2.1, 0], [0, 0.2, 2.2]], [29], [[0, 0, 0]])
@@ -49,6 +49,13 @@ def test_number_of_pairs_is_the_published_count() -> None:
 def test_no_edges_give_no_pairs() -> None:
     assert three_body_pairs(torch.zeros(0, dtype=torch.long)).shape == (2, 0)
     assert three_body_pairs(torch.tensor([0, 1, 2])).shape == (2, 0)
+
+
+def test_pairs_once_are_the_pairs_whose_first_edge_comes_first() -> None:
+    sources = torch.tensor([0, 0, 0, 2, 3, 3, 3, 3])
+    pairs = three_body_pairs(sources)
+    assert torch.equal(pairs_once(sources), pairs[:, pairs[0] < pairs[1]])
+    assert pairs_once(sources[:0]).shape == (2, 0)
 
 
 def test_angle_features_are_the_spherical_harmonics_of_scipy() -> None:
