@@ -49,6 +49,7 @@ def quiet() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*`torch.jit.*` is deprecated.*",
+        ".*recommended to use `self.log\\(.*sync_dist=True.*",  # our means are of all processes already
         ".*callbacks used to create the checkpoint need to be provided.*",  # they serve `fit` alone
     ):
         warnings.filterwarnings("ignore", message=message)
