@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from dielectric_gnn.response import Anisotropy
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
+    from vesin import NeighborList
 
 DEFAULT_CUTOFF = 5.5
 """Neighbour cutoff of the published study in Å."""
@@ -33,11 +35,17 @@ def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.in
     Units:
         Å.
     """
-    from vesin import NeighborList
-
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    search = _search(cutoff, get_ident())
     pairs, vectors = search.compute(record.positions, record.lattice, periodic=True, quantities="PD")
     return pairs.T.astype(np.int32, order="C"), vectors
+
+
+@lru_cache(maxsize=8)
+def _search(cutoff: float, thread: int) -> NeighborList:
+    """A search that is used again, because it keeps its memory; one for each thread, because it keeps its results."""
+    from vesin import NeighborList
+
+    return NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,9 @@ class CrystalStore:
         labels = [record.labels for record in records if record.labels is not None]
         targets = [target_rows(label) for label in labels]
         counts = [record.atomic_numbers.size for record in records]
-        sizes = [graph_sizes(n, index[0], vectors) for n, (index, vectors) in zip(counts, edges, strict=True)]
+        edge_counts = [index.shape[1] for index, _ in edges]
+        edge_index = np.concatenate([index for index, _ in edges], axis=1)
+        edge_vectors = np.concatenate([vectors for _, vectors in edges])
         orbits = None
         if symmetry == "orbit":
             found = (find_orbits(record.atomic_numbers, *graph) for record, graph in zip(records, edges, strict=True))
@@ -107,12 +109,12 @@ class CrystalStore:
             material_ids=[record.material_id for record in records],
             formulas=[record.formula for record in records],
             atom_offsets=offsets(counts),
-            edge_offsets=offsets([index.shape[1] for index, _ in edges]),
-            sizes=np.array(sizes, dtype=np.int32),
+            edge_offsets=offsets(edge_counts),
+            sizes=graph_sizes(counts, edge_counts, edge_index[0], edge_vectors),
             volumes=np.array([record.volume for record in records], dtype=np.float32),
             atomic_numbers=np.concatenate([record.atomic_numbers for record in records]).astype(np.uint8),
-            edge_index=np.concatenate([index for index, _ in edges], axis=1),
-            edge_vectors=np.concatenate([vectors for _, vectors in edges]).astype(edge_dtype),
+            edge_index=edge_index,
+            edge_vectors=edge_vectors.astype(edge_dtype),
             eps_inter=np.stack([eps for eps, _ in targets]) if labels else None,
             drude=np.array([drude for _, drude in targets], dtype=np.float32) if labels else None,
             cutoff=cutoff,

@@ -111,11 +111,9 @@ def _atoms_and_edges(store: CrystalStore, start: int, stop: int) -> Iterator[str
     lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1))
     if not ((lengths > 0) & (lengths <= store.cutoff + _LENGTH_TOLERANCE)).all():  # NaN fails too
         yield f"edge_vectors.npy {where} has lengths beyond 0 to {store.cutoff:g} Å"
-    edge_ends = np.cumsum(num_edges)
-    for row, (count, end, size) in enumerate(zip(num_atoms, edge_ends, num_edges, strict=True), start=start):
-        part = slice(end - size, end)
-        if tuple(store.sizes[row]) != graph_sizes(int(count), index[0, part], vectors[part]):
-            yield f"sizes.npy says {store.sizes[row].tolist()} of material {row}, which its graph does not bear out"
+    said, found = store.sizes[start:stop], graph_sizes(num_atoms, num_edges, index[0], vectors)
+    for row in np.flatnonzero((said != found).any(axis=1)).tolist():
+        yield f"sizes.npy says {said[row].tolist()} of material {start + row}, which its graph does not bear out"
 
 
 def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:

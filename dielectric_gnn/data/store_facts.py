@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.flat import offsets
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
@@ -92,15 +93,22 @@ class SetKind:
 
 
 def graph_sizes(
-    num_atoms: int, sources: NDArray[np.integer], edge_vectors: NDArray[np.floating]
-) -> tuple[int, int, int]:
-    """Numbers of atoms, edges and three-body pairs of a crystal: an atom with n short edges makes n (n − 1) pairs.
+    num_atoms: Sequence[int] | NDArray[np.integer],
+    num_edges: Sequence[int] | NDArray[np.integer],
+    sources: NDArray[np.integer],
+    edge_vectors: NDArray[np.floating],
+) -> NDArray[np.int32]:
+    """Numbers of atoms, edges and three-body pairs of M crystals: an atom with n short edges makes n (n − 1) pairs.
 
     Lengths are taken in single precision, in which models count (`nn.triplets`).
 
     Shapes:
-        sources: (E,), the atom that each edge leaves. edge_vectors: (E, 3) in Å.
+        num_atoms, num_edges: (M,). sources: (E,), the atom that each edge leaves, counted within its crystal.
+        edge_vectors: (E, 3) in Å. → (M, 3).
     """
-    lengths = np.sqrt((edge_vectors.astype(np.float32) ** 2).sum(axis=1))
-    degrees = np.bincount(sources[lengths <= THREE_BODY_CUTOFF], minlength=num_atoms).astype(np.int64)
-    return num_atoms, sources.size, int((degrees * (degrees - 1)).sum())
+    bounds = offsets(num_atoms)
+    short = np.sqrt((edge_vectors.astype(np.float32) ** 2).sum(axis=1)) <= THREE_BODY_CUTOFF
+    atoms = (sources + np.repeat(bounds[:-1], num_edges))[short]
+    degrees = np.bincount(atoms, minlength=int(bounds[-1]))
+    pairs = np.diff(offsets(degrees * (degrees - 1))[bounds])
+    return np.stack([np.asarray(num_atoms), np.asarray(num_edges), pairs], axis=1).astype(np.int32)

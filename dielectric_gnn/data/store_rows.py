@@ -166,6 +166,9 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
         chunk.sources.append(record.source)
     if rows:
         chunk.arrays = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        num_atoms, num_edges = ([len(row[name]) for row in rows] for name in ("atomic_numbers", "edge_index"))
+        sources, vectors = chunk.arrays["edge_index"][:, 0], chunk.arrays["edge_vectors"]
+        chunk.arrays["sizes"] = graph_sizes(num_atoms, num_edges, sources, vectors)
     return chunk
 
 
@@ -176,7 +179,6 @@ def _rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:
         raise RecordError(_where(record), f"{num_atoms} atoms; a store takes crystals of up to {_MAX_ATOMS}")
     index, vectors = neighbour_edges(record, recipe.cutoff)
     rows: dict[str, NDArray[Any]] = {
-        "sizes": np.array([graph_sizes(num_atoms, index[0], vectors)], dtype=np.int32),
         "volumes": np.array([record.volume], dtype=np.float32),
         "atomic_numbers": record.atomic_numbers.astype(np.uint8),
         "edge_index": index.T.astype(np.uint16),

@@ -20,7 +20,7 @@ from dielectric_gnn.nn.neighbourhoods import (
     positions_of,
 )
 from dielectric_gnn.nn.segment import counted, segment_sum
-from dielectric_gnn.nn.triplets import pairs_once
+from dielectric_gnn.nn.triplets import cosines_of, pairs_once
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ class EveryAngle(Angles):
         sources = graph.edge_index[0].index_select(0, short)
         first, second = short[pairs_once(sources)]
         hoods, angle_of_slot, slots_of_angle = _pair_neighbourhoods(sources, short, first.shape[0], graph)
-        directions = graph.edge_vectors / graph.edge_lengths[:, None]
-        cosines = (directions.index_select(0, first) * directions.index_select(0, second)).sum(dim=1)
+        cosines = cosines_of(graph, first, second)
         atom = graph.edge_index[0].index_select(0, hoods.nodes)
         upper = slots_of_angle[0]
         members_of = torch.stack([hoods.collector.index_select(0, upper), hoods.neighbour.index_select(0, upper)])
