@@ -6,9 +6,10 @@ pymatgen's lists of neighbour objects, read in Python loops, and pairs of short 
 over atoms get: arrays of neighbours, and pairs of short edges by NumPy. A `Data` object of torch_geometric holds the
 result.
 
-Ours are the functions that preparation and training call. All start from crystals without labels that were read and
-checked, and make the same edges, pairs and angles, which is checked one by one; they take turns in one process of one
-thread.
+Ours are the edges as preparation makes them, and the list of pairs of a whole batch (`nn.triplets`). OptiMetal3B
+arranges its pairs otherwise within its step (`nn.angles`), which `training` times. All start from crystals without
+labels that were read and checked, and make the same edges, pairs and angles, which is checked one by one; they take
+turns in one process of one thread.
 
     python tools/benchmark.py graphs
     python tools/benchmark.py graphs --crystals embedded --number 100
@@ -122,7 +123,7 @@ USUAL: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
 
 
 def our_graphs(records: Sequence[CrystalRecord], batch_size: int = _BATCH) -> list[tuple[CrystalGraph, Triplets]]:
-    """Edges as preparation makes them, then pairs as a training step does, batch by batch."""
+    """Edges as preparation makes them, then the list of pairs, batch by batch."""
     batches = []
     for start in range(0, len(records), batch_size):
         part = records[start : start + batch_size]

@@ -193,5 +193,6 @@ def _classes(
 def _exact(totals: NDArray[np.int64], owners: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many each owner has; in an equitable partition all have equally many."""
     counts, rest = np.divmod(totals, owners)
-    assert not rest.any(), "the partition is not equitable"  # noqa: S101 (the refinement ended too early)
+    if rest.any():
+        raise RuntimeError("the partition into orbits is not equitable: the refinement ended too early")
     return counts

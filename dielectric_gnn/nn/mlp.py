@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,9 +96,7 @@ class MLP(nn.Module):
     @property
     def last(self) -> nn.Linear:
         """The linear layer at the end."""
-        layer = self.layers[-1]
-        assert isinstance(layer, nn.Linear)  # noqa: S101 (for the type checker)
-        return layer
+        return cast("nn.Linear", self.layers[-1])
 
     def hidden(self, x: Tensor, counts: Counts = 1) -> Tensor:
         """What the last linear layer acts on, of rows that stand for several equal rows each."""
