@@ -95,7 +95,7 @@ def test_signalled_jobs_go_on(slurm: dict[str, str], repository: Path, tmp_path:
     again = start(study, out, slurm, repository)
     wait_for_epoch(run / "study.log", reached + 3)
     signal_job(out, "USR1", slurm)
-    start_at_once(out, slurm)
+    start_soon(out, slurm)
     shown = finish(again, 0, out)
     assert "1 of 1 runs are finished" in shown
     record = read_record(run / RECORD)
@@ -110,8 +110,12 @@ def signal_job(out: Path, name: str, slurm: dict[str, str]) -> None:
     subprocess.run(["scancel", f"--signal={name}", job], env=slurm, check=True, timeout=30)
 
 
-def start_at_once(out: Path, slurm: dict[str, str]) -> None:
-    """SLURM lets a requeued job wait for two minutes: do not."""
+def start_soon(out: Path, slurm: dict[str, str]) -> None:
+    """SLURM lets a requeued job wait for two minutes; seconds are enough here, where no node is slow to answer.
+
+    But not at once: a credential made in the second in which the job was stopped counts as revoked with it, and SLURM
+    then fails the job ("already killed, do not launch batch job").
+    """
     (job,) = json.loads((out / "slurm_jobs.json").read_text())
     deadline = time.monotonic() + 120
     state = ""
@@ -120,7 +124,7 @@ def start_at_once(out: Path, slurm: dict[str, str]) -> None:
         shown = subprocess.run(["squeue", "-h", "-o", "%T", "-j", job], env=slurm, check=True, capture_output=True)
         state = shown.stdout.decode().strip()
     assert state == "PENDING", "the job was not requeued"
-    subprocess.run(["scontrol", "update", f"jobid={job}", "StartTime=now"], env=slurm, check=True, timeout=30)
+    subprocess.run(["scontrol", "update", f"jobid={job}", "StartTime=now+5"], env=slurm, check=True, timeout=30)
 
 
 def wait_for_epoch(log: Path, epoch: int) -> None:
