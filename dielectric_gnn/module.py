@@ -134,16 +134,25 @@ class DielectricModule(ResponseModule):
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
+    def on_train_epoch_start(self) -> None:
+        """A mean that was taken over belongs to an epoch that is over; within an epoch, this is not called."""
+        self.train_loss.reset()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add configuration and training facts, in plain types."""
+        """Add configuration, training facts and the mean loss of this epoch so far, in plain types."""
         checkpoints.add_section(checkpoint, self.config, self.facts)
+        with self.train_loss.sync_context():  # of all processes
+            checkpoint["train_loss"] = dict(self.train_loss.metric_state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the weights fit, and take over the training facts."""
+        """Check that the weights fit, and take over the training facts and, once, the mean loss of the epoch."""
         section = checkpoints.section_of(checkpoint, "the checkpoint")
         checkpoints.check_weights(checkpoint["state_dict"], self.state_dict(), section, self.config)
         facts = section["facts"]
         self.facts = None if facts is None else TrainingFacts.from_plain(facts)
+        if self.global_rank == 0:
+            for name, value in checkpoint.get("train_loss", {}).items():
+                setattr(self.train_loss, name, value.to(self.train_loss.device))
 
     def _scale_learning_rate(self, optimizer: Optimizer) -> None:
         if self.lr_scaling is None:

@@ -20,10 +20,11 @@ class TrainingInterrupted(SystemExit):
 class GracefulStop(Callback):
     """On SIGINT, SIGTERM or SIGUSR1, finish the batch, write `last.ckpt` and stop; a second signal stops at once.
 
-    The handler itself only notes the signal: a checkpoint written inside it could meet half an optimiser step.
+    The handler itself only notes the signal: a checkpoint written inside it could meet half an optimiser step. After
+    the last batch of an epoch, its validation comes first: continued from before it, a training would leave it out.
 
     Args:
-        path: Where to write the checkpoint.
+        path: Of `last.ckpt`, which another callback writes after every epoch.
         requeue: In a SLURM job that got SIGUSR1 (`sbatch --signal=USR1@120`), ask SLURM to run the job again.
     """
 
@@ -31,23 +32,34 @@ class GracefulStop(Callback):
         self.path = path
         self.requeue = requeue
         self._received: int | None = None
+        self._at_epoch_end = False
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals."""
-        self._received = None
+        self._received, self._at_epoch_end = None, False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._note)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Stop here if a signal has come and the gradients of this batch are used up."""
+        """Stop here, or after the epoch that ends, if a signal has come and the gradients of this batch are used up."""
         batch_idx = kwargs.get("batch_idx", args[-1])
         stop = self._received is not None and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if trainer.world_size > 1:  # every process must leave at the same batch
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if not stop:
-            return
-        trainer.save_checkpoint(self.path)
+        if stop and trainer.is_last_batch:
+            self._at_epoch_end = True
+            rank_zero_info("\nending the epoch with its validation; a second signal stops at once")
+        elif stop:
+            trainer.save_checkpoint(self.path)
+            self._stop(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop before this epoch if a signal came in the last batch of the one before, which left its checkpoint."""
+        if self._at_epoch_end:
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
         rank_zero_info(
             f"\nInterrupted in epoch {trainer.current_epoch}; to go on, repeat the command (--ckpt_path {self.path})"
         )

@@ -54,6 +54,7 @@ class ScalingRecord(Callback):
             "samples": self._samples_now(),
             "spent": self._spending.now(),
             "launches": self._launches,
+            "rate": self._rate,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -63,6 +64,7 @@ class ScalingRecord(Callback):
         self._samples = float(state_dict["samples"])
         self._spending.take_over(state_dict["spent"])
         self._launches = int(state_dict["launches"])
+        self._rate = float(state_dict.get("rate", 0.0))  # early checkpoints lack it
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and that it is running."""

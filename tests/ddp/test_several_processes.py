@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dielectric_gnn.run_record import RECORD, read_record
 from tests.commands import SMALL, Command
 from tests.integration.test_pipeline import rows_of
+from tests.integration.test_resume import KILLER
 
 SYNTHETIC = ("--data.source", "dielectric_gnn.data.sources.SyntheticMetals", "--data.source.num", "155",
              "--data.source.broadening_ev", "0.3")  # fmt: skip
@@ -38,6 +40,20 @@ def test_continuing_on_another_number_of_processes(command: Command, tmp_path: P
         last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
         steps.append(last["global_step"])
     assert steps == [5, 5 + 3, 5 + 3 + 5]
+
+
+def test_stopped_and_continued_equals_one_go(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "killer.py").write_text(KILLER)
+    fit = ("fit", "--config", "configs/base.yaml", *SMALL, *TWO, "--trainer.max_epochs", "3")
+    kill = ("--trainer.callbacks", "killer.Kill", "--trainer.callbacks.number", "15",
+            "--trainer.callbacks.epoch", "1", "--trainer.callbacks.batch", "1")  # fmt: skip
+    command(*fit, "--run_dir", str(tmp_path / "whole"))
+    command(*fit, *kill, "--run_dir", str(tmp_path / "stopped"), status=143, paths=(tmp_path,))
+    command(*fit, "--run_dir", str(tmp_path / "stopped"))
+    stopped, whole = (read_record(tmp_path / name / RECORD) for name in ("stopped", "whole"))
+    assert (stopped.epochs, stopped.steps, stopped.samples_seen) == (3, 9, whole.samples_seen)
+    for one, other in zip(stopped.learning_curve, whole.learning_curve, strict=True):
+        assert one == pytest.approx(other, rel=1e-6), "the mean loss is that of all batches of all processes"
 
 
 @pytest.fixture(scope="module")

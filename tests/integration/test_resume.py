@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from dielectric_gnn.run_record import RECORD, read_record
 from tests.commands import SMALL, Command, environment
 
 KILLER = '''
@@ -75,8 +76,28 @@ def test_restart_equals_one_go(
     assert resumed["global_step"] == whole["global_step"] == 20
     assert resumed["lr_schedulers"] == whole["lr_schedulers"]
     assert_same_weights(resumed, whole)
+    assert_same_history(tmp_path, uninterrupted.parents[1])
     # The history of both launches is kept.
     assert {path.name for path in (tmp_path / "csv").iterdir()} == {"version_0", "version_1"}
+
+
+def test_a_signal_in_the_very_last_batch_lets_the_training_end(
+    command: Command, killer: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    kill = ("--trainer.callbacks+", "killer.Kill", "--trainer.callbacks.number", str(int(signal.SIGTERM)),
+            "--trainer.callbacks.epoch", "3", "--trainer.callbacks.batch", "4")  # fmt: skip
+    command(*RUN, *kill, "--run_dir", str(tmp_path), paths=(killer,))
+    assert read_record(tmp_path / RECORD).status == "finished"
+    assert_same_history(tmp_path, uninterrupted.parents[1])
+
+
+def assert_same_history(run: Path, other: Path) -> None:
+    """Learning curve, and the best weights found on the way: no validation is left out."""
+    one, whole = read_record(run / RECORD), read_record(other / RECORD)
+    assert one.learning_curve == whole.learning_curve and len(whole.learning_curve) == 4
+    assert (one.best_validation_loss, one.steps, one.epochs) == (whole.best_validation_loss, whole.steps, whole.epochs)
+    best, expected = (torch.load(path / "checkpoints" / "best.ckpt", weights_only=True) for path in (run, other))
+    assert_same_weights(best, expected)
 
 
 def assert_same_weights(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -110,6 +131,7 @@ def test_killed_at_any_moment_and_launched_again(
     result = subprocess.run(line, cwd=repository, env=environment(killer), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert_same_weights(*(torch.load(path, weights_only=True) for path in (last, uninterrupted)))
+    assert_same_history(tmp_path, uninterrupted.parents[1])
 
 
 def test_other_settings_do_not_continue_a_training_unasked(command: Command, uninterrupted: Path, killer: Path) -> None:
