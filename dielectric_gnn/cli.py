@@ -230,6 +230,16 @@ def run(args: list[str] | None = None) -> None:
     quiet()
     try:
         DielectricCLI(args)
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except ValueError as error:
+        mistake = _mistake_behind(error)
+        if mistake is None:
+            raise
+        sys.stderr.write(f"error: {mistake}\n")
         sys.exit(2)
+
+
+def _mistake_behind(error: BaseException | None) -> InputError | None:
+    """The user's mistake that an error tells of: jsonargparse wraps what it finds in an option that may be null."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    return error

@@ -6,6 +6,7 @@ are Kramers-Kronig partners for any f; and for f_n ≥ 0, Im ε(ω > 0) ≥ 0.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,8 @@ class Dictionary:
     tail_stop: float = 200.0
 
     def __post_init__(self) -> None:
-        if self.num < 1 or self.num_tail < 0 or self.stop <= 0 or self.tail_stop <= self.stop:
+        tail = self.num_tail == 0 or self.stop < self.tail_stop < math.inf
+        if not (self.num >= 1 and self.num_tail >= 0 and 0 < self.stop < math.inf and tail):
             raise InputError(
                 f"a dictionary of {self.num} energies up to {self.stop} eV and {self.num_tail} up to {self.tail_stop} "
                 "eV: expected at least one, up to more than 0 eV, and a tail that ends beyond"
@@ -90,6 +92,5 @@ def lorentzians(
     """
     if not broadening > 0:
         raise InputError(f"broadening is {broadening} eV, expected more than 0")
-    omega = transitions[:, None]
     omega = transitions[:, None]
     return np.asarray(2 * omega / (omega**2 - (energies + 1j * broadening) ** 2), dtype=np.complex128)

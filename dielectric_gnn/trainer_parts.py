@@ -50,6 +50,7 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*`torch.jit.*` is deprecated.*",
         ".*recommended to use `self.log\\(.*sync_dist=True.*",  # our means are of all processes already
+        ".*`srun` command is available on your system but is not used.*",  # also where nobody asked for SLURM
         ".*callbacks used to create the checkpoint need to be provided.*",  # they serve `fit` alone
     ):
         warnings.filterwarnings("ignore", message=message)

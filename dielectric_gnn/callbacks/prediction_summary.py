@@ -63,8 +63,7 @@ class Conditions:
     observer: optics.Observer = optics.DEFAULT_OBSERVER
 
     def __post_init__(self) -> None:
-        if self.damping_ev <= 0:
-            raise InputError(f"damping_ev is {self.damping_ev} eV, expected more than 0")
+        optics.check_damping(self.damping_ev)
         if (self.illuminant, self.observer) != (optics.DEFAULT_ILLUMINANT, optics.DEFAULT_OBSERVER):
             # Refuses unknown names. It imports colour-science, half a second that `fit` can do without.
             optics.white_point(self.illuminant, self.observer)

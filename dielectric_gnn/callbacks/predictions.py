@@ -123,9 +123,11 @@ class PredictionWriter(Callback):
         write_summary(journal.folder, rows, self.rank_by)
         now = len(data.indices["predict"])
         earlier = f", {len(rows) - now} of them in an earlier launch" if now < len(rows) else ""
-        speed = f" ({now / (perf_counter() - self._started):.0f} per second)" if now else ""
+        # Of few, the time is that of the first batch and of the pictures.
+        speed = f" ({now / (perf_counter() - self._started):.0f} per second)" if now > FEW else ""
+        materials = "1 material" if len(rows) == 1 else f"{len(rows)} materials"
         sys.stdout.write(
-            f"\nPredicted {len(rows)} materials{earlier}{speed}; "
+            f"\nPredicted {materials}{earlier}{speed}; "
             f"spectra, summary.csv and index.html are in {journal.folder}/\n"
         )
         facts = getattr(pl_module, "facts", None)

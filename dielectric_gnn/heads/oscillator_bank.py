@@ -91,11 +91,13 @@ class OscillatorBank(nn.Module):
 
     def forward(self, strengths: Tensor) -> Tensor:
         """ε of the strengths."""
-        return self.susceptibility(strengths) + strengths.new_tensor([1.0, 0.0])
+        return self.susceptibility(strengths) + self.kernel.new_tensor([1.0, 0.0])
 
     def susceptibility(self, strengths: Tensor) -> Tensor:
         """ε − 1 of the strengths; what a deviator, which no vacuum has, adds up to."""
-        spectra = (strengths * self.scale) @ self.kernel
+        # Under autocast too: Re and Im, rounded to half precision, would no longer be Kramers-Kronig partners.
+        with torch.autocast(strengths.device.type, enabled=False):
+            spectra = (strengths.to(self.kernel.dtype) * self.scale) @ self.kernel
         return spectra.view(*strengths.shape[:-1], self.grid.num, 2)
 
 

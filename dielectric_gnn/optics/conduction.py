@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dielectric_gnn.optics.response import DEFAULT_DAMPING
+from dielectric_gnn.optics.response import DEFAULT_DAMPING, check_damping
 from dielectric_gnn.optics.units import SIEMENS_PER_METRE_EV, ComplexArray
 
 
@@ -50,8 +50,12 @@ def drude_conductivity(energies: ArrayLike, drude: ArrayLike, damping: float = D
         drude: ω_D in eV.
         damping: γ > 0 in eV.
 
+    Raises:
+        InputError: γ is not a positive number.
+
     Source:
         As `optical_conductivity`.
     """
+    check_damping(damping)
     squared = np.asarray(drude, dtype=np.float64)[..., None] ** 2
     return np.asarray(SIEMENS_PER_METRE_EV * squared / (damping - 1j * np.asarray(energies, dtype=np.float64)))

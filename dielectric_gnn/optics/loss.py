@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike
 from dielectric_gnn.optics.units import FloatArray
 
 
+_LARGEST = np.finfo(np.float64).max
+
+
 def loss_function(eps: ArrayLike) -> FloatArray:
     """Energy-loss function Im(−1/ε) = Im ε / |ε|²; it peaks at plasmons.
 
@@ -60,10 +63,11 @@ def screened_plasma_energy(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
     below, above = real[..., :-1], real[..., 1:]
     crosses = (below < 0.0) & (above >= 0.0)
     share = np.where(crosses, -below, 0.0) / np.where(crosses, above - below, 1.0)
-    # Where Im ε is infinite (ω = 0) or unknown a crossing has no loss: it is taken only if there is no other.
     with np.errstate(invalid="ignore"):
         damping = imaginary[..., :-1] * (1.0 - share) + imaginary[..., 1:] * share
-    damping = np.where(crosses & ~np.isnan(damping), damping, np.inf)
+    # Where Im ε is infinite (ω = 0), unknown or a gain, a crossing has no loss: it is taken only if there is no other.
+    lossless = ~((damping >= 0.0) & (damping < _LARGEST))
+    damping = np.where(crosses, np.where(lossless, _LARGEST, damping), np.inf)
     best = np.argmin(damping, axis=-1)[..., None]
     energy = np.take_along_axis(omega[:-1] + share * np.diff(omega), best, axis=-1)[..., 0]
     return np.where(np.take_along_axis(crosses, best, axis=-1)[..., 0], energy, np.nan)

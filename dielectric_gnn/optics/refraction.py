@@ -18,7 +18,8 @@ def refractive_index(eps: ArrayLike) -> tuple[FloatArray, FloatArray]:
     Shapes:
         eps (..., W) → n (..., W), k (..., W).
     """
-    eps = np.asarray(eps, dtype=np.complex128)
+    # + 0 makes an imaginary part of −0, as the conjugate of a real number has, +0: it is no gain.
+    eps = np.asarray(eps, dtype=np.complex128) + 0
     finite = np.isfinite(eps)
     root = np.sqrt(np.where(finite, eps, 1.0))
     infinite = np.where(np.isnan(eps), np.nan, np.inf)

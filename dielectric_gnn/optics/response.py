@@ -5,10 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.optics.units import ComplexArray
 
 DEFAULT_DAMPING = 0.1
 """Drude damping γ of the published study in eV."""
+
+
+def check_damping(damping: float) -> None:
+    """Refuse a Drude damping γ that would give gain, or infinite values everywhere.
+
+    Raises:
+        InputError: γ is not a positive number.
+    """
+    if not 0 < damping < np.inf:
+        raise InputError(f"the Drude damping is {damping} eV, expected a number above 0")
 
 
 def drude_term(energies: ArrayLike, drude: ArrayLike, damping: float = DEFAULT_DAMPING) -> ComplexArray:
@@ -20,11 +31,15 @@ def drude_term(energies: ArrayLike, drude: ArrayLike, damping: float = DEFAULT_D
     Args:
         energies: Photon energies ω in eV.
         drude: Drude (intraband plasma) frequency ω_D in eV; zero gives exactly zero.
-        damping: γ in eV.
+        damping: γ > 0 in eV.
 
     Returns:
         Complex spectrum; at ω = 0 its real part is the limit −ω_D²/γ² and its imaginary part is infinite.
+
+    Raises:
+        InputError: γ is not a positive number.
     """
+    check_damping(damping)
     omega = np.asarray(energies, dtype=np.float64)
     squared = np.asarray(drude, dtype=np.float64)[..., None] ** 2
     term = np.empty(np.broadcast_shapes(squared.shape, omega.shape), dtype=np.complex128)
@@ -42,5 +57,8 @@ def total_dielectric_function(
 
     Shapes:
         energies (W,), eps_inter (..., W) complex, drude (...) → (..., W).
+
+    Raises:
+        InputError: γ is not a positive number.
     """
     return np.asarray(eps_inter, dtype=np.complex128) + drude_term(energies, drude, damping)
