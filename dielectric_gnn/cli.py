@@ -207,8 +207,10 @@ class DielectricCLI(LightningCLI):
         """Let materials that an earlier launch of the same command predicted stay as they are."""
         config = self.config["predict"]
         writer: PredictionWriter = self.config_init["predict"].predictions
-        model = fingerprint(checkpoints_of(config))
-        self.datamodule.finished = writer.begin(self.run_dir / PREDICTIONS, model)
+        paths = checkpoints_of(config)
+        model = fingerprint(paths)
+        source = f"Model: {', '.join(map(str, paths))} (blake2b {model})."
+        self.datamodule.finished = writer.begin(self.run_dir / PREDICTIONS, model, source)
 
     def after_predict(self) -> None:
         """Where nothing was left to predict no callback was called: the summary is still written."""

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+_TAKEN = re.compile(r"|summary|index|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
+"""Names that other files in a folder of materials have, or would have."""
+
+
+def file_stem(material_id: str) -> str:
+    """The beginning of the names of a material's files: different for different materials.
+
+    Characters that file systems dislike become `_`. Where that changes the id, or the name could be that of another
+    file, digits that follow from the id are added.
+
+    Example:
+        >>> file_stem("fcc-Ag")
+        'fcc-Ag'
+        >>> file_stem("Ag 1")
+        'Ag_1-98102216'
+    """
+    stem = re.sub(r"[^\w.+-]", "_", material_id).lstrip(".")
+    if stem == material_id and not _TAKEN.fullmatch(stem):
+        return stem
+    return f"{stem}-{hashlib.sha256(material_id.encode()).hexdigest()[:8]}"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

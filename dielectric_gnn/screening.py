@@ -26,9 +26,9 @@ FIGURES = (
     Figure("luminous_reflectance", "luminous reflectance"),
     Figure("screened_plasma_ev", "screened plasma energy", "eV"),
     Figure("q_lsp", "localised plasmon Q", "best in 0.5-4 eV"),
-    Figure("q_lsp_ev", "at", "eV"),
+    Figure("q_lsp_ev", "localised plasmon at", "eV"),
     Figure("q_spp", "surface plasmon Q", "best in 0.5-4 eV"),
-    Figure("q_spp_ev", "at", "eV"),
+    Figure("q_spp_ev", "surface plasmon at", "eV"),
 )
 """What `figures_of_merit` gives, in the order of the tables."""
 

@@ -23,6 +23,7 @@ import benchmark_graphs
 import benchmark_launches
 import benchmark_loading
 import benchmark_predict
+import benchmark_screening
 import benchmark_startup
 import benchmark_training
 import torch
@@ -169,6 +170,7 @@ OTHERS = {
     "launches": (benchmark_launches, "what a training step asks of a GPU"),
     "loading": (benchmark_loading, "preparing, opening and loading a store"),
     "predict": (benchmark_predict, "predictions per second of every model"),
+    "screening": (benchmark_screening, "`predict` on a folder of files, whole and killed half-way"),
     "startup": (benchmark_startup, "how long commands take to begin"),
 }
 """Benchmarks with a file of their own."""

@@ -1,11 +1,11 @@
 r"""Train and test several models with several seeds on the embedded metals, and print one table.
 
-    python tools/compare_models.py --out runs/compare --seeds 1 42 137 \
-        configs/published/optimetal2b_cgc.yaml configs/published/optimetal3b_tc.yaml -- --trainer.max_epochs 60
+    python tools/compare_models.py configs/published/optimetal2b_cgc.yaml configs/published/optimetal3b_tc.yaml \
+        --out runs/compare --seeds 1 42 137 -- --trainer.max_epochs 60
 
 Every model is trained by `dielectric-gnn fit` from its configuration file plus whatever follows `--`, and its best
-checkpoint is tested. Numbers are means over the test materials, then mean ± standard deviation over the seeds. Finished
-runs are not repeated: remove their folder to train them anew.
+checkpoint is tested. Numbers are means over the test materials, then mean ± sample standard deviation over the seeds.
+Finished runs are not repeated: remove their folder to train them anew.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
         cells = [name, f"{runs[0]['parameters']:,.0f}"]
         for key in COLUMNS:
             values, digits = np.array([run[key] for run in runs]), _DIGITS.get(key, 2)
-            cells.append("–" if np.isnan(values).any() else f"{values.mean():.{digits}f} ± {values.std():.{digits}f}")
+            spread = values.std(ddof=1) if len(values) > 1 else np.nan
+            cells.append("–" if np.isnan(values).any() else f"{values.mean():.{digits}f} ± {spread:.{digits}f}")
         cells += [", ".join(f"{run['epoch']:.0f}" for run in runs), f"{np.mean([run['seconds'] for run in runs]):.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

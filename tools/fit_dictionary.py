@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.meter import Meter
 from dielectric_gnn.oscillators import Dictionary
 
@@ -23,11 +24,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num", type=int, default=400, help="energies in the window (default: %(default)s)")
     parser.add_argument("--num-tail", type=int, default=24, help="energies beyond (default: %(default)s)")
+    parser.add_argument("--tail-stop", type=float, default=200.0, help="the highest of them, eV (default: %(default)s)")
+    parser.add_argument("--broadening", type=float, help="of the dictionary, eV (default: that of the spectra)")
     args = parser.parse_args()
-    dictionary = Dictionary(num=args.num, num_tail=args.num_tail)
     labels = [record.labels for record in ExampleMetals().records() if record.labels is not None]
     spectra = np.concatenate([np.unique(label.eps_inter, axis=0) for label in labels])
-    kernel = dictionary.kernel(labels[0].grid, labels[0].broadening or 0.1)
+    grid, broadening = labels[0].grid, args.broadening or labels[0].broadening
+    try:
+        dictionary = Dictionary(args.num, grid.stop, args.num_tail, args.tail_stop)
+        kernel = dictionary.kernel(grid, broadening or 0.0)
+    except InputError as error:
+        parser.error(str(error))
     # Re and Im as rows of one real system.
     matrix = np.concatenate([kernel.real, kernel.imag], axis=1).T
     errors = []
@@ -38,7 +45,8 @@ def main() -> None:
             errors.append(float(np.abs(matrix @ strengths - target).mean()))
             meter.advance(1)
     size = float(np.abs(spectra - 1).mean())
-    print(f"{len(spectra)} spectra, dictionary {args.num} + {args.num_tail}, mean |eps - 1| {size:.3f}")
+    print(f"{len(spectra)} spectra, mean |eps - 1| {size:.3f}")
+    print(f"dictionary {args.num} + {args.num_tail} up to {args.tail_stop:g} eV, broadening {broadening} eV")
     for share in (0.05, 0.25, 0.5, 0.75, 0.95, 1.0):
         print(f"  {share:4.0%} quantile of the MAE: {np.quantile(errors, share):.5f}")
 

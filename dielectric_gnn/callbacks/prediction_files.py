@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,6 @@ from dielectric_gnn.files import write_columns
 from dielectric_gnn.plots import Spectrum, TensorSpectrum, response_figure, save_figure, tensor_figure
 
 
-def material_stem(material_id: str) -> str:
-    """The id as the beginning of a file name."""
-    return re.sub(r"[^\w.+-]", "_", material_id)
-
-
 def write_material(
     stem: Path,
     energies: optics.FloatArray,
@@ -30,6 +24,7 @@ def write_material(
     damping: float,
     draw: bool,
     formats: Sequence[str],
+    source: str,
 ) -> None:
     """Write the table of a material, and what else is asked for.
 
@@ -42,6 +37,7 @@ def write_material(
         damping: γ of the Drude term in eV.
         draw: Whether to draw pictures.
         formats: Names of `export.WRITERS`; of tensors, a file for each axis.
+        source: The model in words, for these files.
     """
     comments = [f"{key}: {_shown(value)}" for key, value in summary.items() if value not in (None, "")]
     eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
@@ -68,7 +64,11 @@ def write_material(
         if draw:
             save_figure(tensor_figure(title, energies, tensor, damping), _ending(stem, "_tensor.png"))
     material = Material(
-        summary["material_id"], summary["formula"], damping_ev=damping, broadening_ev=summary["broadening_ev"]
+        summary["material_id"],
+        summary["formula"],
+        source=source,
+        damping_ev=damping,
+        broadening_ev=summary["broadening_ev"],
     )
     if tensor is not None:
         axes = tensor.along_axes()

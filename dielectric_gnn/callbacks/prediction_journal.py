@@ -12,6 +12,7 @@ Row = dict[str, Any]
 """One line of the summary: plain values by column."""
 
 _PATTERN = "finished-{}.jsonl"
+_LAUNCH = "launch"
 
 
 class PredictionJournal:
@@ -28,20 +29,24 @@ class PredictionJournal:
         self.folder = folder
         self.identity = json.dumps(dict(identity), sort_keys=True)
         self._file: TextIO | None = None
+        self._launch = 1 + max((row[_LAUNCH] for row in self.rows().values()), default=0)
 
     def rows(self) -> dict[str, Row]:
-        """The finished materials by their ids, whichever process wrote them."""
+        """The finished materials by their ids, whichever process wrote them; of the latest launch that did."""
         found: dict[str, Row] = {}
         for path in sorted(self.folder.glob(_PATTERN.format("*"))):
             for row in self._read(path):
-                found[row["material_id"]] = row
+                known = found.get(row["material_id"])
+                # A later launch of fewer processes leaves files of the others behind, with rows that it wrote anew.
+                if known is None or row[_LAUNCH] >= known[_LAUNCH]:
+                    found[row["material_id"]] = row
         return found
 
     def append(self, rows: Iterable[Row], rank: int) -> None:
         """Add finished materials and force them to disk."""
         if self._file is None:
             self._file = self._open(self.folder / _PATTERN.format(rank))
-        self._file.writelines(json.dumps(row) + "\n" for row in rows)
+        self._file.writelines(json.dumps({**row, _LAUNCH: self._launch}) + "\n" for row in rows)
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -68,4 +73,13 @@ class PredictionJournal:
         if first != self.identity:
             return []
         # What follows the last line break is a torn line, or nothing.
-        return [json.loads(line) for line in lines[:-1]]
+        return [row for row in map(_parsed, lines[:-1]) if row is not None]
+
+
+def _parsed(line: str) -> Row | None:
+    """A row; None of a damaged line, whose material is predicted again."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and {"material_id", _LAUNCH} <= row.keys() else None

@@ -21,7 +21,8 @@ PAGE = Template(
   h1 { font-size: 1.35rem; margin: 0 0 .3rem; }
   p { margin: .2rem 0 .8rem; color: #555; }
   input { font: inherit; padding: .35rem .6rem; width: 18rem; border: 1px solid #bbb; border-radius: .3rem; }
-  .scroll { overflow-x: auto; margin-top: .8rem; }
+  .scroll { overflow: auto; max-height: 82vh; margin-top: .8rem; }
+  caption { position: absolute; clip-path: inset(50%); }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
   th { background: #f2f2f2; position: sticky; top: 0; text-align: right; vertical-align: bottom; }
   th button { all: unset; cursor: pointer; font-weight: 600; }
@@ -40,8 +41,9 @@ PAGE = Template(
 <h1>$title</h1>
 <p>$subtitle</p>
 <label>Filter: <input id="filter" type="search" placeholder="formula, id or element"></label>
-<span id="count"></span>
-<div class="scroll"><table>
+<span id="count" role="status"></span>
+<div class="scroll" tabindex="0"><table>
+<caption>$title</caption>
 <thead><tr>$head</tr></thead>
 <tbody>
 $body
@@ -52,29 +54,32 @@ $body
 const body = document.querySelector("tbody");
 const headers = [...document.querySelectorAll("th")];
 const rows = [...body.rows];
+const elements = new Map(rows.map(row => [row, new Set(row.dataset.formula.match(/[A-Z][a-z]?/g))]));
+const symbol = /^[A-Z][a-z]?$$/;   // as written: Co is cobalt, co any text
 function show() {
-  const words = document.getElementById("filter").value.toLowerCase().split(/\\s+/).filter(Boolean);
+  const words = document.getElementById("filter").value.split(/\\s+/).filter(Boolean);
   let shown = 0;
   for (const row of rows) {
-    const text = row.textContent.toLowerCase();
-    row.hidden = !words.every(word => text.includes(word));
+    row.hidden = !words.every(word =>
+      symbol.test(word) ? elements.get(row).has(word) : row.dataset.name.includes(word.toLowerCase()));
     shown += row.hidden ? 0 : 1;
   }
   document.getElementById("count").textContent = shown + " of " + rows.length + " materials";
 }
 function sortBy(header, place) {
-  const descending = header.ariaSort === "descending" ? false : header.ariaSort === "ascending" ? true
-    : header.dataset.kind === "number";
+  const now = header.getAttribute("aria-sort");
+  const descending = now === null ? header.dataset.kind === "number" : now === "ascending";
   const number = row => { const v = row.cells[place].dataset.value; return v === "" ? NaN : Number(v); };
   const text = row => row.cells[place].textContent;
   rows.sort((one, other) => {
-    if (header.dataset.kind !== "number") return (descending ? -1 : 1) * text(one).localeCompare(text(other));
+    if (header.dataset.kind !== "number")
+      return (descending ? -1 : 1) * text(one).localeCompare(text(other), "en", {numeric: true});
     const [a, b] = [number(one), number(other)];
     if (isNaN(a) || isNaN(b)) return isNaN(a) - isNaN(b);   // unknown values last, either way
     return descending ? b - a : a - b;
   });
   headers.forEach(other => other.removeAttribute("aria-sort"));
-  header.ariaSort = descending ? "descending" : "ascending";
+  header.setAttribute("aria-sort", descending ? "descending" : "ascending");
   body.append(...rows);
 }
 headers.forEach((header, place) =>
@@ -93,7 +98,8 @@ def prediction_page(
     subtitle: str,
     columns: Sequence[tuple[str, str, str]],
     rows: Sequence[Mapping[str, Any]],
-    sorted_by: str | None = None,
+    sorted_by: str | None = "material_id",
+    descending: bool = False,
 ) -> str:
     """The page as text.
 
@@ -102,21 +108,29 @@ def prediction_page(
         subtitle: A line below it.
         columns: Key, heading and unit of each column; the unit `colour` makes a swatch of a `#rrggbb` value.
         rows: One mapping per material, in the order to be shown; numbers are shown with four digits.
-        sorted_by: Key of the column that the rows are in the order of, largest first.
+        sorted_by: Key of the column that the rows are in the order of.
+        descending: Whether its largest value comes first.
     """
     numeric = {key for key, _, _ in columns if any(isinstance(row.get(key), float) for row in rows)}
-    head = "".join(_header(*column, column[0] in numeric, column[0] == sorted_by) for column in columns)
-    body = "\n".join("<tr>" + "".join(_cell(row.get(key), unit, key in numeric) for key, _, unit in columns) + "</tr>"
-                     for row in rows)  # fmt: skip
+    orders = {sorted_by: "descending" if descending else "ascending"}
+    head = "".join(_header(*column, column[0] in numeric, orders.get(column[0], "")) for column in columns)
+    body = "\n".join(_row(row, columns, numeric) for row in rows)
     return PAGE.substitute(title=escape(title), subtitle=escape(subtitle), head=head, body=body)
 
 
-def _header(key: str, heading: str, unit: str, numeric: bool, sorted_by: bool) -> str:
+def _header(key: str, heading: str, unit: str, numeric: bool, order: str) -> str:
     kind = ("number", "") if numeric else ("text", ' class="text"')
     small = f"<small>{escape(unit)}</small>" if unit and unit != "colour" else ""
-    state = ' aria-sort="descending"' if sorted_by else ""
+    state = f' aria-sort="{order}"' if order else ""
     button = f'<button type="button" title="sort by {escape(key)}">{escape(heading)}</button>'
     return f'<th scope="col" data-kind="{kind[0]}"{kind[1]}{state}>{button}{small}</th>'
+
+
+def _row(row: Mapping[str, Any], columns: Sequence[tuple[str, str, str]], numeric: set[str]) -> str:
+    formula = escape(str(row.get("formula") or ""))
+    name = escape(f"{row.get('material_id')} {row.get('formula') or ''}".lower())
+    cells = "".join(_cell(row.get(key), unit, key in numeric) for key, _, unit in columns)
+    return f'<tr data-name="{name}" data-formula="{formula}">{cells}</tr>'
 
 
 def _cell(value: Any, unit: str, numeric: bool) -> str:

@@ -15,7 +15,6 @@ from dielectric_gnn.callbacks.prediction_page import prediction_page
 from dielectric_gnn.callbacks.spectra import quality_of
 from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_csv, write_text
 from dielectric_gnn.plots import Spectrum
 from dielectric_gnn.screening import FIGURES, QUALITY, figures_of_merit
@@ -121,18 +120,21 @@ def write_summary(folder: Path, rows: Sequence[Row], rank_by: str | None) -> Non
     Args:
         folder: Where.
         rows: From `summarise`.
-        rank_by: Column of numbers, largest first, undefined ones last; None ranks by material id.
+        rank_by: Column of numbers, largest first, or with a minus before it smallest first; undefined ones last. None
+            ranks by material id.
     """
     ranked = sorted(rows, key=lambda row: str(row["material_id"]))
+    key, descending = (rank_by or "material_id").removeprefix("-"), rank_by is not None and rank_by[0] != "-"
     if rank_by is not None:
-        ranked.sort(key=lambda row: -math.inf if row[rank_by] is None else row[rank_by], reverse=True)
+        sign = -1 if descending else 1
+        ranked.sort(key=lambda row: math.inf if row[key] is None else sign * row[key])
     header = [key for key, _, _ in _COLUMNS]
     write_csv(folder / "summary.csv", header, ([_cell(row[key]) for key in header] for row in ranked))
     columns = [column for column in _COLUMNS if any(row[column[0]] not in (None, "") for row in ranked)]
     subtitle = "Predicted by a neural network, not measured. Sort by a click on a heading."
     if len(ranked) > PAGE_ROWS:
         subtitle += f" The first {PAGE_ROWS} of {len(ranked)} materials; all are in summary.csv."
-    page = prediction_page("Predicted optical response", subtitle, columns, ranked[:PAGE_ROWS], rank_by)
+    page = prediction_page("Predicted optical response", subtitle, columns, ranked[:PAGE_ROWS], key, descending)
     write_text(folder / "index.html", page)
 
 

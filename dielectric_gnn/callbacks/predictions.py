@@ -12,7 +12,7 @@ from typing import Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dielectric_gnn import optics
-from dielectric_gnn.callbacks.prediction_files import material_stem, write_material
+from dielectric_gnn.callbacks.prediction_files import write_material
 from dielectric_gnn.callbacks.prediction_journal import PredictionJournal
 from dielectric_gnn.callbacks.prediction_summary import RANKABLE, Conditions, summarise, write_summary
 from dielectric_gnn.callbacks.spectra import spectra_of
@@ -21,12 +21,18 @@ from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.export import WRITERS
+from dielectric_gnn.files import file_stem
+from dielectric_gnn.heads.base import Quantity
+from dielectric_gnn.meter import Meter
 from dielectric_gnn.response import Response
 from dielectric_gnn.run_folder import PREDICTIONS
 from dielectric_gnn.training_facts import TrainingFacts
 
 FEW = 50
 """Up to so many materials get a picture each when pictures are left to the writer."""
+
+
+_ALL: frozenset[Quantity] = frozenset({"re", "im", "drude"})
 
 
 class PredictionWriter(Callback):
@@ -41,7 +47,8 @@ class PredictionWriter(Callback):
         figures: Draw one PNG per material (about half a second each); `auto` does so for up to 50 materials.
         formats: Further files of the total ε of each material, of `refractiveindex` (YAML of refractiveindex.info),
             `nk` (wavelength, n, k), `csv` and `json` (all derived quantities) and `meep` (passive Drude-Lorentz fit).
-        rank_by: Column of the summary to rank by, largest first; null ranks by material id.
+        rank_by: Column of the summary to rank by, largest first; with a minus before its name, such as
+            `-kk_residual`, smallest first; null ranks by material id.
     """
 
     def __init__(
@@ -55,34 +62,47 @@ class PredictionWriter(Callback):
     ) -> None:
         if unknown := [name for name in formats if name not in WRITERS]:
             raise InputError(f"format {unknown[0]!r} is unknown; choose of {', '.join(WRITERS)}")
-        if rank_by is not None and rank_by not in RANKABLE:
+        if rank_by is not None and rank_by.removeprefix("-") not in RANKABLE:
             raise InputError(f"rank_by is {rank_by!r}, expected one of {', '.join(RANKABLE)}")
         self.conditions = Conditions(damping_ev, illuminant, observer)
         self.figures = figures
         self.formats = tuple(formats)
         self.rank_by = rank_by
         self.journal: PredictionJournal | None = None
+        self.source = ""
         self._started = 0.0
+        self._lines: Meter | None = None
 
-    def begin(self, folder: Path, model: str) -> dict[str, str]:
+    def begin(self, folder: Path, model: str, source: str = "") -> dict[str, str]:
         """Continue the predictions in a folder.
 
         Args:
             folder: Where the files go.
             model: A fingerprint of the model; predictions of another one do not count.
+            source: The model in words, for exported files.
 
         Returns:
             Ids and fingerprints of the crystals that are finished.
         """
         options = {"figures": self.figures, "formats": self.formats, **asdict(self.conditions)}
+        self.source = source
         self.journal = PredictionJournal(folder, {"model": model, **options})
         return {material_id: row["crystal"] for material_id, row in self.journal.rows().items()}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Without `begin` (from Python) nothing is continued."""
+        """Check that the files can be written. Without `begin` (from Python) nothing is continued."""
         if self.journal is None:
             self.begin(Path(trainer.default_root_dir) / PREDICTIONS, f"in memory, {id(pl_module)}")
+        missing = _ALL - pl_module.outputs  # type: ignore[operator]
+        if self.formats and missing:
+            raise InputError(
+                f"the model does not predict {', '.join(sorted(missing))}, without which there is no total dielectric "
+                f"function to write as {', '.join(self.formats)}; drop predictions.formats"
+            )
         self._started = perf_counter()
+        todo = len(trainer.datamodule.indices["predict"])  # type: ignore[attr-defined]
+        if trainer.is_global_zero and trainer.progress_bar_callback is None and todo > FEW:
+            self._lines = Meter("predicting", -(-todo // trainer.world_size), "{} materials".format)
 
     def on_predict_batch_end(
         self,
@@ -101,11 +121,14 @@ class PredictionWriter(Callback):
         summaries = summarise(rows, spectra, store, facts, self.conditions)
         draw, damping = self._draws(trainer), self.conditions.damping_ev
         for spectrum, summary in zip(spectra, summaries, strict=True):
-            stem = journal.folder / material_stem(summary["material_id"])
+            stem = journal.folder / file_stem(summary["material_id"])
             tensor = spectrum.tensor if facts is not None and facts.num_tensors > 0 else None
-            write_material(stem, store.grid.energies(), spectrum, tensor, summary, damping, draw, self.formats)
+            files = (draw, self.formats, self.source)
+            write_material(stem, store.grid.energies(), spectrum, tensor, summary, damping, *files)
         crystals = [{"crystal": store.fingerprint(row)} for row in rows]
         journal.append([s | crystal for s, crystal in zip(summaries, crystals, strict=True)], trainer.global_rank)
+        if self._lines is not None:
+            self._lines.advance(len(rows))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the summary when every process has predicted its share."""
@@ -127,8 +150,7 @@ class PredictionWriter(Callback):
         speed = f" ({now / (perf_counter() - self._started):.0f} per second)" if now > FEW else ""
         materials = "1 material" if len(rows) == 1 else f"{len(rows)} materials"
         sys.stdout.write(
-            f"\nPredicted {materials}{earlier}{speed}; "
-            f"spectra, summary.csv and index.html are in {journal.folder}/\n"
+            f"\nPredicted {materials}{earlier}{speed}; spectra, summary.csv and index.html are in {journal.folder}/\n"
         )
         facts = getattr(pl_module, "facts", None)
         if getattr(pl_module, "tensorial", False) and (facts is None or facts.num_tensors == 0):

@@ -51,6 +51,10 @@ class TrainingLines(Callback):
         )
         sys.stdout.flush()
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A training that goes on within an epoch does not start it."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the time, and the learning rate before the schedule changes it."""
         self._started = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from dielectric_gnn.data.checks import at_most_one, check_model, check_store
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.orbits import Symmetry
+from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.resident import ResidentStore
 from dielectric_gnn.data.sampling import (
     AnyStore,
@@ -39,12 +40,17 @@ from dielectric_gnn.data.store_files import open_store, read_metadata
 from dielectric_gnn.data.store_means import training_facts
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
+from dielectric_gnn.meter import Meter
 from dielectric_gnn.training_facts import TrainingFacts
 
 log = logging.getLogger(__name__)
 
 TRAIN_IDS = "train_ids.txt"
 """File in the folder of a run: the materials that it was trained on, one id per line."""
+
+
+_MANY = 500
+"""Fewer materials than this are read in a moment."""
 
 
 class CrystalDataModule(LightningDataModule):
@@ -171,13 +177,24 @@ class CrystalDataModule(LightningDataModule):
         return f"{self.store_folder} ({read_metadata(self.store_folder).source})"
 
     def _read(self, source: RecordSource, stage: str) -> None:
-        records = list(read_records(source, self.on_error, self.tensors))
+        records = list(self._metered(source, read_records(source, self.on_error, self.tensors)))
         if self.trainer is None:  # no folder of a run to write into
             if source.rejects:
                 log.warning("%d materials were rejected, the first: %s", len(source.rejects), source.rejects[0])
         elif self.trainer.is_global_zero:
             source.report_rejects(Path(self.trainer.default_root_dir) / f"rejects_{TrainerFn(stage).value}.csv")
         self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors, symmetry=self.symmetry)
+
+    def _metered(self, source: RecordSource, records: Iterator[CrystalRecord]) -> Iterator[CrystalRecord]:
+        """The records; where there are many, people see how far their reading has come."""
+        total = source.size()
+        if (total is not None and total < _MANY) or (self.trainer is not None and not self.trainer.is_global_zero):
+            yield from records
+            return
+        with Meter("reading", total, "{} materials".format) as meter:
+            for record in records:
+                yield record
+                meter.advance()
 
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""

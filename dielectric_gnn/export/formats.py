@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from dielectric_gnn.export.material import Material
 from dielectric_gnn.export.meep import write_meep
 from dielectric_gnn.export.refractiveindex import write_refractiveindex
 from dielectric_gnn.export.tables import write_nk, write_quantities_csv, write_quantities_json
+from dielectric_gnn.files import file_stem
 from dielectric_gnn.optics import ComplexArray
 
 Write: TypeAlias = Callable[[Path, ArrayLike, ArrayLike, Material], None]
@@ -54,7 +54,7 @@ def export(
 ) -> list[Path]:
     """Write a response in several formats; of a tensor, a file for each axis.
 
-    File names start with the identifier of the material, in which characters that file systems dislike become `_`.
+    File names start with the identifier of the material, see `file_stem`.
 
     Shapes:
         energies (W,), eps (W,) or, for light polarised along x, y and z, (3, W).
@@ -72,15 +72,20 @@ def export(
     Raises:
         InputError: An unknown format, before anything is written, or a spectrum that cannot be written.
     """
+    if isinstance(formats, str):
+        raise InputError(f"formats is the text {formats!r}, expected a list of names: [{formats!r}]")
     unknown = [name for name in formats if name not in WRITERS]
     if unknown:
         raise InputError(f"format {unknown[0]!r}: expected one of {', '.join(WRITERS)}")
-    stem = re.sub(r"[^\w.+-]", "_", material.material_id).lstrip(".") or "material"
+    stem = file_stem(material.material_id)
     written = []
     for suffix, axis_eps, axis_material in _by_axis(np.asarray(eps, dtype=np.complex128), material):
         for name in formats:
             path = folder / f"{stem}{suffix}{WRITERS[name].ending}"
-            WRITERS[name].write(path, energies, axis_eps, axis_material)
+            try:
+                WRITERS[name].write(path, energies, axis_eps, axis_material)
+            except InputError as error:
+                raise InputError(f"{material.material_id} as {name}: {error}") from error
             written.append(path)
     return written
 

@@ -28,7 +28,8 @@ class OscillatorHead(Head):
         grid: Photon energies.
         tensor_dim: Must be 0: this head predicts averages.
         hidden_dims: Hidden widths of the MLP that makes the strengths; null means two layers of 4 F₀.
-        dictionary: Transition energies; null means 400 up to 20 eV and 24 up to 200 eV.
+        dictionary: Transition energies; null means 400 up to the end of the grid and 24 up to
+            200 eV.
         broadening_ev: Γ in eV, for data that do not state theirs; null takes that of the training data.
     """
 

@@ -38,6 +38,11 @@ class OscillatorBank(nn.Module):
         super().__init__()
         if broadening_ev is not None and broadening_ev <= 0:
             raise InputError(f"broadening_ev is {broadening_ev}, expected more than 0 eV, or null for that of the data")
+        if dictionary.stop < grid.stop:
+            raise InputError(
+                f"dictionary.stop is {dictionary.stop:g} eV, but the spectra reach {grid.stop:g} eV; raise it to that, "
+                "and dictionary.num in proportion"
+            )
         self.grid = grid
         self.dictionary = dictionary
         self.broadening_ev = broadening_ev

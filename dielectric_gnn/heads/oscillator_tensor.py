@@ -31,7 +31,8 @@ class OscillatorTensorHead(Head):
         tensor_dim: Number F₂ of pooled l = 2 features.
         hidden_dims: Hidden widths of the isotropic MLP; null means two layers of 4 F₀.
         tensor_hidden_dim: Channels of the gated deviators; null means 4 F₂.
-        dictionary: Transition energies; null means 400 up to 20 eV and 24 up to 200 eV.
+        dictionary: Transition energies; null means 400 up to the end of the grid and 24 up to
+            200 eV.
         broadening_ev: Γ in eV, for data that do not state theirs; null takes that of the training data.
     """
 

@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike
 
 from dielectric_gnn.optics.units import FloatArray
 
-
 _LARGEST = np.finfo(np.float64).max
 
 

@@ -105,6 +105,14 @@ def test_training_steps_are_timed_with_every_allocator(repository: Path) -> None
     assert {row[0] for row in rows} in ({"default"}, {"default", "jemalloc"})
 
 
+def test_screening_is_timed_and_killed_half_way(repository: Path) -> None:
+    result = benchmark(repository, "screening", "--number", "24", "--batch-size", "4")
+    assert result.returncode == 0, result.stderr
+    assert "Predicted 24 materials\n" in result.stdout and "structures per second" in result.stdout
+    assert re.search(r"killed after \d+, launched again: Predicted 24 materials, \d+ of them in an", result.stdout)
+    assert "equal, byte for byte" in result.stdout
+
+
 def test_startup_times_pages_first_step_and_imports(repository: Path) -> None:
     result = benchmark(repository, "startup", "--repeats", "1", "--packages", "3")
     assert result.returncode == 0, result.stderr

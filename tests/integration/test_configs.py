@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from dielectric_gnn.cli import DielectricCLI
+from dielectric_gnn.data.sources import SyntheticMetals
+from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.training_facts import TrainingFacts
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 CONFIGS = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "study")  # those are no overlays
@@ -37,6 +42,31 @@ def test_shipped_configurations_build(config: Path, tmp_path: Path) -> None:
     cli = BuiltOnly(args)
     assert cli.model.backbone.scalar_dim > 0
     assert cli.trainer.gradient_clip_val == 100
+
+
+BACKBONES = sorted((FOLDER / "backbone").glob("*.yaml"))
+EQUIVARIANT = {"goten", "escn", "cg"}
+
+
+@pytest.mark.parametrize("head", sorted((FOLDER / "head").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda path: path.stem)
+def test_any_backbone_goes_with_any_head(backbone: Path, head: Path, tmp_path: Path) -> None:
+    """But for tensors from invariant features, which is refused with the names of those that would do."""
+    tensors = "tensor" in head.stem
+    args = ["fit", "--config", str(FOLDER / "base.yaml"), "--config", str(backbone), "--config", str(head)]
+    args += ["--model.backbone.width", "16"] if backbone.stem != "optimate" else []
+    args += ["--model.backbone.tensors", "true"] if tensors and backbone.stem in EQUIVARIANT else []
+    args += ["--run_dir", str(tmp_path)]
+    if tensors and backbone.stem not in EQUIVARIANT:
+        with pytest.raises(InputError, match="Goten, ESCN or ClebschGordan"):
+            BuiltOnly(args)
+        return
+    model = BuiltOnly(args).model
+    model.head.prepare(TrainingFacts(1, [47], 0.3, torch.ones(2001, 2), torch.tensor(5.0)))
+    crystals = CrystalStore.from_records(list(SyntheticMetals(3).records()), model.backbone.cutoff)
+    response = model.eval()(crystals.gather([0, 1, 2]))
+    known = response.eps_inter[..., 1]
+    assert response.eps_inter.shape == (3, 2001, 2) and known.isfinite().all()
 
 
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])

@@ -29,6 +29,10 @@ def last_line(text: str) -> str:
         ((*FIT, "--data.cutoff", "4.0"), "up to 4.0 Å, but the backbone was built for 5.5 Å; set data.cutoff or"),
         ((*FIT, "--model.grid.num", "1001"), "2001 points on 0 to 20 eV, but the model 1001 points"),
         ((*FIT, "--model.objective.drude_weight", "0"), "FreeFormHead predicts"),
+        ((*FIT, "--model.grid.num", "1"), "energy grid 1 points on 0 to 20 eV: expected"),
+        ((*FIT, "--config", "configs/head/oscillator.yaml", "--model.head.init_args.dictionary.stop", ".nan"),
+         "400 energies up to nan eV"),
+        ((*FIT, "--model.schedule.warmup_epochs", "-1"), "warmup_epochs=-1"),
         ((*FIT, "--config", "configs/data/entry_json.yaml"), "data/entries: no such file or folder"),
         ((*FIT, "--ckpt_path", "nowhere.ckpt"), "nowhere.ckpt: no such checkpoint to continue from"),
         (("test",), "give --ckpt_path"),
@@ -53,6 +57,8 @@ def test_mistakes_with_a_checkpoint(command: Command, trained: Path, tmp_path: P
     assert "(OptiMate {'cutoff': 5.5}" in last_line(result.stderr)
     result = command(*FIT, "--data.batch_size", "4", "--run_dir", str(trained), status=2)
     assert f"{trained} holds a training with other settings" in result.stderr
+    result = command("predict", "--ckpt_path", str(best), "--predictions.damping_ev", ".nan", *run, status=2)
+    assert last_line(result.stderr) == "error: the Drude damping is nan eV, expected a number above 0"
     result = command("predict", "--ckpt_path", str(best), "--crystals", "missing.cif", *run, status=2)
     assert last_line(result.stderr) == "error: missing.cif: no such file or folder"
 

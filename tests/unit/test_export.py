@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from dielectric_gnn import export, optics
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.export.material import Material
+from dielectric_gnn.files import file_stem
 from tests.unit.noble_metals import GOLD, SILVER
 
 ENERGIES = np.linspace(0, 20, 401)
@@ -195,7 +197,9 @@ def test_a_medium_with_gain_is_fitted_by_a_passive_one_and_the_file_says_so(tmp_
 def test_a_tensor_makes_a_file_for_each_axis(tmp_path: Path) -> None:
     eps = np.stack([golden_eps(), golden_eps() + 1, golden_eps() + 2])
     paths = export.export(tmp_path / "new", ENERGIES, eps, Material("a/b c", "Au"), ["nk", "json"])
-    assert [path.name for path in paths[:3]] == ["a_b_c_x.nk", "a_b_c_x_optics.json", "a_b_c_y.nk"]
+    stem = file_stem("a/b c")
+    assert re.fullmatch(r"a_b_c-[0-9a-f]{8}", stem)
+    assert [path.name for path in paths[:3]] == [f"{stem}_x.nk", f"{stem}_x_optics.json", f"{stem}_y.nk"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
     second = json.loads(paths[3].read_text(encoding="utf-8"))
     assert second["direction"] == "y"

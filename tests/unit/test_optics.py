@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dielectric_gnn import optics
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 
 ENERGIES = EnergyGrid().energies()
@@ -62,6 +63,18 @@ def test_index_squares_back_to_epsilon_and_keeps_the_sign_of_gain() -> None:
     np.testing.assert_allclose((n + 1j * k) ** 2, eps, rtol=1e-12)
     assert np.all(n >= 0)
     np.testing.assert_array_equal(np.sign(k), np.sign(eps.imag))
+
+
+def test_a_lossless_metal_does_not_amplify_where_its_im_eps_is_minus_zero() -> None:
+    n, k = optics.refractive_index(np.conj([-4.0 + 0j]))
+    assert n[0] == 0 and k[0] == 2
+
+
+@pytest.mark.parametrize("damping", [0.0, -0.1, np.nan, np.inf])
+def test_a_damping_that_is_not_positive_is_refused(damping: float) -> None:
+    for function in (optics.drude_term, optics.drude_conductivity):
+        with pytest.raises(InputError, match="damping is"):
+            function(ENERGIES, 9.0, damping)
 
 
 def test_reflectivity_of_passive_media_stays_within_bounds_and_zero_energy_is_a_mirror() -> None:

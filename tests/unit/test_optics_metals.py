@@ -45,6 +45,13 @@ def test_of_several_crossings_the_plasmon_is_the_one_that_loses_most() -> None:
     assert optics.screened_plasma_energy(ENERGIES, damped) == pytest.approx(ENERGIES[other], abs=0.01)
 
 
+def test_a_crossing_with_gain_is_no_plasmon_if_there_is_another() -> None:
+    energies = np.arange(1.0, 7.0)
+    eps = np.array([-1 - 0.5j, 1 - 0.5j, -1 + 1j, -1 + 0.2j, 1 + 0.2j, 2 + 0.2j])
+    assert optics.screened_plasma_energy(energies, eps) == pytest.approx(4.5)
+    assert optics.screened_plasma_energy(energies[:3], eps[:3]) == pytest.approx(1.5)
+
+
 def test_without_a_crossing_there_is_no_plasma_energy_and_axes_are_independent() -> None:
     eps = np.stack([metal(1.0), np.full(ENERGIES.size, 2.0 + 0.1j), metal(4.0)])
     found = optics.screened_plasma_energy(ENERGIES, eps)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from dielectric_gnn import optics
 from dielectric_gnn.backbones import Goten, OptiMetal2B
 from dielectric_gnn.callbacks.spectra import spectra_of
 from dielectric_gnn.data.record import CrystalRecord
@@ -108,6 +109,25 @@ def test_kramers_kronig_transform_of_im_returns_re(facts: TrainingFacts, seed: i
         integrand = energies[others] * eps.imag[others] / (energies[others] ** 2 - energies[place] ** 2)
         transformed_re = 1 + 2 / np.pi * 2 * step * integrand.sum()
         assert abs(transformed_re - eps.real[place]) < 1e-3 * max(1, abs(eps.real[place]))
+
+
+@pytest.mark.parametrize("tensorial", [False, True])
+def test_single_precision_and_autocast_keep_re_and_im_together(metals: list[CrystalRecord], tensorial: bool) -> None:
+    """The score that needs no label, whose transform knows nothing of dictionaries; for tensors, along every axis."""
+    grid = EnergyGrid()
+    head = OscillatorTensorHead(8, grid, 6) if tensorial else OscillatorHead(8, grid)
+    head.prepare(facts_of(metals, grid))
+    randomised(head, 0, 0.5)
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(4, 8, generator=generator)]
+    inputs += [torch.randn(4, 5, 6, generator=generator)] if tensorial else []
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        response = head(*inputs)
+    assert response.eps_inter.dtype == torch.float32
+    for spectrum in spectra_of(response):
+        spectra = spectrum.eps_inter[None] if spectrum.tensor is None else spectrum.tensor.eps_inter[:3]
+        residual = optics.kramers_kronig_residual(grid.energies(), np.ascontiguousarray(spectra))
+        assert residual.max() < 1e-4
 
 
 def test_no_pole_in_the_upper_half_plane() -> None:

@@ -11,6 +11,7 @@ import pytest
 from dielectric_gnn.callbacks.prediction_journal import PredictionJournal
 from dielectric_gnn.callbacks.prediction_page import prediction_page
 from dielectric_gnn.callbacks.prediction_summary import RANKABLE, write_summary
+from dielectric_gnn.files import file_stem
 from dielectric_gnn.screening import FIGURES
 
 IDENTITY = {"model": "abc", "damping_ev": 0.1}
@@ -60,24 +61,66 @@ def test_another_model_starts_anew(tmp_path: Path) -> None:
     assert PredictionJournal(tmp_path, IDENTITY).rows() == {}
 
 
+def test_a_later_launch_of_fewer_processes_wins(tmp_path: Path) -> None:
+    for rank, name in ((0, "a"), (1, "b")):
+        journal = PredictionJournal(tmp_path, IDENTITY)
+        journal.append([row(name, q_lsp=1.0)], rank)
+        journal.close()
+    again = PredictionJournal(tmp_path, IDENTITY)  # the file of b was changed meanwhile
+    again.append([row("b", q_lsp=2.0)], rank=0)
+    again.close()
+    assert {name: found["q_lsp"] for name, found in again.rows().items()} == {"a": 1.0, "b": 2.0}
+    assert PredictionJournal(tmp_path, IDENTITY).rows()["b"]["q_lsp"] == 2.0
+
+
+def test_a_damaged_line_does_not_count(tmp_path: Path) -> None:
+    journal = PredictionJournal(tmp_path, IDENTITY)
+    journal.append([row("a"), row("b"), row("c")], rank=0)
+    journal.close()
+    path = tmp_path / "finished-0.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], lines[2][:-9], *lines[3:]]) + "\n")
+    assert list(PredictionJournal(tmp_path, IDENTITY).rows()) == ["a", "c"]
+
+
+def test_different_materials_have_different_files() -> None:
+    names = ["Ag_1", "Ag 1", "Ag/1", "summary", "index", "finished-0", "x", "x_tensor", "x_optics", "x_nk", "", "."]
+    stems = [file_stem(name) for name in names]
+    assert len(set(stems)) == len(names) and stems[0] == "Ag_1"
+    assert not {"", "summary", "index", "finished-0"} & set(stems)
+    files = [stem + ending for stem in stems for ending in ("", "_tensor", "_optics", "_nk", "_x", "_x_nk")]
+    assert len(set(files)) == len(files)
+
+
 def test_summary_is_ranked_with_the_undefined_last(tmp_path: Path) -> None:
     rows = [row("a", q_lsp=1.0), row("b"), row("c", q_lsp=30.0)]
     write_summary(tmp_path, rows, "q_lsp")
     names = [line.split(",")[0] for line in (tmp_path / "summary.csv").read_text().splitlines()]
     assert names == ["material_id", "c", "a", "b"]
+    assert 'data-kind="number" aria-sort="descending"' in (tmp_path / "index.html").read_text()
+    write_summary(tmp_path, rows, "-q_lsp")
+    names = [line.split(",")[0] for line in (tmp_path / "summary.csv").read_text().splitlines()]
+    assert names == ["material_id", "a", "c", "b"]
+    assert 'data-kind="number" aria-sort="ascending"' in (tmp_path / "index.html").read_text()
     write_summary(tmp_path, rows, None)
+    assert 'data-kind="text" class="text" aria-sort="ascending"' in (tmp_path / "index.html").read_text()
     assert (tmp_path / "summary.csv").read_text().splitlines()[1].startswith("a,A,#ffd700")
     header = (tmp_path / "summary.csv").read_text().splitlines()[0].split(",")
     assert {figure.key for figure in FIGURES} <= set(header)
 
 
-COLUMNS = [("material_id", "material", ""), ("srgb_hex", "colour", "colour"), ("q_lsp", "Q", "best")]
+COLUMNS = [
+    ("material_id", "material", ""),
+    ("formula", "formula", ""),
+    ("srgb_hex", "colour", "colour"),
+    ("q_lsp", "Q", "best"),
+]
 
 
 def test_page_holds_everything_itself_and_escapes(tmp_path: Path) -> None:
     first = {"material_id": "<b>&", "srgb_hex": "#102030", "q_lsp": 2.0}
     rows = [first, {"material_id": "x", "srgb_hex": "", "q_lsp": None}]
-    page = prediction_page("Title", "line", COLUMNS, rows, "q_lsp")
+    page = prediction_page("Title", "line", COLUMNS, rows, "q_lsp", descending=True)
     assert "&lt;b&gt;&amp;" in page and "<b>" not in page
     assert 'style="background:#102030"' in page and 'aria-sort="descending"' in page
     assert not re.search(r"""(src|href)=["']?(http|//)|@import|url\(""", page), "it needs nothing from outside"
@@ -85,18 +128,23 @@ def test_page_holds_everything_itself_and_escapes(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium")
 def test_page_sorts_and_filters_in_a_browser(tmp_path: Path) -> None:
-    values = {"a": 2.0, "b": None, "c": 30.0}
-    rows = [{"material_id": name, "srgb_hex": "#ffd700", "q_lsp": value} for name, value in values.items()]
+    values = {"a-2": (2.0, "CoBa"), "a-10": (None, "NaCl"), "c": (30.0, "CO2")}
+    rows = [
+        {"material_id": name, "formula": formula, "srgb_hex": "#bacdce", "q_lsp": value}
+        for name, (value, formula) in values.items()
+    ]
     page = prediction_page("Title", "line", COLUMNS, rows)
     # The page acts on itself and writes what it sees where the dump can be read.
     probe = """<script>
       const shown = () => [...document.querySelectorAll("tbody tr")].filter(r => !r.hidden);
       const names = () => shown().map(r => r.cells[0].textContent);
-      const click = () => document.querySelectorAll("th button")[2].click();
+      const click = place => document.querySelectorAll("th button")[place].click();
       const seen = [names()];
-      click(); seen.push(names()); click(); seen.push(names());
-      const box = document.getElementById("filter"); box.value = "C"; box.dispatchEvent(new Event("input"));
-      seen.push(names());
+      click(3); seen.push(names()); click(3); seen.push(names()); click(0); seen.push(names());
+      const box = document.getElementById("filter");
+      for (const text of ["C", "Ba Co", "co", "A-1", "ce"]) {
+        box.value = text; box.dispatchEvent(new Event("input")); seen.push(names());
+      }
       document.title = JSON.stringify(seen);
     </script></body>"""
     path = tmp_path / "page.html"
@@ -107,5 +155,9 @@ def test_page_sorts_and_filters_in_a_browser(tmp_path: Path) -> None:
     )  # fmt: skip
     title = re.search(r"<title>(.*?)</title>", result.stdout)
     assert title is not None
-    assert json.loads(title[1]) == [["a", "b", "c"], ["c", "a", "b"], ["a", "c", "b"], ["c"]]
+    given, falling, rising, by_id, *filtered = json.loads(title[1])
+    assert given == ["a-2", "a-10", "c"] and falling == ["c", "a-2", "a-10"] and rising == ["a-2", "c", "a-10"]
+    assert by_id == ["a-2", "a-10", "c"]
+    # Symbols are elements, whose letters in colours do not count; other words are parts of id or formula.
+    assert filtered == [["c"], ["a-2"], ["a-2", "c"], ["a-10"], []]
     assert "CONSOLE" not in result.stderr, result.stderr

@@ -30,6 +30,10 @@ class StructureFiles(RecordSource):
         """Read the files in the order given, folders in the order of names."""
         return self._read_each(self._files(), read_structure, on_error)
 
+    def size(self) -> int:
+        """How many files there are."""
+        return len(self._files())
+
     def _files(self) -> list[Path]:
         files: list[Path] = []
         for path in map(existing_path, self.paths):
