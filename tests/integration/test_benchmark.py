@@ -1,6 +1,7 @@
 """The benchmark tool through its real command, as small as it gets; nothing is asserted about times."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
