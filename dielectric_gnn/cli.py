@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
@@ -144,6 +145,9 @@ class DielectricCLI(LightningCLI):
             config.data.crystals = list(config.crystals)
         if config.trainer.enable_progress_bar is None:
             config.trainer.enable_progress_bar = sys.stdout.isatty()
+        if config.trainer.sync_batchnorm and not _on_gpus(config.trainer.accelerator):
+            config.trainer.sync_batchnorm = False
+            rank_zero_info("sync_batchnorm is for GPUs: on CPUs every process takes statistics of its own batch")
         if config.trainer.enable_model_summary is None:
             config.trainer.enable_model_summary = False
         self.save_config_kwargs["config_filename"] = f"{verb}.yaml"
@@ -225,6 +229,11 @@ class DielectricCLI(LightningCLI):
                 f"\nTraining is done; everything is in {self.run_dir}/\n"
                 f"  dielectric-gnn test --ckpt_path {best}\n  tensorboard --logdir {self.run_dir}\n"
             )
+
+
+def _on_gpus(accelerator: Any) -> bool:
+    """Whether a training with `trainer.accelerator` runs on GPUs."""
+    return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
 
 
 def run(args: list[str] | None = None) -> None:

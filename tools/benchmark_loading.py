@@ -1,9 +1,9 @@
 """How fast crystals become batches, and what that costs in memory: the store against the usual way.
 
 The usual way is a list of torch_geometric `Data` objects, one per crystal, and the `DataLoader` of that package. Both
-serve the same shuffled crystals as collated tensors in single precision, in one process without worker processes, in
-turns (A B A B), so both have the same allocator and the same neighbours on the machine. Memory is that of fresh
-processes, one for each way.
+serve the same shuffled crystals as collated tensors (spectra in the precision of the store, which the loss widens), in
+one process without worker processes, in turns (A B A B), so both have the same allocator and the same neighbours on the
+machine. Memory is that of fresh processes, one for each way.
 
     python tools/benchmark.py loading                                  # 20,000 synthetic crystals, built for this
     python tools/benchmark.py loading --number 200000 --no-list        # a list of so many would need 4 GB
@@ -64,8 +64,9 @@ def measure_memory(folder: Path, with_list: bool, batch_size: int = 256) -> dict
     """Memory in MB of a process that trains from the store, or holds a list, above what it had after its imports.
 
     `private` is what it adds to the memory of a machine on which another process reads the store already, as other
-    ranks do; `dirty` the part of it that is no file and must stay in memory. `resident` counts the shared pages of the
-    store in full, and `proportional` shares them out among the processes that map them, here two.
+    ranks do; `dirty` the part of it that is no file and must stay in memory. `shared` are the pages of the store and of
+    libraries that others map too; `resident` counts them in full, and `proportional` shares them out among the
+    processes that map them, here two.
     """
     arrays = [map_array(path) for path in sorted(folder.glob("*.npy"))]
     for array in arrays:
@@ -79,8 +80,8 @@ def measure_memory(folder: Path, with_list: bool, batch_size: int = 256) -> dict
     return found
 
 
-def measure_loaders(folder: Path, batch_size: int = 256, repeats: int = 4) -> dict[str, float]:
-    """Median processor time per crystal (ms) of a shuffled epoch through both loaders in turns, and their ratio."""
+def measure_loaders(folder: Path, batch_size: int = 256, repeats: int = 9) -> dict[str, float]:
+    """Median processor time per crystal (ms) of a shuffled epoch through both loaders in turns, and of their ratios."""
     store, _ = open_store(folder)
     rows = np.arange(len(store))
     ours = TrainingLoader(store, TrainingBatches(rows, batch_size, seed=0, position=lambda: (0, 0)))
@@ -94,7 +95,8 @@ def measure_loaders(folder: Path, batch_size: int = 256, repeats: int = 4) -> di
             if turn:  # the first is for warming up
                 times[name].append(1e3 * seconds / len(store))
     store_ms, list_ms = (statistics.median(times[name]) for name in ("store", "list"))
-    return {"store_ms_per_crystal": store_ms, "list_ms_per_crystal": list_ms, "list_over_store": list_ms / store_ms}
+    ratio = statistics.median(usual / ours for ours, usual in zip(times["store"], times["list"], strict=True))
+    return {"store_ms_per_crystal": store_ms, "list_ms_per_crystal": list_ms, "list_over_store": ratio}
 
 
 def as_list(store: CrystalStore) -> list[Any]:
@@ -134,6 +136,7 @@ def memory_mb() -> dict[str, float]:
     return {
         "dirty": kilobytes["Private_Dirty"],
         "private": kilobytes["Private_Dirty"] + kilobytes["Private_Clean"],
+        "shared": kilobytes["Shared_Dirty"] + kilobytes["Shared_Clean"],
         "proportional": kilobytes["Pss"],
         "resident": kilobytes["Rss"],
     }
@@ -214,7 +217,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=2, metavar="N", help="processes that build (default: %(default)s)")
     add("--spectra", choices=["float32", "float16"], default="float16", help="on disk (default: %(default)s)")
     add("--batch-size", type=int, default=256, metavar="N", help="crystals per batch (default: %(default)s)")
-    add("--repeats", type=int, default=4, metavar="N", help="epochs of each loader (default: %(default)s)")
+    add("--repeats", type=int, default=9, metavar="N", help="epochs of each loader (default: %(default)s)")
     add("--no-list", dest="list", action="store_false", help="leave out the usual way")
     add("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.set_defaults(run=run)

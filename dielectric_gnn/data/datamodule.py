@@ -252,7 +252,14 @@ class CrystalDataModule(LightningDataModule):
         return training_facts(self.store, self.indices["train"])
 
     def _evaluation_loader(self, name: str) -> DataLoader[CrystalGraph]:
-        batches = EvaluationBatches(self.indices[name], self.eval_batch_size, *self._rank())
+        rank, world_size = self._rank()
+        num = self.indices[name].size
+        if 0 < num < world_size:  # with none at all there is nothing to do, for any process
+            raise InputError(
+                f"{num} materials for {name} cannot be shared out among {world_size} processes; give "
+                f"trainer.devices (times num_nodes) of at most {num}"
+            )
+        batches = EvaluationBatches(self.indices[name], self.eval_batch_size, rank, world_size)
         return evaluation_loader(self._served(), batches)
 
     def _served(self) -> AnyStore:

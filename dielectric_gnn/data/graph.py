@@ -81,7 +81,8 @@ class CrystalGraph:
         atomic_numbers: (N,) int64. edge_index: (2, E) int64, source → target, sorted by source; both
         directions of every pair are present. edge_vectors: (E, 3) from source to target image.
         batch: (N,) int64, the crystal of each atom, non-decreasing. index: (B,) int64, position of each crystal
-        in its data set. eps_inter: (B, W, 2) and drude: (B,), the targets; None where nothing is known. anisotropy:
+        in its data set. eps_inter: (B, W, 2), in half precision where the data set keeps it so (`evaluation.labels_of`
+        widens it), and drude: (B,), the targets; None where nothing is known. anisotropy:
         what belongs to them where whole tensors were read. orbits: of an orbit graph, whose atoms and edges are classes
         of equal ones: how often each occurs; such edges have no direction, only the length of edge_vectors means
         anything, and no reverse.

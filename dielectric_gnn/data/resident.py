@@ -65,24 +65,25 @@ class ResidentStore:
         edges, edge_counts = _ragged_rows(self.edge_offsets, index, num_edges)
         first_atom = (atom_counts.cumsum(0) - atom_counts).repeat_interleave(edge_counts, output_size=num_edges)
         batch = torch.arange(chosen.size, device=self.device)
+
+        def chosen_rows(values: Tensor) -> Tensor:
+            return values.index_select(0, index)
+
         return CrystalGraph(
             atomic_numbers=self.atomic_numbers.index_select(0, atoms).long(),
             edge_index=(self.edge_index.index_select(0, edges) + first_atom[:, None]).T.contiguous(),
             edge_vectors=self.edge_vectors.index_select(0, edges),
             batch=batch.repeat_interleave(atom_counts, output_size=num_atoms),
             index=index,
-            eps_inter=None if self.eps_inter is None else self.eps_inter.index_select(0, index).float(),
+            eps_inter=None if self.eps_inter is None else self.eps_inter.index_select(0, index),
             drude=None if self.drude is None else self.drude.index_select(0, index),
-            anisotropy=None if self.anisotropy is None else self.anisotropy.map(lambda rows: _rows(rows, index)),
+            anisotropy=None
+            if self.anisotropy is None
+            else self.anisotropy.map(lambda rows: rows.index_select(0, index)),
         )
 
     def _moved(self, array: NDArray[np.generic]) -> Tensor:
         return shared(np.ascontiguousarray(array)).to(self.device)
-
-
-def _rows(values: Tensor, index: Tensor) -> Tensor:
-    rows = values.index_select(0, index)
-    return rows.float() if rows.is_floating_point() else rows
 
 
 def _ragged_rows(bounds: Tensor, index: Tensor, total: int) -> tuple[Tensor, Tensor]:

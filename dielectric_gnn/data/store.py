@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dielectric_gnn.data.flat import offsets, ragged_rows, segments, shared, widened
+from dielectric_gnn.data.flat import offsets, ragged_rows, segments, shared
 from dielectric_gnn.data.graph import CrystalGraph, neighbour_edges
 from dielectric_gnn.data.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
@@ -99,7 +99,7 @@ class CrystalStore:
         targets = [target_rows(label) for label in labels]
         counts = [record.atomic_numbers.size for record in records]
         edge_counts = [index.shape[1] for index, _ in edges]
-        edge_index = np.concatenate([index for index, _ in edges], axis=1)
+        edge_index = np.concatenate([index.T for index, _ in edges]).T
         edge_vectors = np.concatenate([vectors for _, vectors in edges])
         orbits = None
         if symmetry == "orbit":
@@ -134,7 +134,7 @@ class CrystalStore:
         graph = self._orbit_graph(chosen) or self._full_graph(chosen)
         return replace(
             graph,
-            eps_inter=None if self._eps_inter is None else widened(self._eps_inter, chosen),
+            eps_inter=None if self._eps_inter is None else self._eps_inter.index_select(0, graph.index),
             drude=None if self.drude is None else torch.from_numpy(self.drude[chosen]),
             anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),
         )
@@ -143,9 +143,12 @@ class CrystalStore:
         """Every atom and every edge."""
         atoms, atom_counts = ragged_rows(self.atom_offsets, chosen)
         first_atom = np.cumsum(atom_counts) - atom_counts
+        pairs = segments(self.edge_index.T, self.edge_offsets, chosen)
         shifts = np.repeat(first_atom, self.edge_offsets[chosen + 1] - self.edge_offsets[chosen])
-        # The store on disk holds edges one after another; models want two contiguous rows.
-        edge_index = np.add(segments(self.edge_index.T, self.edge_offsets, chosen).T, shifts, order="C")
+        # A store holds edges one after another; models want two contiguous rows.
+        edge_index = np.empty(pairs.shape[::-1], dtype=np.int64)
+        for end, numbers in zip(edge_index, pairs.T, strict=True):
+            np.add(numbers, shifts, out=end)
         return CrystalGraph(
             atomic_numbers=torch.from_numpy(self.atomic_numbers[atoms].astype(np.int64)),
             edge_index=torch.from_numpy(edge_index),

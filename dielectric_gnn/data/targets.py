@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.flat import shared, widened
+from dielectric_gnn.data.flat import shared
 from dielectric_gnn.data.record import OpticalLabels
 from dielectric_gnn.irreducible import DIAGONAL_PARTS, FROM_CARTESIAN
 from dielectric_gnn.response import Anisotropy
@@ -30,7 +30,7 @@ class StoredAnisotropy:
     def gather(self, chosen: NDArray[np.int64]) -> Anisotropy:
         """Those of the chosen crystals."""
         return Anisotropy(
-            widened(shared(self.eps_deviator), chosen),
+            shared(self.eps_deviator).index_select(0, torch.tensor(chosen)),
             torch.from_numpy(self.drude_root[chosen]),
             torch.from_numpy(self.known[chosen]),
         )

@@ -19,8 +19,9 @@ TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 def test_training_on_two_processes(command: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     # 15 validation materials: an odd number, which padding would count as 16.
-    fit = ("fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "2", "--run_dir", str(run))
-    printed = command(*fit, *TWO)
+    fit = ("fit", "--config", "configs/base.yaml", "--config", "configs/trainer/ddp.yaml", *SMALL)
+    printed = command(*fit, "--trainer.max_epochs", "2", "--trainer.devices", "2", "--run_dir", str(run))
+    assert "on CPUs every process takes statistics of its own batch" in printed.stdout + printed.stderr
     assert "sync_dist" not in printed.stdout + printed.stderr, "advice that does not apply"
     best = run / "checkpoints" / "best.ckpt"
     stored = torch.load(best, weights_only=True)
@@ -29,6 +30,13 @@ def test_training_on_two_processes(command: Command, tmp_path: Path) -> None:
     shown = command("validate", "--ckpt_path", str(best), "--run_dir", str(tmp_path / "alone")).stdout
     line = next(line for line in shown.splitlines() if "val/loss" in line)
     assert abs(float(line.split("│")[2]) - losses[stored["epoch"]]) < 1e-5
+
+
+def test_fewer_materials_than_processes_are_refused(command: Command, trained: Path, tmp_path: Path) -> None:
+    silver = ("--crystals", "docs/crystals/fcc_silver.cif", "--run_dir", str(tmp_path))
+    result = command("predict", "--ckpt_path", str(trained / "checkpoints" / "best.ckpt"), *silver, *TWO, status=2)
+    assert "1 materials for predict cannot be shared out among 2 processes" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_continuing_on_another_number_of_processes(command: Command, tmp_path: Path) -> None:

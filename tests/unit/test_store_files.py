@@ -30,6 +30,7 @@ from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
 from dielectric_gnn.data.store_files import map_array, open_store, read_metadata
 from dielectric_gnn.data.store_writer import CHUNK, write_store
 from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.nn.triplets import triplets_of
 from dielectric_gnn.testing import crystal
 
@@ -128,8 +129,10 @@ def test_float16_spectra_are_widened_and_checked(some: list[CrystalRecord], tmp_
     disk, _ = open_store(tmp_path / "half")
     assert disk.eps_inter is not None and disk.eps_inter.dtype == np.float16
     expected, found = CrystalStore.from_records(some, CUTOFF).gather([1, 2]), disk.gather([1, 2])
-    assert found.eps_inter is not None and found.eps_inter.dtype == torch.float32
-    torch.testing.assert_close(found.eps_inter, expected.eps_inter, rtol=2**-11, atol=6e-8)
+    assert found.eps_inter is not None and found.eps_inter.dtype == torch.float16
+    labels = labels_of(found).eps_inter
+    assert labels.dtype == torch.float32
+    torch.testing.assert_close(labels, expected.eps_inter, rtol=2**-11, atol=6e-8)
     large = [*some[:3], scaled(some[3], 1e6)]
     with pytest.raises(RecordError, match=rf"\({some[3].material_id}\): \|eps\| reaches .*float16 ends at 6.55e\+04"):
         write_store(tmp_path / "large", iter(large), CUTOFF, composition_split, "float16")
