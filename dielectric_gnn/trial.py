@@ -26,8 +26,8 @@ _MATERIALS = 512
 _SECONDS = 1.0
 _KNOWN = "its data"
 _UNKNOWN = (
-    "the embedded metals, smaller crystals than most, since the store is not there yet; validation and test sets are taken to be as large as the "
-    "shares of the split make them beside the largest D"
+    "the embedded metals, smaller crystals than most, since the store is not there yet; validation and test sets are "
+    "taken to be as large as the shares of the split make them beside the largest D"
 )
 
 

@@ -12,8 +12,8 @@ _SAME = 1.1
 
 
 def name_of(record: RunRecord) -> str:
-    """A run, for messages."""
-    return f"{record.name or record.config_hash} (seed {record.seed})"
+    """A run, for messages: two studies may have runs of one name."""
+    return f"{record.study + '/' if record.study else ''}{record.name or record.config_hash} (seed {record.seed})"
 
 
 def groups_of(records: Sequence[RunRecord]) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ from dielectric_gnn.run_record import RunRecord
 from dielectric_gnn.scaling.points import grouped, runs_of
 
 ONE = RunRecord(
-    name="one", study="s", status="finished", backbone="Net", head="Head", num_parameters=10, num_train=100,
+    name="one", status="finished", backbone="Net", head="Head", num_parameters=10, num_train=100,
     subset="100-a", seed=1, epochs=10, steps=40, samples_seen=1000, best_validation_loss=1.0,
     metrics={"validation/loss": 1.0, "test/loss": 2.0}, objective="Mae(w=1)", family="abcdef0123",
     settings={"source": "a (Made)", "validation": "10-a", "test": "10-b", "batch_size": 25, "optimizer": "AdamW"},
@@ -55,7 +55,7 @@ def test_a_metric_of_equal_meaning_is_not_refused() -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (replace(TWO, study="t"), "different studies in one law: s in one (seed 1); t in two (seed 1)"),
+        (replace(TWO, study="t"), "different studies in one law: no study in one (seed 1); t in t/two (seed 1)"),
         (with_settings(TWO, batch_size=50), "different batch sizes in one law: 25 in one (seed 1); 50 in two (seed 1)"),
         (with_settings(TWO, optimizer="SGD"), "different optimisers in one law: AdamW in one (seed 1); SGD in two"),
         (replace(ONE, name="two", seed=2, subset="100-b", best_validation_loss=0.9),
