@@ -45,14 +45,15 @@ class Row:
         return int(number)
 
 
-def read_rows(path: Path, known: Sequence[str]) -> tuple[list[str], list[Row], list[str]]:
+def read_rows(path: Path, known: Sequence[str]) -> tuple[list[str], Iterator[Row], list[str]]:
     """Read the known columns of a CSV; lines that begin with # are comments, the case of a column's name is no matter.
 
     Returns:
-        The columns that it has of those known, its rows, and a remark if others are not used.
+        The columns that it has of those known, its rows, and a remark if others are not used. A row whose cells are not
+        as many as the columns raises an InputError when it is reached, so that the columns can be judged before.
 
     Raises:
-        InputError: It cannot be read, has no rows, names a column twice, or a line has more or fewer cells than that.
+        InputError: It cannot be read, has no rows, or names a column twice.
     """
     numbers: list[int] = []
     try:
@@ -71,15 +72,19 @@ def read_rows(path: Path, known: Sequence[str]) -> tuple[list[str], list[Row], l
         raise InputError(f"{path}: the column {twice[0]!r} occurs twice ({', '.join(given)}); keep one of them")
     if len(cells) == 1:
         raise InputError(f"{path}: no rows below the header; expected one per run")
-    rows = []
-    for number, row in cells[1:]:
-        if len(row) != len(header):
-            raise InputError(f"{path}, line {number}: it has {len(row)} cells, expected {len(header)}, as the header")
-        filled = {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()}
-        rows.append(Row(f"{path}, line {number}", filled))
     unused = [name for name in header if name and name not in known]
     remarks = [f"{path}: not used: {', '.join(unused)}; known columns are {', '.join(known)}"] if unused else []
-    return [name for name in known if name in header], rows, remarks
+    return [name for name in known if name in header], _rows(path, header, cells[1:]), remarks
+
+
+def _rows(path: Path, header: Sequence[str], cells: Sequence[tuple[int, list[str]]]) -> Iterator[Row]:
+    for number, row in cells:
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {number}: it has {len(row)} cells, expected {len(header)}, as the header")
+        yield Row(
+            f"{path}, line {number}",
+            {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()},
+        )
 
 
 def _numbered(file: Iterator[str], numbers: list[int]) -> Iterator[str]:
