@@ -37,12 +37,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write `checkpoint` to `path`."""
 
         def save(temporary: Path) -> None:
-            with temporary.open("wb") as file:
+            with temporary.open("wb") as file:  # given a path, torch would write its name, with a number, into the file
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
 
-        write_atomically(Path(path), save)
+        write_atomically(Path(path), save, durable=True)
 
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = True

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import write_text
 
-SCHEMA = 1
-"""Version of the file's layout."""
+SCHEMA = 2
+"""Version of the file's layout. Records of version 1, which state neither objective nor family, are still read."""
 
 RECORD = "run_record.json"
 """Name of the file in the folder of a run."""
+
+_CURE = "repeat the `fit` command of the run: it goes on from its checkpoint and writes the record anew; then test it"
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -51,7 +53,11 @@ class RunRecord:
             `test_cpu_seconds`, `devices`, `accelerator`, `world_size`, `precision`, `threads`, `launches`.
         versions: Of the software.
         config_hash: Of model and data settings.
-        settings: Of the training: `optimizer`, `learning_rate` (peak, after scaling), `batch_size`, `max_epochs`, ...
+        objective: Class and settings of what was minimised; empty where unknown.
+        family: Hash of what models of one scaling law have in common: the settings of backbone (without its width),
+            pooling and head; empty where unknown.
+        settings: Of the training: `learning_rate` (peak, after scaling), `optimizer`, `batch_size`, `max_epochs`,
+            `source` of the materials, `validation` and `test` (identifiers as `subset`), ...
         schema_version: Of this layout.
     """
 
@@ -76,16 +82,55 @@ class RunRecord:
     cost: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     config_hash: str = ""
+    objective: str = ""
+    family: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA
 
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):
             raise InputError(f"the status of a run is {self.status!r}, expected one of {', '.join(get_args(Status))}")
-        for key in ("num_parameters", "num_train", "epochs", "steps", "samples_seen"):
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise InputError(f"{key} of run {self.name!r} is {value!r}, expected a whole number, not negative")
+        for key, fits, expected in _EXPECTED:
+            if not fits(value := getattr(self, key)):
+                raise InputError(f"{key} of run {self.name!r} is {value!r}, expected {expected}")
+        for group, values in (("metrics", self.metrics), ("cost", self._counted_cost())):
+            if bad := [key for key, value in values.items() if not _is_number(value)]:
+                raise InputError(f"{group}.{bad[0]} of run {self.name!r} is {values[bad[0]]!r}, expected a number")
+        for place, point in enumerate(self.learning_curve):
+            if not isinstance(point, Mapping) or not all(
+                value is None or _is_number(value) for value in point.values()
+            ):
+                raise InputError(f"learning_curve[{place}] of run {self.name!r} is {point!r}, expected numbers by name")
+
+    def _counted_cost(self) -> dict[str, Any]:
+        return {key: value for key, value in self.cost.items() if key.endswith("_seconds") or key == "launches"}
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_TEXT = ("name", "study", "backbone", "head", "subset", "config_hash", "objective", "family")
+_COUNTS = ("num_parameters", "num_train", "epochs", "steps", "samples_seen")
+_EXPECTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    *((key, _is_text, "text") for key in _TEXT),
+    *((key, lambda value: _is_whole(value) and value >= 0, "a whole number, not negative") for key in _COUNTS),
+    *((key, lambda value: value is None or _is_whole(value), "a whole number or null") for key in ("seed", "width")),
+    *(
+        (key, lambda value: value is None or _is_number(value), "a number or null")
+        for key in ("best_validation_loss", "training_flops")
+    ),
+    ("flops_method", lambda value: value is None or _is_text(value), "text or null"),
+)
+"""What the fields of a record must be: a JSON file may say anything."""
 
 
 def write_record(path: Path, record: RunRecord) -> None:
@@ -94,42 +139,33 @@ def write_record(path: Path, record: RunRecord) -> None:
     Numbers that are not finite become null: JSON has no others.
     """
     text = json.dumps(_finite(asdict(record)), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, text + "\n", durable=True)
 
 
 def read_record(path: Path) -> RunRecord:
     """Read a record.
 
     Raises:
-        InputError: The file is absent, is no JSON, is of another schema, or lacks or has unknown fields.
+        InputError: The file is absent, is no JSON, is of another schema, or its fields are not those of a record.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable run record ({error})") from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not a run record, broken JSON ({error}); train or test the run again") from error
+        raise InputError(f"{path}: not a run record, broken JSON ({error}); {_CURE}") from error
     if not isinstance(plain, dict) or "schema_version" not in plain:
-        raise InputError(f"{path}: not a run record, it states no schema_version")
-    if plain["schema_version"] != SCHEMA:
+        raise InputError(f"{path}: not a run record, it states no schema_version; {_CURE}")
+    if plain["schema_version"] not in (1, SCHEMA):
         raise InputError(
-            f"{path}: a run record of schema {plain['schema_version']}, this version reads schema {SCHEMA}; "
+            f"{path}: a run record of schema {plain['schema_version']}, this version reads schemas 1 to {SCHEMA}; "
             "use the version of dielectric_gnn that wrote it, or train the run again"
         )
     known = {spec.name for spec in fields(RunRecord)}
     required = {"name", "status", "backbone", "head", "num_parameters", "num_train", "subset", "seed"}
     required |= {"epochs", "steps", "samples_seen"}
     if wrong := sorted((required - plain.keys()) | (plain.keys() - known)):
-        raise InputError(f"{path}: fields of the run record are absent or unknown: {', '.join(wrong)}")
+        raise InputError(f"{path}: fields of the run record are absent or unknown: {', '.join(wrong)}; {_CURE}")
     return _from_plain(path, plain)
 
 
@@ -152,15 +188,14 @@ def _from_plain(path: Path, plain: dict[str, Any]) -> RunRecord:
     bad = [key for key in mappings if not isinstance(plain.get(key, {}), dict)]
     if bad or not isinstance(plain.get("learning_curve", []), list):
         raise InputError(f"{path}: {', '.join(bad or ['learning_curve'])} of the run record has the wrong type")
+    # null stands for a number that was not finite.
+    values = {key: math.nan if value is None else value for key, value in plain.get("metrics", {}).items()}
+    curve = tuple(plain.get("learning_curve", []))
     try:
-        # null stands for a number that was not finite.
-        values = {key: math.nan if value is None else float(value) for key, value in plain.get("metrics", {}).items()}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: metrics of the run record has the wrong type ({error})") from error
-    try:
-        return RunRecord(**{**plain, "metrics": values, "learning_curve": tuple(plain.get("learning_curve", []))})
+        # What version 1 lacks keeps its default.
+        return RunRecord(**{**plain, "metrics": values, "learning_curve": curve, "schema_version": SCHEMA})
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}; {_CURE}") from error
 
 
 def _finite(value: Any) -> Any:

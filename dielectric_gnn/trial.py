@@ -24,6 +24,11 @@ from dielectric_gnn.study.plan import PlannedRun
 _CRYSTALS = 64
 _MATERIALS = 512
 _SECONDS = 1.0
+_KNOWN = "its data"
+_UNKNOWN = (
+    "the embedded metals, smaller crystals than most, since the store is not there yet; validation and test sets are "
+    "taken to be as large as the shares of the split make them beside the largest D"
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,11 @@ class KindCost:
         basis: Where the figures come from.
         num_parameters: N.
         epochs: Of each training.
+        validations: Of each training.
         num_train: D of a run that takes all materials.
         per_sample: Seconds (of GPU or CPU core) per training crystal and epoch.
         per_evaluation: Likewise, per evaluated crystal.
-        num_validation: Evaluated after every epoch.
+        num_validation: Evaluated in every validation.
         num_test: Evaluated once.
         flops: Per training crystal and epoch.
     """
@@ -45,6 +51,7 @@ class KindCost:
     basis: str
     num_parameters: int
     epochs: int
+    validations: int
     num_train: int
     per_sample: float
     per_evaluation: float
@@ -54,7 +61,7 @@ class KindCost:
 
     def seconds(self, size: int | None) -> float:
         """Of one run, without what it takes to start."""
-        evaluated = self.epochs * self.num_validation + self.num_test
+        evaluated = self.validations * self.num_validation + self.num_test
         return self.samples(size) * self.per_sample + evaluated * self.per_evaluation
 
     def samples(self, size: int | None) -> int:
@@ -79,8 +86,9 @@ def estimate(runs: Sequence[PlannedRun], jobs: int, threads: int) -> str:
     left = [run for run in runs if state_of(run) != "finished"]
     costs: dict[str, KindCost] = {}
     start = 0.0
+    largest = max((run.size for run in runs if run.size is not None), default=0)
     for kind in dict.fromkeys(run.kind for run in left):
-        costs[kind] = _trial(next(run for run in left if run.kind == kind))
+        costs[kind] = _trial(next(run for run in left if run.kind == kind), largest)
         start = start or time.process_time()
     device, parallel = ("GPU", jobs) if torch.cuda.is_available() else ("CPU core", jobs * threads)
     lines = [f"\nestimate for the {len(left)} of {len(runs)} runs that are not finished:"]
@@ -91,8 +99,9 @@ def estimate(runs: Sequence[PlannedRun], jobs: int, threads: int) -> str:
         samples = sum(map(cost.samples, sizes))
         total += seconds
         lines.append(
-            f"  {kind}: {len(sizes)} runs, {cost.num_parameters:,} parameters, {cost.epochs} epochs, {samples:,} "
-            f"training crystals of {1000 * cost.per_sample:.3g} ms and {cost.flops / 1e6:.4g} MFLOP, "
+            f"  {kind}: {len(sizes)} runs, {cost.num_parameters:,} parameters, {cost.epochs} epochs, "
+            f"{cost.validations} validations of {cost.num_validation:,} crystals, {samples:,} training crystals of "
+            f"{1000 * cost.per_sample:.3g} ms and {cost.flops / 1e6:.4g} MFLOP, "
             f"{cost.flops * samples / 1e15:.3g} PFLOP, {_hours(seconds)}"
         )
     bases = ", ".join(dict.fromkeys(cost.basis for cost in costs.values()))
@@ -104,11 +113,18 @@ def estimate(runs: Sequence[PlannedRun], jobs: int, threads: int) -> str:
     return "\n".join(lines)
 
 
-def _trial(run: PlannedRun) -> KindCost:
-    """Build the model of a run, and time a few steps of training and evaluation."""
+def _trial(run: PlannedRun, largest: int) -> KindCost:
+    """Build the model of a run, and time a few steps of training and evaluation.
+
+    Args:
+        run: The run.
+        largest: Largest D of the study: where the store is not there yet, it tells how large validation and test will
+            be, by the shares of the split.
+    """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         words, basis = _trial_words(run, Path(folder))
         cli = _BuiltOnly(words)
     data, module = cli.datamodule, cli.model
@@ -121,16 +137,21 @@ def _trial(run: PlannedRun) -> KindCost:
     number = min(_CRYSTALS, data.batch_size, train.size)
     graph = data.store.gather(by_size[np.linspace(0, train.size - 1, number).round().astype(np.int64)])
     graph = graph.to(module.device)
-    known = basis == "its data"
+    shares = data.split_fractions
+    evaluated = {name: round(largest * share / shares[0]) for name, share in (("val", shares[1]), ("test", shares[2]))}
+    if basis == _KNOWN:
+        evaluated = {name: int(data.indices[name].size) for name in evaluated}
+    epochs = cli.trainer.max_epochs or 0
     return KindCost(
         basis=basis,
         num_parameters=trainable_parameters(module),
-        epochs=cli.trainer.max_epochs or 0,
+        epochs=epochs,
+        validations=epochs // (cli.trainer.check_val_every_n_epoch or 1),
         num_train=int(train.size),
         per_sample=_seconds(_training(module, graph)) / number,
         per_evaluation=_seconds(_evaluation(module, graph)) / number,
-        num_validation=int(data.indices["val"].size) if known else 0,
-        num_test=int(data.indices["test"].size) if known else 0,
+        num_validation=evaluated["val"],
+        num_test=evaluated["test"],
         flops=counted.per_sample,
     )
 
@@ -142,8 +163,8 @@ def _trial_words(run: PlannedRun, folder: Path) -> tuple[list[str], str]:
     store = words[words.index("--data.store") + 1] if "--data.store" in words else None
     if store is not None and not Path(store).expanduser().exists():
         words += ["--data.store", "null", "--data.source", "dielectric_gnn.data.sources.ExampleMetals"]
-        return [*words, "--data.train_size", "null"], "the embedded metals, since the store is not there yet"
-    return [*words, *([] if run.size is None else ["--data.train_size", str(min(run.size, _MATERIALS))])], "its data"
+        return [*words, "--data.train_size", "null"], _UNKNOWN
+    return [*words, *([] if run.size is None else ["--data.train_size", str(min(run.size, _MATERIALS))])], _KNOWN
 
 
 def _training(module: DielectricModule, graph: CrystalGraph) -> Callable[[], None]:

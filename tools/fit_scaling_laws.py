@@ -29,7 +29,7 @@ from dielectric_gnn.scaling.comparison import DECISIVE, Comparison, compare
 from dielectric_gnn.scaling.fitting import Fit, has_seeds
 from dielectric_gnn.scaling.intervals import Interval, bootstrap, profile_intervals
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, Law, general_broken
-from dielectric_gnn.scaling.points import VALIDATION, Points, Run, grouped, read_csv, runs_of
+from dielectric_gnn.scaling.points import VALIDATION, Points, Run, grouped, read_table, runs_of
 from dielectric_gnn.scaling.report import HEADER, Report, as_json, comma_separated, latex, markdown, number
 from dielectric_gnn.scaling.surfaces import SURFACES, compute_optimal, regime
 
@@ -37,12 +37,10 @@ SIMPLE = {law.name: law for law in (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE
 
 
 def read(path: Path, metric: str) -> list[Run]:
-    """Runs of a folder of records, or of a CSV."""
+    """Runs of a folder of records, or of a CSV; what should be known of them goes to stderr."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; give a folder with run records, or a CSV")
-    if path.is_file():
-        return read_csv(path)
-    runs, remarks = runs_of(read_records(path), metric)
+    runs, remarks = read_table(path) if path.is_file() else runs_of(read_records(path), metric)
     for remark in remarks:
         sys.stderr.write(f"{remark}\n")
     return runs

@@ -13,8 +13,8 @@ run_record.json in its folder; tools/fit_scaling_laws.py reads them.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import write_text
 from dielectric_gnn.study.execute import Outcome, check_commands, state_of
 from dielectric_gnn.study.local import run_locally
 from dielectric_gnn.study.plan import PlannedRun, check_sizes, plan_runs
@@ -36,6 +37,7 @@ from dielectric_gnn.study.slurm import check_options, submit, wait_for
 from dielectric_gnn.study.spec import Data, Study, read_study
 
 _STOPPED = 130
+_SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -98,7 +100,7 @@ def _run(args: argparse.Namespace) -> int:
     _prepare(study.data)
     check_sizes(study, runs)
     study.folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(args.study, study.folder / "study.yaml")
+    write_text(study.folder / "study.yaml", args.study.read_text(encoding="utf-8"))  # which may be that very file
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -174,7 +176,14 @@ def _pairs(given: Sequence[str], option: str) -> dict[str, Any]:
         key, sign, value = pair.partition("=")
         if not (key and sign):
             raise InputError(f"{option} {pair}: expected KEY=VALUE")
-        pairs[key] = yaml.safe_load(value)
+        try:
+            # YAML takes 1:30 for a number to the base of 60.
+            pairs[key] = value if _SEXAGESIMAL.fullmatch(value) else yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            reason = " ".join(str(getattr(error, "problem", error)).split())
+            raise InputError(
+                f"{option} {pair}: {value!r} is not YAML ({reason}); expected a number, text, [a, b]"
+            ) from error
     return pairs
 
 

@@ -36,6 +36,7 @@ class TrainingLines(Callback):
         self.every_epoch = every_epoch
         self._started = 0.0
         self._rate = 0.0
+        self._validated = False  # in this epoch
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained on what."""
@@ -58,16 +59,21 @@ class TrainingLines(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the time, and the learning rate before the schedule changes it."""
         self._started = time.perf_counter()
+        self._validated = False
         self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the validation loss is of this epoch."""
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the line."""
+        """Print the line; Lightning keeps the loss of the last validation, which may be of an earlier epoch."""
         if not (self.every_epoch and trainer.is_global_zero):
             return
         seconds = time.perf_counter() - self._started
         losses = " ".join(
             f"{name} {float(trainer.callback_metrics[name]):.4f}"
-            for name in ("train/loss", "val/loss")
+            for name in ("train/loss", *(["val/loss"] if self._validated else []))
             if name in trainer.callback_metrics
         )
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""

@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from dielectric_gnn import __version__
 from dielectric_gnn.data.store_facts import names_array
 from dielectric_gnn.module import trainable_parameters
+from dielectric_gnn.objective import Objective
 from dielectric_gnn.run_record import RunRecord
 
 # Settings of the data that change nothing in what is reported of a model.
 _WITHOUT_EFFECT = ("crystals", "eval_batch_size", "on_error")
+# Options of optimisers that say how, not what they compute.
+_SAME_STEPS = ("fused", "foreach", "capturable", "differentiable")
 
 
 def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRecord:
@@ -30,9 +33,11 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     config: dict[str, Any] | None = getattr(module, "config", None)
     backbone: Any = module.backbone
-    options = ((config or {}).get("model", {}).get("backbone") or {}).get("init_args") or {}
-    layers = _class_name(options.get("message_passing"))
-    train = data.indices["train"]
+    objective: Any = module.objective
+    model = (config or {}).get("model", {})
+    options = (model.get("backbone") or {}).get("init_args") or {}
+    layers, width = _class_name(options.get("message_passing")), options.get("width")
+    ids = {name: names_array(data.store.material_ids)[data.indices[name]] for name in ("train", "val", "test")}
     seed = os.environ.get("PL_GLOBAL_SEED")
     return RunRecord(
         name=Path(trainer.default_root_dir).resolve().name,
@@ -40,10 +45,10 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
         status="running",
         backbone=type(backbone).__name__ + (f"-{layers}" if layers else ""),
         head=type(module.head).__name__,
-        width=options.get("width", backbone.scalar_dim),
+        width=width if isinstance(width, int) else backbone.scalar_dim,
         num_parameters=trainable_parameters(module),
-        num_train=int(train.size),
-        subset=subset_id(names_array(data.store.material_ids)[train]),
+        num_train=int(ids["train"].size),
+        subset=subset_id(ids["train"]),
         seed=None if seed is None else int(seed),
         epochs=0,
         steps=0,
@@ -55,11 +60,16 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
             "python": platform.python_version(),
         },
         config_hash=config_hash(config),
+        objective=_described(objective),
+        family=family_hash(model),
         settings={
             "max_epochs": trainer.max_epochs,
             "batch_size": data.batch_size,
-            "num_validation": int(data.indices["val"].size),
-            "num_test": int(data.indices["test"].size),
+            "optimizer": _in_words(_without(model.get("optimizer"), "lr", *_SAME_STEPS)),
+            "num_validation": int(ids["val"].size),
+            "num_test": int(ids["test"].size),
+            "validation": subset_id(ids["val"]),
+            "test": subset_id(ids["test"]),
             "source": data.source_name,
         },
     )
@@ -76,8 +86,19 @@ def config_hash(config: Mapping[str, Any] | None) -> str:
     if config is None:
         return ""
     data = {key: value for key, value in config["data"].items() if key not in _WITHOUT_EFFECT}
-    text = json.dumps({"model": config["model"], "data": data}, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return _hash({"model": config["model"], "data": data})
+
+
+def family_hash(model: Mapping[str, Any]) -> str:
+    """Hash of the settings that models of one scaling law share; empty for a model that was built in Python.
+
+    Width, optimiser, schedule and rate are those that a study of sizes varies, and the objective is told apart from
+    the model.
+    """
+    if not model:
+        return ""
+    parts = {"backbone": _without(model.get("backbone"), "width"), "pooling": model.get("pooling")}
+    return _hash({**parts, "head": model.get("head")})
 
 
 def device_facts(trainer: Trainer) -> dict[str, Any]:
@@ -91,6 +112,38 @@ def device_facts(trainer: Trainer) -> dict[str, Any]:
         "precision": str(trainer.precision),
         "threads": torch.get_num_threads(),
     }
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+
+
+def _without(component: Any, *names: str) -> Any:
+    """What the configuration says of a component, but for some of its options."""
+    options = component.get("init_args") if isinstance(component, Mapping) else None
+    if not options:
+        return component
+    return {**component, "init_args": {key: value for key, value in options.items() if key not in names}}
+
+
+def _in_words(component: Any) -> str:
+    """Class and options of a component, such as `AdamW(eps=1e-08, weight_decay=8e-06)`."""
+    options = component.get("init_args") if isinstance(component, Mapping) else None
+    return _called(_class_name(component), options or {})
+
+
+def _described(objective: Objective) -> str:
+    """Class and attributes of an objective, however it was made."""
+    plain = {key: sorted(value) if isinstance(value, frozenset) else value for key, value in vars(objective).items()}
+    return _called(
+        type(objective).__name__,
+        {key: value for key, value in plain.items() if isinstance(value, str | int | float | list | tuple)},
+    )
+
+
+def _called(name: str, options: Mapping[str, Any]) -> str:
+    inside = ", ".join(f"{key}={options[key]}" for key in sorted(options))
+    return f"{name}({inside})" if inside else name
 
 
 def _class_name(given: Any) -> str:

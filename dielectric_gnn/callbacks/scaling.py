@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ class ScalingRecord(Callback):
         self.study = study
         self._record: RunRecord | None = None  # on rank 0, while training
         self._flops_per_sample: float | None = None
+        self._flops_method: str | None = None
         self._curve: list[dict[str, float]] = []
         self._best: dict[str, float] = {}
         self._validated: dict[str, float] = {}
@@ -55,6 +57,8 @@ class ScalingRecord(Callback):
             "spent": self._spending.now(),
             "launches": self._launches,
             "rate": self._rate,
+            "flops_per_sample": self._flops_per_sample,
+            "flops_method": self._flops_method,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -64,7 +68,9 @@ class ScalingRecord(Callback):
         self._samples = float(state_dict["samples"])
         self._spending.take_over(state_dict["spent"])
         self._launches = int(state_dict["launches"])
-        self._rate = float(state_dict.get("rate", 0.0))  # early checkpoints lack it
+        self._rate = float(state_dict.get("rate", 0.0))  # early checkpoints lack it, and what follows
+        self._flops_per_sample = state_dict.get("flops_per_sample")
+        self._flops_method = state_dict.get("flops_method")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and that it is running."""
@@ -78,9 +84,10 @@ class ScalingRecord(Callback):
             self._launches = max(self._launches, int(previous.cost.get("launches", 0)))
             self._spending.take_over(previous.cost)
             tested = {key: value for key, value in previous.metrics.items() if key.startswith("test/")}
-            self._record = replace(self._record, metrics=tested, cost=previous.cost, flops_method=previous.flops_method)
+            self._record = replace(self._record, metrics=tested, cost=previous.cost)
             if previous.training_flops is not None and previous.samples_seen:
                 self._flops_per_sample = previous.training_flops / previous.samples_seen
+                self._flops_method = previous.flops_method
         self._launches += 1
         self._write(trainer, "running")
 
@@ -91,9 +98,7 @@ class ScalingRecord(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         module: Any = pl_module
         counted = count_training_flops(module, data.store, data.indices["train"])
-        self._flops_per_sample = counted.per_sample
-        if self._record is not None:
-            self._record = replace(self._record, flops_method=counted.method)
+        self._flops_per_sample, self._flops_method = counted.per_sample, counted.method
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the learning rate before the schedule changes it."""
@@ -121,7 +126,7 @@ class ScalingRecord(Callback):
         validated, self._validated = self._validated, {}
         if "validation/loss" in validated:
             point["validation/loss"] = validated["validation/loss"]
-            if not self._best or validated["validation/loss"] < self._best["validation/loss"]:
+            if _is_better(validated["validation/loss"], self._best.get("validation/loss")):
                 self._best = validated
         self._curve.append(point)
         if time.perf_counter() - self._written > _SECONDS_BETWEEN_WRITES:
@@ -138,7 +143,12 @@ class ScalingRecord(Callback):
         self._record = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; a damaged record is told before the work, not after it.
+
+        Raises:
+            InputError: The run has a record that cannot be read.
+        """
+        _record_of_tested(trainer, pl_module)
         self._spending = Spending()
         self._spending.start(trainer.world_size, pl_module.device.type == "cuda")
 
@@ -173,6 +183,7 @@ class ScalingRecord(Callback):
             metrics={**self._best, **self._record.metrics},
             learning_curve=tuple(self._curve),
             training_flops=None if self._flops_per_sample is None else self._flops_per_sample * samples,
+            flops_method=self._flops_method,
             cost={
                 **self._record.cost,
                 **self._spending.now(),
@@ -183,6 +194,11 @@ class ScalingRecord(Callback):
         )
         write_record(_path(trainer), record)
         self._written = time.perf_counter()
+
+
+def _is_better(loss: float, best: float | None) -> bool:
+    """Whether a validation loss is the lowest so far; one that is not finite never is."""
+    return math.isfinite(loss) and (best is None or not loss >= best)
 
 
 def _path(trainer: Trainer) -> Path:

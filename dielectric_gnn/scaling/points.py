@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,9 +14,13 @@ import numpy as np
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.run_record import RunRecord
 from dielectric_gnn.scaling.laws import FloatArray
+from dielectric_gnn.scaling.mixtures import check_mixture, groups_of, name_of
+from dielectric_gnn.scaling.table import Row, read_rows
 
 VALIDATION = "best_validation_loss"
 """Metric that is fitted unless another is named: the lowest validation loss of a run."""
+
+_COLUMNS = ("loss", "x", "N", "D", "seed", "run", "group", "flops")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Run:
 
     Args:
         name: For messages.
-        group: Runs of one group (backbone and head) share a law.
+        group: Runs of one group (backbone, head and their options) share a law.
         values: Where it was: `x`, or `N` and `D`.
         loss: Its loss.
         seed: Its seed, where known.
@@ -102,64 +105,87 @@ def points(title: str, x: Iterable[float], losses: Iterable[float], variable: st
 
 
 def read_csv(path: Path) -> list[Run]:
+    """Runs from a CSV: those of `read_table`."""
+    return read_table(path)[0]
+
+
+def read_table(path: Path) -> tuple[list[Run], list[str]]:
     """Runs from a CSV with the columns `loss`, `x` or `D` or `N` or both, and if known `seed`, `run`, `group`, `flops`.
+
+    Returns:
+        The runs, and a remark if there are columns that are not used.
 
     Raises:
         InputError: A column or a number is missing; the message names the line.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(line for line in file if not line.startswith("#"))
-            columns, rows = list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV ({error})") from error
+    columns, rows, remarks = read_rows(path, _COLUMNS)
     axes = [name for name in ("x", "N", "D") if name in columns]
     if "loss" not in columns or not axes or ("x" in axes and len(axes) > 1):
-        raise InputError(f"{path}: its columns are {columns}; expected `loss` with `x`, `D`, `N`, or `N` and `D`")
-    if not rows:
-        raise InputError(f"{path}: no rows below the header; expected one per run")
-    return [_row(path, number, row, axes) for number, row in enumerate(rows, start=1)]
+        raise InputError(
+            f"{path}: of the columns that are known it has {', '.join(columns) or 'none'}; expected `loss` with `x`, "
+            "`D`, `N`, or `N` and `D`"
+        )
+    return [_run(row, axes) for row in rows], remarks
 
 
-def _row(path: Path, number: int, row: dict[str, str], axes: Sequence[str]) -> Run:
-    where = f"{path}, row {number}"
-
-    def value(key: str) -> float:
-        try:
-            return float(row[key])
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{where}: {key} is {row[key]!r}, expected a number") from error
-
+def _run(row: Row, axes: Sequence[str]) -> Run:
     return Run(
-        row.get("run") or where,
-        row.get("group") or "",
-        {name: value(name) for name in axes},
-        value("loss"),
-        int(value("seed")) if row.get("seed") else None,
-        value("flops") if row.get("flops") else None,
+        row.cells.get("run", row.where),
+        row.cells.get("group", ""),
+        {name: row.number(name) for name in axes},
+        row.number("loss"),
+        row.whole("seed") if "seed" in row.cells else None,
+        row.number("flops") if "flops" in row.cells else None,
     )
 
 
 def runs_of(records: Iterable[RunRecord], metric: str = VALIDATION) -> tuple[list[Run], list[str]]:
-    """Runs from run records, and remarks about those that were left out because they are not finished.
+    """Runs from run records, and remarks: what was left out because it is not finished, and what may bend a law.
 
     Raises:
-        InputError: A finished run lacks the metric, which the message names with those that there are.
+        InputError: A finished run lacks the metric, which the message names with those that there are; the metric is
+            not finite; or runs of one group cannot share a law.
     """
-    runs, remarks = [], []
+    finished, remarks = [], []
     for record in records:
-        name = f"{record.name or record.config_hash} (seed {record.seed})"
-        if record.status != "finished":
-            remarks.append(f"left out: {name} is {record.status}")
-            continue
-        loss = record.best_validation_loss if metric == VALIDATION else record.metrics.get(metric)
-        if loss is None:
-            known = ", ".join([VALIDATION, *sorted(record.metrics)])
-            raise InputError(f"run {name} has no {metric!r}; it has {known}")
-        values = {"N": float(record.num_parameters), "D": float(record.num_train)}
-        group = f"{record.backbone} / {record.head}"
-        runs.append(Run(name, group, values, loss, record.seed, record.training_flops))
-    return runs, remarks
+        if record.status == "finished":
+            finished.append(record)
+        else:
+            remarks.append(f"left out: {name_of(record)} is {record.status}")
+    losses = [_loss(record, metric) for record in finished]
+    if bad := [name_of(record) for record, loss in zip(finished, losses, strict=True) if not math.isfinite(loss)]:
+        raise InputError(
+            f"{metric} is not finite in {_some(bad)}: these trainings diverged; repeat them with a lower learning "
+            "rate, or take their folders away"
+        )
+    groups, told = groups_of(finished)
+    remarks += told
+    for group in dict.fromkeys(groups):
+        members = [record for record, own in zip(finished, groups, strict=True) if own == group]
+        remarks += check_mixture(group, members, metric)
+    return [
+        Run(
+            name_of(record),
+            group,
+            {"N": float(record.num_parameters), "D": float(record.num_train)},
+            loss,
+            record.seed,
+            record.training_flops,
+        )
+        for record, group, loss in zip(finished, groups, losses, strict=True)
+    ], remarks
+
+
+def _loss(record: RunRecord, metric: str) -> float:
+    """The metric of a run; NaN where it was measured, and was not finite."""
+    loss = record.best_validation_loss if metric == VALIDATION else record.metrics.get(metric)
+    if loss is not None:
+        return loss
+    if metric == VALIDATION and any("validation/loss" in point for point in record.learning_curve):
+        return math.nan
+    there = [VALIDATION] if record.best_validation_loss is not None else []
+    known = ", ".join([*there, *sorted(record.metrics)]) or "none at all"
+    raise InputError(f"run {name_of(record)} has no {metric!r}; it has {known}")
 
 
 def grouped(runs: Sequence[Run], axis: str | None = None) -> list[Points]:

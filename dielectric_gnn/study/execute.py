@@ -21,7 +21,7 @@ from dielectric_gnn.files import write_text
 from dielectric_gnn.run_record import RECORD, RunRecord, read_record, write_record
 from dielectric_gnn.study.plan import PlannedRun
 
-State = Literal["waiting", "running", "interrupted", "failed", "trained", "finished"]
+State = Literal["waiting", "running", "interrupted", "failed", "damaged", "trained", "finished"]
 
 LOG = "study.log"
 """File in the folder of a run: what its commands print."""
@@ -59,8 +59,14 @@ def record_of(run: PlannedRun) -> RunRecord | None:
 
 
 def state_of(run: PlannedRun) -> State:
-    """How far a run is, by its record: `trained` lacks the test, `running` may be a training that was killed."""
-    record = record_of(run)
+    """How far a run is, by its record.
+
+    `trained` lacks the test, `running` may be a training that was killed, the record of a `damaged` one cannot be read.
+    """
+    try:
+        record = record_of(run)
+    except InputError:
+        return "damaged"
     if record is None:
         return "waiting"
     if record.status == "finished":
@@ -93,6 +99,8 @@ def check_commands(run: PlannedRun) -> None:
 
 def execute(run: PlannedRun, threads: int, retries: int, stop: Event, own_session: bool = True) -> Outcome:
     """Bring a run to its end; nothing is repeated that is done.
+
+    A damaged record is made anew by `fit`, which goes on from the last checkpoint, and a test.
 
     Args:
         run: The run.
@@ -167,8 +175,9 @@ def _failed(run: PlannedRun, status: int, attempts: int) -> Outcome:
 
 def _set_status(run: PlannedRun, status: Literal["interrupted", "failed"]) -> None:
     """Correct the record of a training that had no time to: it says that it is still running."""
-    record = record_of(run)
-    if record is not None and record.status not in ("finished", status):
+    if state_of(run) in ("damaged", "finished", "trained", status):
+        return
+    if (record := record_of(run)) is not None:
         write_record(run.folder / RECORD, replace(record, status=status))
 
 

@@ -25,7 +25,7 @@ class PlannedRun:
         folder: Where everything of it goes.
         fit: Words of `dielectric-gnn fit`.
         test: Words of `dielectric-gnn test`.
-        kind: Runs of one kind cost the same per training material: model, head and width.
+        kind: Runs of one kind cost the same per training material: model, head, width and options of their block.
         size: D; None means all.
         seed: Of the training.
     """
@@ -91,7 +91,7 @@ def _runs_of(study: Study, block: Block, where: str, changes: Mapping[str, Any])
                 *_overlays([study.trainer] if study.trainer else []),
                 *("--ckpt_path", str(folder / "checkpoints" / "best.ckpt")),
             ),
-            kind="-".join(parts),
+            kind=", ".join(["-".join(parts), *(f"{key} {value}" for key, value in block.options.items())]),
             size=size,
             seed=seed,
         )
@@ -121,7 +121,7 @@ def _words(options: Mapping[str, Any]) -> list[str]:
     """Options as words; what is no text, as JSON."""
     words = []
     for key, value in options.items():
-        words += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
+        words += [f"--{key}", value if isinstance(value, str) else json.dumps(value, default=str)]
     return words
 
 

@@ -19,7 +19,7 @@ from dielectric_gnn.study.plan import PlannedRun
 _ROWS = 20
 _WIDTH = 140  # of the last table where there is no terminal
 _SECONDS_BETWEEN_LINES = 30.0
-_ORDER: tuple[State, ...] = ("finished", "trained", "running", "interrupted", "failed", "waiting")
+_ORDER: tuple[State, ...] = ("finished", "trained", "running", "interrupted", "failed", "damaged", "waiting")
 
 
 class Progress:
@@ -87,7 +87,7 @@ class Progress:
             table.add_column(heading, justify="left" if heading in ("run", "state") else "right", no_wrap=True)
         names = list(self._runs)
         if len(names) > rows:
-            first: tuple[State, ...] = ("running", "failed", "interrupted")
+            first: tuple[State, ...] = ("running", "failed", "damaged", "interrupted")
             names.sort(key=lambda name: first.index(state) if (state := self._states[name]) in first else len(first))
         for name in names[:rows]:
             table.add_row(name, self._states[name], *_cells(_record(self._runs[name])))

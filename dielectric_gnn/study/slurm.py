@@ -39,13 +39,33 @@ def run_in_job(run: PlannedRun, threads: int, retries: int) -> Outcome:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Check that jobs get a time limit: that of submitit is five minutes.
+    """Check options of submitit before anything is made: that jobs get a time limit, since its own is five minutes.
 
     Raises:
-        InputError: They do not.
+        InputError: They do not, a value is no whole number where it must be one, submitit has no such option, or there
+            is no submitit.
     """
     if "time" not in options:
         raise InputError("--executor slurm needs the time limit of a job in minutes, such as --slurm time=600")
+    for key, least, meaning in (("time", 1, "minutes"), ("signal_delay_s", 0, "seconds")):
+        value = options.get(key, least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InputError(f"--slurm {key}={value}: expected a whole number of {meaning}, at least {least}")
+    known = sorted(_submitit().SlurmExecutor._valid_parameters())
+    if unknown := [key for key in options if key not in known]:
+        raise InputError(
+            f"--slurm {unknown[0]}={options[unknown[0]]}: submitit has no such option; it has {', '.join(known)}"
+        )
+
+
+def _submitit() -> Any:
+    # The signal that trainings understand; submitit reads the variable when it is imported.
+    os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"
+    try:
+        import submitit
+    except ImportError as error:
+        raise InputError("--executor slurm needs submitit: pip install 'dielectric-gnn[slurm]'") from error
+    return submitit
 
 
 def submit(
@@ -90,13 +110,7 @@ def submit(
 def _submit_array(
     runs: Sequence[PlannedRun], folder: Path, threads: int, retries: int, settings: Mapping[str, Any]
 ) -> list[str]:
-    # The signal that trainings understand; submitit reads the variable when it is imported.
-    os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"
-    try:
-        import submitit
-    except ImportError as error:
-        raise InputError("--executor slurm needs submitit: pip install 'dielectric-gnn[slurm]'") from error
-    number = len(runs)
+    submitit, number = _submitit(), len(runs)
     try:
         executor = submitit.SlurmExecutor(folder.resolve())
         executor.update_parameters(**settings)

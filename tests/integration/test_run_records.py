@@ -2,9 +2,12 @@
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ from torch import nn
 
 from dielectric_gnn.backbones import OptiMetal2B
 from dielectric_gnn.callbacks.flops import count_training_flops
-from dielectric_gnn.callbacks.run_facts import subset_id
+from dielectric_gnn.callbacks.run_facts import family_hash, subset_id
+from dielectric_gnn.callbacks.scaling import ScalingRecord
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store import CrystalStore
@@ -134,6 +138,59 @@ def test_a_test_completes_the_record(command: Command, tmp_path: Path) -> None:
     after = json.loads((run / RECORD).read_text())
     assert {key: after["metrics"][key] for key in before["metrics"]} == before["metrics"]
     assert {**after, "metrics": 0, "cost": 0} == {**before, "metrics": 0, "cost": 0}
+
+
+def test_epochs_without_validation_repeat_no_loss(command: Command, tmp_path: Path) -> None:
+    """With a validation every other epoch: in the record, the lines, the log and the choice of best.ckpt."""
+    run = tmp_path / "run"
+    fit = ("fit", "--config", "configs/base.yaml", *SMALL, "--figures.every_n_epochs", "0", "--trainer.max_epochs", "6")
+    shown = command(*fit, "--trainer.check_val_every_n_epoch", "2", "--run_dir", str(run)).stdout
+    record = read_record(run / RECORD)
+    losses = [point.get("validation/loss") for point in record.learning_curve]
+    assert len(losses) == 6 and losses[::2] == [None] * 3 and None not in losses[1::2]
+    assert len(set(losses[1::2])) == 3 and all("train/loss" in point for point in record.learning_curve)
+    validated = [loss for loss in losses if loss is not None]
+    assert record.best_validation_loss == record.metrics["validation/loss"] == min(validated)
+    lines = [line for line in shown.splitlines() if line.startswith("epoch ")]
+    assert ["val/loss" in line for line in lines] == [False, True] * 3
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == losses.index(min(validated))
+    with (run / "csv" / "version_0" / "metrics.csv").open() as file:
+        assert [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]] == validated
+
+
+def test_a_loss_that_is_not_finite_is_never_the_best() -> None:
+    callback = ScalingRecord()
+    trainer: Any = SimpleNamespace(
+        callback_metrics={}, current_epoch=0, global_step=1, world_size=1, is_global_zero=True, default_root_dir="."
+    )
+    for loss in (math.nan, 3.0, math.nan, 2.0, math.inf):
+        trainer.callback_metrics = {"val/loss": torch.tensor(loss)}
+        callback.on_validation_end(trainer, TwoMaps())
+        callback.on_train_epoch_end(trainer, TwoMaps())
+    assert callback.state_dict()["best"] == {"validation/loss": 2.0}
+    assert len(callback.state_dict()["curve"]) == 5
+
+
+def test_options_of_the_model_make_its_family(command: Command, trained: Path) -> None:
+    """Not its width, the rate, the schedule or the data."""
+    model = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)["dielectric_gnn"]["config"]["model"]
+    record = read_record(trained / RECORD)
+    assert record.family == family_hash(model)
+    assert record.objective == (
+        "MaeObjective(axes=[0, 1], drude_weight=1.0, eps_weight=1.0, quantities=['drude', 'im', 're'])"
+    )
+    assert record.settings["optimizer"].startswith("AdamW(") and "lr=" not in record.settings["optimizer"]
+    assert record.settings["validation"].startswith(f"{record.settings['num_validation']}-")
+    assert record.settings["test"].startswith(f"{record.settings['num_test']}-")
+
+    def changed(part: str, **options: object) -> dict[str, Any]:
+        return {**model, part: {**model[part], "init_args": {**model[part].get("init_args", {}), **options}}}
+
+    same = changed("backbone", width=512), changed("optimizer", lr=1.0), {**model, "schedule": None}
+    assert {family_hash(each) for each in same} == {record.family}
+    others = changed("backbone", num_layers=5), changed("head", components=["im"]), changed("pooling", extra=1)
+    assert len({record.family, *(family_hash(each) for each in others)}) == 4
 
 
 def test_several_processes_leave_one_record(command: Command, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,15 @@ def test_one_mistake_does_not_stop_the_others(start: Start, tmp_path: Path) -> N
         (("sizes: [20, 40]", "sizes: []"), (), "sizes is empty, so there are no runs"),
         ((), ("--only", "*d99*"), "no run matches '*d99*'; there are cgc-h8-d20-s1"),
         ((), ("--set", "trainer.max_epochs"), "expected KEY=VALUE"),
+        ((), ("--set", "a=["), "--set a=[: '[' is not YAML (expected the node content, but found '<stream end>')"),
+        ((), ("--executor", "slurm", "--slurm", "time=["), "--slurm time=[: '[' is not YAML"),
         ((), ("--executor", "slurm", "--slurm", "partition=gpu"), "needs the time limit of a job in minutes"),
+        (
+            (),
+            ("--executor", "slurm", "--slurm", "time=abc"),
+            "time=abc: expected a whole number of minutes, at least 1",
+        ),
+        ((), ("--executor", "slurm", "--slurm", "time=1:30:00"), "time=1:30:00: expected a whole number of minutes"),
         (("models:\n", "data: {store: runs/absent}\nmodels:\n"), (), "runs/absent: no such store"),
     ],
 )
@@ -176,6 +185,38 @@ def test_mistakes_are_told_in_a_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_options_that_submitit_does_not_have(start: Start, tmp_path: Path) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'dielectric-gnn[slurm]'")
+    shown = finish(start("--executor", "slurm", "--slurm", "time=5", "partitoin=gpu"), 2)
+    assert shown.startswith("error: --slurm partitoin=gpu: submitit has no such option; it has account, ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_record_is_made_anew_and_stops_no_other_run(start: Start, tmp_path: Path, repository: Path) -> None:
+    """`fit` goes on from the checkpoint, where nothing is left to train; the copy of the study's file serves, too."""
+    out, words = tmp_path / "out", ("--only", "*-s1")
+    finish(start(*words), 0)
+    damaged, other = out / "cgc-h8-d20-s1", out / "cgc-h8-d40-s1"
+    whole, untouched = read_record(damaged / RECORD), contents(other)
+    (damaged / RECORD).write_text("{")
+    line = [sys.executable, "-m", "dielectric_gnn", "test", "--ckpt_path", str(damaged / "checkpoints" / "best.ckpt")]
+    refused = subprocess.run(line, cwd=repository, env=environment(), capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and refused.stderr.splitlines()[-1].startswith(
+        f"error: {damaged / RECORD}: not a run"
+    )
+    assert "repeat the `fit` command of the run" in refused.stderr
+
+    line = [sys.executable, "tools/run_study.py", str(out / "study.yaml"), "--out", str(out), *words]
+    again = subprocess.Popen(
+        line, cwd=repository, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    shown = finish(again, 0)
+    assert "study tiny: 2 runs, 1 finished, 1 damaged" in shown and "2 of 2 runs are finished" in shown
+    made = read_record(damaged / RECORD)
+    assert made == replace(whole, cost=made.cost) and contents(other) == untouched
+    assert (out / "study.yaml").read_text() == STUDY
+
+
 def test_dry_run_tells_commands_and_cost(start: Start, tmp_path: Path) -> None:
     store = tmp_path / "store"
     data = f"data: {{store: {store}, build: 'synthetic:60'}}\n"
@@ -185,9 +226,24 @@ def test_dry_run_tells_commands_and_cost(start: Start, tmp_path: Path) -> None:
     assert lines[0] == f"python tools/prepare_data.py build synthetic:60 {store}"
     assert sum(line.startswith("dielectric-gnn fit ") for line in lines) == 4
     assert sum(line.startswith("dielectric-gnn test ") for line in lines) == 4
-    assert "  cgc-h16: 4 runs, 278,627 parameters, 3 epochs, 360 training crystals of " in shown
+    # Eight, one and one tenths of the materials: beside 40 for training, 5 and 5.
+    assert (
+        "  cgc-h16: 4 runs, 278,627 parameters, 3 epochs, 3 validations of 5 crystals, 360 training crystals" in shown
+    )
     assert "measured on the embedded metals" in shown and "with 2 at a time" in shown
+    assert "validation and test sets are taken to be as large as the shares of the split make them" in shown
     assert not (tmp_path / "out").exists() and not store.exists()
+
+
+def test_dry_run_counts_what_each_block_does(start: Start) -> None:
+    options = "options: {trainer.max_epochs: 12, trainer.check_val_every_n_epoch: 4}"
+    block = "grid: {models: [cgc], sizes: [20, 40], widths: [8], seeds: [1, 2]}"
+    more = f"grid:\n  - {block[6:]}\n  - {{models: [cgc], sizes: [10], widths: [8], seeds: [1], {options}}}"
+    shown = finish(start("--dry-run", text=STUDY.replace(block, more)), 0)
+    # The embedded metals have 69 materials for training, 16 and 17 for evaluation.
+    assert "  cgc-h8: 4 runs, " in shown and " 3 epochs, 3 validations of " in shown
+    assert "  cgc-h8, trainer.max_epochs 12, trainer.check_val_every_n_epoch 4: 1 runs, " in shown
+    assert " 12 epochs, 3 validations of " in shown and " crystals, 120 training crystals of " in shown
 
 
 def test_the_store_is_built_once(start: Start, tmp_path: Path) -> None:

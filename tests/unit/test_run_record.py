@@ -34,6 +34,8 @@ FULL = RunRecord(
     cost={"cpu_seconds": 12.5, "precision": "32-true"},
     versions={"torch": "2.13.0"},
     config_hash="abc",
+    objective="MaeObjective(eps_weight=1.0)",
+    family="def",
     settings={"learning_rate": 1e-3},
 )
 
@@ -44,7 +46,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read_record(path) == FULL
     assert [entry.name for entry in path.parent.iterdir()] == [RECORD], "no temporary file stays"
     plain = json.loads(path.read_text())
-    assert plain["schema_version"] == 1 and plain["num_train"] == 500 and plain["training_flops"] == 1e12
+    assert plain["schema_version"] == 2 and plain["num_train"] == 500 and plain["training_flops"] == 1e12
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
@@ -66,13 +68,25 @@ def test_a_failed_write_leaves_the_old_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema 99, this version reads schema 1"),
+        ({"schema_version": 99}, "schema 99, this version reads schemas 1 to 2"),
         ({"num_train": -1}, "num_train of run 'cgc-d500-s1' is -1"),
         ({"steps": 1.5}, "steps of run 'cgc-d500-s1' is 1.5"),
         ({"status": "done"}, "'done', expected one of running, finished"),
         ({"colour": "red"}, "absent or unknown: colour"),
         ({"metrics": [1]}, "metrics of the run record has the wrong type"),
-        ({"metrics": {"test/loss": "low"}}, "metrics of the run record has the wrong type"),
+        ({"metrics": {"test/loss": "low"}}, "metrics.test/loss of run 'cgc-d500-s1' is 'low', expected a number"),
+        (
+            {"best_validation_loss": "low"},
+            "best_validation_loss of run 'cgc-d500-s1' is 'low', expected a number or null",
+        ),
+        ({"training_flops": "low"}, "training_flops of run 'cgc-d500-s1' is 'low', expected a number or null"),
+        ({"seed": "one"}, "seed of run 'cgc-d500-s1' is 'one', expected a whole number or null"),
+        ({"width": 16.5}, "width of run 'cgc-d500-s1' is 16.5, expected a whole number or null"),
+        ({"backbone": None}, "backbone of run 'cgc-d500-s1' is None, expected text"),
+        ({"family": 1}, "family of run 'cgc-d500-s1' is 1, expected text"),
+        ({"cost": {"cpu_seconds": "long"}}, "cost.cpu_seconds of run 'cgc-d500-s1' is 'long', expected a number"),
+        ({"learning_curve": [{"epoch": 1, "lr": "x"}]}, "learning_curve[0] of run 'cgc-d500-s1' is {'epoch': 1, 'lr'"),
+        ({"learning_curve": [5]}, "learning_curve[0] of run 'cgc-d500-s1' is 5, expected numbers by name"),
         ({"learning_curve": {}}, "learning_curve of the run record has the wrong type"),
     ],
 )
@@ -83,6 +97,16 @@ def test_other_content_is_refused(tmp_path: Path, change: dict[str, object], mes
     with pytest.raises(InputError) as caught:
         read_record(path)
     assert message in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_records_of_version_1_are_read(tmp_path: Path) -> None:
+    """They state neither objective nor family: unknown, and so they stay."""
+    path = tmp_path / RECORD
+    write_record(path, FULL)
+    plain = json.loads(path.read_text())
+    old = {key: value for key, value in plain.items() if key not in ("objective", "family")} | {"schema_version": 1}
+    path.write_text(json.dumps(old))
+    assert read_record(path) == replace(FULL, objective="", family="")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

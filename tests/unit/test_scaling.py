@@ -192,7 +192,7 @@ def test_mistakes_are_named(published: dict[str, Points], tmp_path: Path) -> Non
     with pytest.raises(InputError, match="all have the same D"):
         grouped([Run("a", "", {"D": 1.0}, 1.0, 1), Run("b", "", {"D": 1.0}, 1.1, 2)])
     for text, message in (
-        ("D,lost\n1,2\n", "expected `loss` with"), ("D,loss\n1,x\n", "row 1: loss is 'x'"), ("x,N,loss\n", "expected"),
+        ("D,lost\n1,2\n", "expected `loss` with"), ("D,loss\n1,x\n", "line 2: loss is 'x'"), ("x,N,loss\n", "expected"),
         ("D,loss\n", "no rows below the header"),
     ):  # fmt: skip
         (tmp_path / "bad.csv").write_text(text)

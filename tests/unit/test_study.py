@@ -1,5 +1,6 @@
 """Studies: what a YAML file may say, which runs follow, and what each command is."""
 
+import math
 import os
 from pathlib import Path
 
@@ -176,6 +177,22 @@ def test_shipped_studies(path: Path) -> None:
     if path.stem == "published_grid":
         assert {run.size for run in runs} == {2500, 5000, 10000, 20000, 40000, 80000, 160000}
         assert {run.seed for run in runs} == {1, 42, 137}
+
+
+def test_the_laptop_study_trains_every_size_equally_long(repository: Path) -> None:
+    """Else its curve would tell of the number of steps, not of the data."""
+    lengths = set()
+    for run in plan_runs(read_study(repository / "configs/study/laptop.yaml")):
+        option = dict(zip(run.fit, run.fit[1:], strict=False))
+        epochs, every, warmup = (
+            int(option[f"--{key}"])
+            for key in ("trainer.max_epochs", "trainer.check_val_every_n_epoch", "model.schedule.warmup_epochs")
+        )
+        assert run.size is not None and epochs % every == 0, "the last epoch is validated"
+        steps = epochs * math.ceil(run.size / int(option["--data.batch_size"]))
+        assert 3750 <= steps <= 3840
+        lengths.add((epochs * run.size, epochs // every, warmup / epochs))
+    assert lengths == {(120_000, 30, 64 / 480)}
 
 
 def test_the_shell_sees_the_words(tmp_path: Path) -> None:
