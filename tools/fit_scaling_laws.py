@@ -66,7 +66,7 @@ def check(options: argparse.Namespace) -> None:
         ("flops-per-parameter-and-datum", [cost]),
     ):
         for value in values or ():
-            expect(value is None or (0 < value < math.inf), name, value, "a number, expected more than 0")
+            expect(value is None or (0 < value < math.inf), name, value, "more than 0")
     if options.metric and options.metric.rpartition("/")[2].startswith(_HIGHER_IS_BETTER):
         raise InputError(
             f"--metric {options.metric} is the better the higher it is, and scaling laws fall; give an error or "

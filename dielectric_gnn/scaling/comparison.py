@@ -130,7 +130,7 @@ def _outliers(fits: Sequence[Fit]) -> dict[int, float]:
     found = {}
     for i in np.flatnonzero(far):
         siblings = far[(where == where[i]).all(axis=1)]
-        if siblings.sum() < siblings.size / 2:
+        if siblings.sum() <= siblings.size / 2:
             found[int(i)] = float(np.exp(closest.law.log_loss(closest.theta, where[i : i + 1])[0]))
     return found
 

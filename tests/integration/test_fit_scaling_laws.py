@@ -125,7 +125,7 @@ def test_a_group_that_is_too_small_is_named_and_the_others_are_fitted(repository
         (("docs",), "no run_record.json in it"),
         (("README.md",), "expected `loss` with"),
         ((CSV, "--target", "-1"), "expected more than 0"),
-        ((CSV, "--budget", "nan"), "--budget is nan, expected a number"),
+        ((CSV, "--budget", "nan"), "--budget is nan, expected more than 0"),
         ((CSV, "--draws", "0"), "--draws is 0, expected a whole number, 10 at least"),
         ((CSV, "--level", "90"), "--level is 90.0, expected a number between 0 and 1, such as 0.9"),
         ((CSV, "--level", "nan"), "--level is nan, expected a number between 0 and 1"),

@@ -10,6 +10,7 @@ from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.intervals import bootstrap, profile_intervals
 from dielectric_gnn.scaling.latex import latex, symbol
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, general_broken
+from dielectric_gnn.scaling.pictures import curves_figure
 from dielectric_gnn.scaling.points import Points, Run, points
 from tests.unit.test_scaling import ADDITION, DIGITS
 
@@ -83,6 +84,27 @@ def test_tables_in_latex() -> None:
     assert text.count(r"\midrule") == 4 and r"broken $\times A$" in text and r"90 \% by profile" in text
     columns = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     assert {line.count(" & ") for line in columns.splitlines() if line.endswith(r"\\")} == {6}
+
+
+@pytest.mark.parametrize("span", [1.3, 100.0])
+def test_figures_label_losses_however_little_they_span(span: float) -> None:
+    exponent = np.log(span) / np.log(64.0)
+    figure = curves_figure([analyse(points("line", SIZES, (SIZES / 2e4) ** -exponent), Request((POWER,)))])
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    shown = [label.get_text() for label in axes.get_yticklabels() if low <= label.get_position()[1] <= high]
+    assert len([text for text in shown if text]) >= 2
+
+
+def test_bands_have_the_level_of_the_intervals() -> None:
+    heights = []
+    for level in (0.5, 0.95):
+        found = analyse(study(), Request((BROKEN,), draws=40, level=level))
+        band = curves_figure([found]).axes[0].collections[0].get_paths()[0]
+        heights.append(float(np.ptp(band.vertices[:, 1])))
+        assert found.profiles["broken"]["a2"].level == level
+    assert heights[0] < heights[1]
 
 
 def test_regimes_are_listed_run_by_run() -> None:
