@@ -33,4 +33,4 @@ def test_power_laws_are_left_straight(tool: ModuleType) -> None:
 @pytest.mark.parametrize("truth", ["broken", "saturating"])
 def test_other_laws_are_found(tool: ModuleType, truth: str) -> None:
     shares = tool.verdicts(truth, 40, 0.01)
-    assert shares[truth] > 0.4 and shares.keys() <= {truth, None}, shares
+    assert shares[truth] > 0.4 and shares[truth] + shares.get(None, 0.0) > 0.9, shares
