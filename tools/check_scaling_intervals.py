@@ -3,12 +3,13 @@ r"""Do the intervals hold what they promise? Synthetic losses from known laws, f
     python tools/check_scaling_intervals.py --draws 200
 
 Seven sizes from 2,500 to 160,000, three seeds, 1 % noise. For the broken law: how often the intervals contain the true
-exponents and break. For a pure power law: how often it is called broken.
+exponents and break. For a power law, one with a floor, and a broken one: how often each verdict is given.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,8 +22,12 @@ from dielectric_gnn.scaling.points import Points, Run
 
 SIZES = 2500.0 * 2.0 ** np.arange(7)
 SEEDS = (1, 42, 137)
-BROKEN_TRUTH = np.array([0.15, 0.42, 4.72])
-POWER_TRUTH = np.array([0.23, 4.29])
+LAWS = (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)
+TRUTHS = {
+    "power": (POWER, np.array([0.23, 4.29])),
+    "saturating": (POWER_FLOOR, np.array([0.5, 4.0, 0.3])),
+    "broken": (BROKEN, np.array([0.15, 0.42, 4.72])),
+}
 
 
 def draws(law: Law, theta: FloatArray, number: int, noise: float) -> Iterator[Points]:
@@ -40,19 +45,19 @@ def draws(law: Law, theta: FloatArray, number: int, noise: float) -> Iterator[Po
 
 def coverage(number: int, noise: float, level: float = 0.9) -> dict[str, float]:
     """Share of draws whose intervals contain the truth, for each parameter of the broken law."""
-    truth = BROKEN.shown(BROKEN_TRUTH)
+    law, theta = TRUTHS["broken"]
+    truth = law.shown(theta)
     hits = dict.fromkeys(truth, 0)
-    for data in draws(BROKEN, BROKEN_TRUTH, number, noise):
-        for name, interval in profile_intervals(fit(BROKEN, data), level).items():
+    for data in draws(law, theta, number, noise):
+        for name, interval in profile_intervals(fit(law, data), level).items():
             hits[name] += truth[name] in interval
     return {name: count / number for name, count in hits.items()}
 
 
-def falsely_broken(number: int, noise: float) -> float:
-    """Share of draws of a pure power law that are called broken."""
-    laws = (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)
-    found = [compare(laws, data).chosen for data in draws(POWER, POWER_TRUTH, number, noise)]
-    return found.count("broken") / number
+def verdicts(truth: str, number: int, noise: float) -> dict[str | None, float]:
+    """Share of draws of a true law that get each verdict; None: undecided."""
+    found = Counter(compare(LAWS, data).chosen for data in draws(*TRUTHS[truth], number, noise))
+    return {shape: count / number for shape, count in found.items()}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -63,7 +68,9 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     shares = coverage(options.draws, options.noise)
     print("90 % intervals contain the truth: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in shares.items()))
-    print(f"a power law is called broken: {100 * falsely_broken(options.draws, options.noise):.1f} %")
+    for truth in TRUTHS:
+        found = sorted(verdicts(truth, options.draws, options.noise).items(), key=lambda item: -item[1])
+        print(f"a {truth} law is called " + ", ".join(f"{k or 'undecided'}: {100 * v:.1f} %" for k, v in found))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.fitting import Fit
-from dielectric_gnn.scaling.intervals import LEVEL, Interval, bootstrap, bootstrap_interval
 
 _FAR = 1e12
 """Beyond this multiple of the largest size a law is not followed."""
@@ -27,6 +25,8 @@ def needed(fitted: Fit, target: float) -> float:
     Raises:
         InputError: The loss is not positive, or above the law's at every size of the fit.
     """
+    from scipy.optimize import brentq
+
     sizes = fitted.points.sizes[:, 0]
     if not target > 0:
         raise InputError(f"the target loss is {target:g}, expected more than 0")
@@ -50,18 +50,6 @@ def needed(fitted: Fit, target: float) -> float:
     # Not the first point of the grid: there the loss is above the target, or the request was refused.
     first = max(int(reached[0]), 1)
     return float(np.exp(brentq(above, grid[first - 1], grid[first], xtol=1e-10)))
-
-
-def needed_interval(fitted: Fit, target: float, draws: int = 200, level: float = LEVEL) -> Interval:
-    """Interval of `needed` by bootstrap over seeds."""
-
-    def quantity(draw: Fit) -> float:
-        try:
-            return needed(draw, target)
-        except InputError:
-            return float("nan")
-
-    return bootstrap_interval(bootstrap(fitted, draws), quantity, level)
 
 
 def local_exponent(fitted: Fit, x: np.ndarray) -> np.ndarray:

@@ -3,30 +3,33 @@
 `published` (arXiv:2602.05702): weighted least squares on the mean over seeds; weights from the population standard
 deviation over seeds, as relative weights; AICc from the unweighted residuals.
 
-`robust` (default): least squares on ln L of every run, as training noise is relative; Huber's loss beyond five
-standard deviations of the seeds, so that a diverged run does not bend the law. All runs count alike: three seeds do not
-tell a standard deviation well enough for weights.
+`robust` (default): least squares on ln L of every run, as training noise is relative; Huber's loss beyond five standard
+deviations, so that a diverged run does not bend the law. The standard deviation is that of the seeds, or of the
+residuals (from their median) where that is clearly
+larger. All runs count alike: three seeds do not tell a standard deviation
+well enough for weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.stats import chi2
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.laws import FloatArray, Law
 from dielectric_gnn.scaling.points import Points
+from dielectric_gnn.scaling.solver import Problem, solve
 
 Mode = Literal["published", "robust"]
 HUBER = 5.0
 """Residuals beyond so many standard deviations count linearly."""
-_POLISHED = 3
-"""So many of the starting points, the best after a few steps, are followed to the end."""
+EXACT = 1e-6
+"""A law that is as close as this to every run, in ln L, has no noise to be robust against."""
+_CLEARLY = 2.0
+"""Standard deviations of a few seeds and of a few residuals differ by less than this factor by chance."""
+_MEDIAN_OF_NORMAL = 0.6745
 
 
 @dataclass(frozen=True)
@@ -34,20 +37,23 @@ class Fit:
     """A fitted law.
 
     Args:
-        law: The form.
-        points: What it was fitted to.
+        problem: The law and what it was compared with.
+        points: The runs behind it.
         mode: How.
         theta: Parameters (k,), as the law has them.
-        objective: Sum of squares that was minimised.
-        residuals: Those that AICc and BIC are made of: L of the means (published), ln L of the runs (robust).
+        objective: Sum that was minimised.
     """
 
-    law: Law
+    problem: Problem
     points: Points
     mode: Mode
     theta: FloatArray
     objective: float
-    residuals: FloatArray
+
+    @property
+    def law(self) -> Law:
+        """The form."""
+        return self.problem.law
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -55,33 +61,61 @@ class Fit:
         return self.law.shown(self.theta)
 
     @property
+    def at_bounds(self) -> list[str]:
+        """Parameters that stand where the search ends, not where the data put them; a floor of zero is none."""
+        return [
+            p.name
+            for p, value in zip(self.law.parameters, self.theta, strict=True)
+            if min(value - p.low, p.high - value) < 1e-6 and not (value < 1.0 and p.low == 0.0 and p.high == np.inf)
+        ]
+
+    @property
+    def residuals(self) -> FloatArray:
+        """Of L of the means (published), or of ln L of the runs (robust)."""
+        value = self.law.log_loss(self.theta, self.problem.x)
+        return np.asarray((value if self.problem.deviation is None else np.exp(value)) - self.problem.y)
+
+    @property
+    def freedom(self) -> int:
+        """N − k − 1, by which the correction in AICc divides."""
+        return self.problem.y.size - self.theta.size - 1
+
+    @property
     def aicc(self) -> float:
-        """Corrected Akaike criterion, 2k + n ln(RSS/n) + (2k² + 2k)/(n − k − 1)."""
-        n, k = self.residuals.size, self.theta.size
-        return float(2 * k + self._deviance() + (2 * k * k + 2 * k) / (n - k - 1)) if n > k + 1 else float("inf")
+        """Corrected Akaike criterion, 2k + n ln(S/n) + (2k² + 2k)/(n − k − 1), S the sum that `deviance` names."""
+        k = self.theta.size
+        return float(2 * k + self.deviance + (2 * k * k + 2 * k) / self.freedom) if self.freedom > 0 else float("inf")
 
     @property
     def bic(self) -> float:
-        """Bayesian criterion, k ln n + n ln(RSS/n)."""
-        return float(self.theta.size * np.log(self.residuals.size) + self._deviance())
+        """Bayesian criterion, k ln n + n ln(S/n)."""
+        return float(self.theta.size * np.log(self.problem.y.size) + self.deviance)
+
+    @property
+    def deviance(self) -> float:
+        """N ln(S/n): S is Huber's sum that was minimised (robust), or that of the unweighted squares (published)."""
+        total = self.objective if self.mode == "robust" else float(self.residuals @ self.residuals)
+        n = self.problem.y.size
+        return float(n * np.log(max(total, 1e-300) / n))
 
     def loss(self, *values: object) -> FloatArray:
         """Predicted loss at x, or at N and D."""
         return self.law.loss(self.theta, *values)
 
-    def _deviance(self) -> float:
-        n = self.residuals.size
-        return float(n * np.log(max(float(self.residuals @ self.residuals), 1e-300) / n))
+    def again(self, y: FloatArray) -> Fit:
+        """The law fitted to other values y (n,) of the problem, with the same weights, from here."""
+        problem = replace(self.problem, y=y)
+        theta, objective = solve(problem, [self.theta])
+        return replace(self, problem=problem, theta=theta, objective=objective)
 
 
-def fit(law: Law, data: Points, mode: Mode = "robust", starts: Sequence[FloatArray] | None = None) -> Fit:
+def fit(law: Law, data: Points, mode: Mode = "robust") -> Fit:
     """Fit a law from several starting points, and keep the best.
 
     Args:
         law: The form.
         data: The runs.
         mode: See the module.
-        starts: Instead of those of the law.
 
     Raises:
         InputError: Fewer sizes than parameters, or in the published way a size with a single seed.
@@ -91,15 +125,31 @@ def fit(law: Law, data: Points, mode: Mode = "robust", starts: Sequence[FloatArr
             f"{data.title}: {len(data.sizes)} sizes are too few for the law {law.name}, which has "
             f"{len(law.parameters)} parameters; run at least {len(law.parameters) + 1} sizes, or choose a simpler law"
         )
-    if mode == "published":
-        return _fit_published(law, data, starts)
-    x, y = data.logs, data.log_loss
-    scale = HUBER * seed_noise(data) if has_seeds(data) else 0.0
-    theta, objective = minimise(law, x, y, None, scale, starts or _starts(law, x, y))
-    return Fit(law, data, mode, theta, objective, law.log_loss(theta, x) - y)
+    return _fit_published(law, data) if mode == "published" else _fit_robust(law, data)
 
 
-def _fit_published(law: Law, data: Points, starts: Sequence[FloatArray] | None) -> Fit:
+def _fit_robust(law: Law, data: Points) -> Fit:
+    problem = Problem(law, data.logs, data.log_loss)
+    starts = _starts(law, problem.x, problem.y)
+    theta, objective = solve(problem, starts)
+    residuals = problem.residuals(theta)
+    if not has_seeds(data) or np.abs(residuals).max() < EXACT:
+        return Fit(problem, data, "robust", theta, objective)
+    # Huber's loss at the noise of the seeds first: it shows how far the runs are from the law, bent by none of them.
+    noise = spread = max(seed_noise(data), EXACT)
+    bent = False
+    for _ in range(2):
+        problem = replace(problem, huber=HUBER * spread)
+        bent = bent or bool(np.abs(residuals).max() > problem.huber)
+        if bent:
+            theta, objective = solve(problem, [theta, *starts])
+            residuals = problem.residuals(theta)
+        typical = float(np.median(np.abs(residuals))) / _MEDIAN_OF_NORMAL
+        spread = typical if typical > _CLEARLY * noise else noise
+    return Fit(problem, data, "robust", theta, objective)
+
+
+def _fit_published(law: Law, data: Points) -> Fit:
     single = [
         size for size, losses in zip(data.sizes, data.members, strict=True) if losses.size < 2 or not losses.std()
     ]
@@ -110,70 +160,8 @@ def _fit_published(law: Law, data: Points, starts: Sequence[FloatArray] | None) 
             "losses); run more seeds, or fit with --mode robust"
         )
     mean, deviation = (np.array([f(losses) for losses in data.members]) for f in (np.mean, np.std))
-    x = np.log(data.sizes)
-    theta, objective = minimise(law, x, mean, deviation, 0.0, starts or _starts(law, x, np.log(mean)))
-    return Fit(law, data, "published", theta, objective, np.exp(law.log_loss(theta, x)) - mean)
-
-
-def minimise(
-    law: Law,
-    x: FloatArray,
-    y: FloatArray,
-    deviation: FloatArray | None,
-    huber: float,
-    starts: Sequence[FloatArray],
-    fixed: tuple[int, float] | None = None,
-) -> tuple[FloatArray, float]:
-    """Least squares from several starting points.
-
-    Args:
-        law: The form.
-        x: Logarithms of the variables, (n, v).
-        y: ln L (n,); with `deviation`, L.
-        deviation: Standard deviation of L (n,): then L itself is compared, weighted.
-        huber: Where Huber's loss turns linear; 0: nowhere.
-        starts: Starting points (k,).
-        fixed: A parameter that is held, and its value.
-
-    Returns:
-        θ (k,), and the objective: the sum of squares, or Huber's.
-    """
-    low, high = (np.array([getattr(p, side) for p in law.parameters], dtype=float) for side in ("low", "high"))
-    free = np.arange(low.size) if fixed is None else np.delete(np.arange(low.size), fixed[0])
-
-    def whole(part: FloatArray) -> FloatArray:
-        theta = np.empty(low.size)
-        theta[free] = part
-        if fixed is not None:
-            theta[fixed[0]] = fixed[1]
-        return theta
-
-    def residuals(part: FloatArray) -> FloatArray:
-        value = law.log_loss(whole(part), x)
-        difference = value - y if deviation is None else (np.exp(value) - y) / deviation
-        return np.nan_to_num(difference, nan=1e6, posinf=1e6, neginf=-1e6)
-
-    def descend(part: FloatArray, tolerance: float, evaluations: int | None) -> tuple[float, FloatArray]:
-        inside = np.clip(part, low[free] + 1e-9, high[free] - 1e-9)
-        if not free.size:
-            return float(residuals(inside) @ residuals(inside)), inside
-        result = least_squares(
-            residuals,
-            inside,
-            bounds=(low[free], high[free]),
-            x_scale="jac",
-            loss="huber" if huber else "linear",
-            f_scale=huber or 1.0,
-            xtol=tolerance,
-            ftol=tolerance,
-            gtol=tolerance,
-            max_nfev=evaluations,
-        )
-        return 2.0 * float(result.cost), np.asarray(result.x)
-
-    first = sorted((descend(np.asarray(s, dtype=float)[free], 1e-6, 60) for s in starts), key=lambda found: found[0])
-    objective, part = min((descend(part, 1e-12, 600) for _, part in first[:_POLISHED]), key=lambda found: found[0])
-    return whole(part), objective
+    problem = Problem(law, np.log(data.sizes), mean, deviation)
+    return Fit(problem, data, "published", *solve(problem, _starts(law, problem.x, np.log(mean))))
 
 
 def has_seeds(data: Points) -> bool:
@@ -182,13 +170,18 @@ def has_seeds(data: Points) -> bool:
 
 
 def seed_noise(data: Points) -> float:
-    """Standard deviation of ln L over seeds, from the median over sizes, which one diverged run does not move."""
+    """Standard deviation of ln L over seeds, from the median over sizes, which one diverged run does not move.
+
+    Zero if most sizes have equal losses.
+    """
+    from scipy.special import chdtri
+
     spreads = [
-        float(np.log(losses).std(ddof=1) / np.sqrt(chi2.ppf(0.5, losses.size - 1) / (losses.size - 1)))
+        float(np.log(losses).std(ddof=1) / np.sqrt(chdtri(losses.size - 1, 0.5) / (losses.size - 1)))
         for losses in data.members
         if losses.size > 1
     ]
-    return max(float(np.median(spreads)), 1e-9)
+    return float(np.median(spreads))
 
 
 def _starts(law: Law, x: FloatArray, y: FloatArray) -> list[FloatArray]:

@@ -6,24 +6,25 @@ and it is exact for linear models with few points, where bootstraps are too narr
 *Nonlinear Regression Analysis and Its Applications*, Wiley 1988, doi:10.1002/9780470316757).
 
 Bootstrap over seeds: the runs of each size are drawn anew from those there are, with their deviations widened by
-√(m / (m − 1)) for m seeds; the law is fitted to every draw.
+√(m / (m − 1)) for m seeds; the law is fitted to every draw, with the weights of the fit to the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
-from scipy.stats import f as f_distribution
+from numpy.typing import NDArray
 
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.scaling.fitting import HUBER, Fit, fit, has_seeds, minimise, seed_noise
+from dielectric_gnn.scaling.fitting import EXACT, Fit, has_seeds
 from dielectric_gnn.scaling.laws import FloatArray
+from dielectric_gnn.scaling.solver import solve
 
 LEVEL = 0.9
 _EXPANSIONS = 24
-_BISECTIONS = 30
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Interval:
 
 
 def profile_intervals(best: Fit, level: float = LEVEL) -> dict[str, Interval]:
-    """Profile-likelihood interval of every parameter of a robust fit."""
+    """Profile-likelihood interval of every parameter."""
     intervals = {}
     for place, parameter in enumerate(best.law.parameters):
         low, high = (_end(best, place, sign, level) for sign in (-1.0, 1.0))
@@ -60,47 +61,46 @@ def profile_intervals(best: Fit, level: float = LEVEL) -> dict[str, Interval]:
 
 def threshold(best: Fit, level: float) -> float:
     """Objective at the ends of an interval of one parameter."""
-    freedom = max(best.points.log_loss.size - best.theta.size, 1)
-    quantile = float(f_distribution.ppf(level, 1, freedom))
-    return best.objective * (1.0 + quantile / freedom)
+    from scipy.special import fdtri
+
+    freedom = max(best.problem.y.size - best.theta.size, 1)
+    return best.objective * (1.0 + float(fdtri(1, freedom, level)) / freedom)
 
 
 def _end(best: Fit, place: int, sign: float, level: float) -> float:
     """Where the profile of a parameter crosses the threshold, on one side; infinite (or zero) if nowhere."""
+    from scipy.optimize import brentq
+
     parameter = best.law.parameters[place]
     bound = parameter.low if sign < 0 else parameter.high
     limit, start = threshold(best, level), float(best.theta[place])
-    huber = HUBER * seed_noise(best.points) if has_seeds(best.points) else 0.0
-    x, y = best.points.logs, best.points.log_loss
+    if np.abs(best.residuals).max() < EXACT:
+        return start
     near = [best.theta]
 
+    # Remembered: from another start the same value may give another minimum, and the search be left without a crossing.
+    @cache
     def excess(value: float) -> float:
-        theta, objective = minimise(best.law, x, y, None, huber, near[-1:], fixed=(place, value))
+        theta, objective = solve(best.problem, near[-1:], (place, value))
         near.append(theta)
         return objective - limit
 
+    if excess(start) >= 0:
+        return start
     inside, step = start, max(0.02 * abs(start), 0.01)
     for _ in range(_EXPANSIONS):
         outside = start + sign * step
         if sign * (outside - bound) >= 0:
-            if not np.isfinite(bound) or excess(bound - sign * 1e-9) <= 0:
+            outside = bound - sign * 1e-9
+            if not np.isfinite(bound) or excess(outside) <= 0:
                 return 0.0 if bound == 0 and not parameter.log10 else sign * np.inf
-            outside = bound
             break
         if excess(outside) > 0:
             break
         inside, step = outside, 2.0 * step
     else:
         return sign * np.inf
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (inside + outside)
-        if excess(middle) > 0:
-            outside = middle
-        else:
-            inside = middle
-        if abs(outside - inside) < 1e-3 * max(abs(outside - start), 1e-9):
-            break
-    return 0.5 * (inside + outside)
+    return float(brentq(excess, inside, outside, xtol=1e-3 * max(abs(outside - start), 1e-9)))
 
 
 def bootstrap(best: Fit, draws: int = 200, seed: int = 0) -> list[Fit]:
@@ -113,10 +113,16 @@ def bootstrap(best: Fit, draws: int = 200, seed: int = 0) -> list[Fit]:
     if not has_seeds(data):
         raise InputError(f"{data.title}: a bootstrap over seeds needs more than one seed at some size")
     rng = np.random.default_rng(seed)
-    return [fit(best.law, data.with_losses(_draw(best, rng)), best.mode, [best.theta]) for _ in range(draws)]
+    rows = _rows(best)
+    found = []
+    for _ in range(draws):
+        log_loss = _draw(data.log_loss, rows, rng)
+        means = np.array([np.exp(log_loss[own]).mean() for own in rows])
+        found.append(best.again(means if best.mode == "published" else log_loss))
+    return found
 
 
-def bootstrap_interval(draws: list[Fit], quantity: Callable[[Fit], float], level: float = LEVEL) -> Interval:
+def bootstrap_interval(draws: Sequence[Fit], quantity: Callable[[Fit], float], level: float = LEVEL) -> Interval:
     """Interval of anything that follows from a law, from fits of `bootstrap`; what is undefined counts as ∞."""
     values = np.array([quantity(draw) for draw in draws])
     values = np.where(np.isnan(values), np.inf, values)
@@ -124,15 +130,29 @@ def bootstrap_interval(draws: list[Fit], quantity: Callable[[Fit], float], level
     return Interval(float(low), float(high), level)
 
 
-def _draw(best: Fit, rng: np.random.Generator) -> FloatArray:
-    """Losses of all runs, drawn anew size by size."""
-    data, drawn = best.points, np.empty(len(best.points.runs))
-    for size in data.sizes:
-        rows = np.flatnonzero((np.exp(data.logs) / size - 1.0).__abs__().max(axis=1) < 1e-9)
-        values = data.log_loss[rows]
-        m = values.size
+def bootstrap_intervals(draws: Sequence[Fit], level: float = LEVEL) -> dict[str, Interval]:
+    """Bootstrap interval of every parameter; none without draws."""
+    names = draws[0].parameters if draws else ()
+    return {name: bootstrap_interval(draws, partial(_parameter, name), level) for name in names}
+
+
+def _parameter(name: str, draw: Fit) -> float:
+    return draw.parameters[name]
+
+
+def _rows(best: Fit) -> list[NDArray[np.intp]]:
+    """Numbers of the runs at each size."""
+    which = np.unique(best.points.logs, axis=0, return_inverse=True)[1].ravel()
+    return [np.flatnonzero(which == size) for size in range(which.max() + 1)]
+
+
+def _draw(log_loss: FloatArray, rows: Sequence[NDArray[np.intp]], rng: np.random.Generator) -> FloatArray:
+    """Ln L of all runs, drawn anew size by size."""
+    drawn = np.empty_like(log_loss)
+    for own in rows:
+        values, m = log_loss[own], own.size
         widened = values.mean() + (values - values.mean()) * (np.sqrt(m / (m - 1)) if m > 1 else 1.0)
-        drawn[rows] = np.exp(widened[rng.integers(0, m, size=m)])
+        drawn[own] = widened[rng.integers(0, m, size=m)]
     return drawn
 
 

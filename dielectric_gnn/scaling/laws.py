@@ -30,12 +30,14 @@ class Parameter:
         low: Lower bound.
         high: Upper bound.
         log10: Whether the fit varies its decimal logarithm; the bounds are those of the logarithm then.
+        is_break: Whether it is a place where the exponent changes, in the last variable of the law.
     """
 
     name: str
     low: float
     high: float
     log10: bool = False
+    is_break: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,13 @@ class Law:
     def loss(self, theta: FloatArray, *values: object) -> FloatArray:
         """L at values of x, or of N and D."""
         logs = np.log(np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in values)), axis=-1))
-        return np.asarray(np.exp(self.log_loss(theta, logs.reshape(-1, len(values)))).reshape(logs.shape[:-1]))
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(self.log_loss(theta, logs.reshape(-1, len(values)))).reshape(logs.shape[:-1]))
+
+    @property
+    def breaks(self) -> tuple[str, ...]:
+        """Names of the parameters that are places of breaks."""
+        return tuple(p.name for p in self.parameters if p.is_break)
 
     def shown(self, theta: FloatArray) -> dict[str, float]:
         """Parameters by name, those that are fitted as logarithms as what they are."""
@@ -71,15 +79,20 @@ class Law:
 _EXPONENT = (-3.0, 3.0)
 
 
-def _scale(name: str) -> Parameter:
-    return Parameter(name, -20.0, 30.0, log10=True)
+_DECADES = 300.0
+"""How far a scale is sought: a loss of 12 that falls with the exponent 0.03 from x = 1e6 reaches 1 at 1e42."""
+
+
+def scale(name: str, is_break: bool = False) -> Parameter:
+    """A value of N or D, fitted as its logarithm."""
+    return Parameter(name, -_DECADES, _DECADES, log10=True, is_break=is_break)
 
 
 def _slope_and_scale(x: FloatArray, y: FloatArray) -> tuple[float, float]:
     """Exponent of a straight line through the points, and log10 of where it reaches 1."""
     slope, intercept = np.polyfit(x, y, 1)
-    exponent = float(np.clip(-slope, 1e-3, 2.0))
-    return exponent, float(np.clip(intercept / exponent / LN10, -19.0, 29.0))
+    exponent = float(np.copysign(np.clip(abs(slope), 1e-3, 2.0), -slope))
+    return exponent, float(np.clip(intercept / exponent / LN10, 1.0 - _DECADES, _DECADES - 1.0))
 
 
 def _power(theta: FloatArray, x: FloatArray) -> FloatArray:
@@ -108,7 +121,8 @@ def _floor_starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
     found: list[tuple[float, ...]] = []
     for share in (0.0, 0.3, 0.6, 0.9, 0.97):
         floor = share * float(np.exp(y.min()))
-        found.append((*_slope_and_scale(x[:, 0], np.log(np.exp(y) - floor)), floor))
+        exponent, place = _slope_and_scale(x[:, 0], np.log(np.exp(y) - floor))
+        found.append((max(exponent, 1e-3), place, floor))
     return found
 
 
@@ -130,21 +144,21 @@ def _amplitude_starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
 POWER = Law(
     "power",
     "(x0/x)^a",
-    (Parameter("a", 0.0, 3.0), _scale("x0")),
+    (Parameter("a", *_EXPONENT), scale("x0")),
     _power,
     _power_starts,
 )
 POWER_FLOOR = Law(
     "power+floor",
     "(x0/x)^a + Linf",
-    (Parameter("a", 0.0, 3.0), _scale("x0"), Parameter("Linf", 0.0, np.inf)),
+    (Parameter("a", 0.0, 3.0), scale("x0"), Parameter("Linf", 0.0, np.inf)),
     _power_floor,
     _floor_starts,
 )
 BROKEN = Law(
     "broken",
     "(xc/x)^a2 (1 + xc/x)^(a1 - a2)",
-    (Parameter("a1", *_EXPONENT), Parameter("a2", *_EXPONENT), _scale("xc")),
+    (Parameter("a1", *_EXPONENT), Parameter("a2", *_EXPONENT), scale("xc", is_break=True)),
     _broken,
     _broken_starts,
 )
@@ -188,7 +202,11 @@ def general_broken(breaks: int) -> Law:
         return found
 
     factors = [
-        (Parameter(f"c{i}", -20.0, 20.0), _scale(f"d{i}"), Parameter(f"f{i}", -3.0, 1.0, log10=True))
+        (
+            Parameter(f"c{i}", -20.0, 20.0),
+            Parameter(f"d{i}", -20.0, 30.0, True, True),
+            Parameter(f"f{i}", -3.0, 1.0, log10=True),
+        )
         for i in range(1, breaks + 1)
     ]
     return Law(

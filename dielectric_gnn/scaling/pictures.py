@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dielectric_gnn.files import write_atomically
+from dielectric_gnn.scaling.analysis import Analysis
 from dielectric_gnn.scaling.answers import local_exponent
-from dielectric_gnn.scaling.comparison import Comparison
 from dielectric_gnn.scaling.fitting import Fit
 
 if TYPE_CHECKING:
@@ -23,36 +23,39 @@ _NAMES = {"D": "training crystals D", "N": "parameters N", "x": "x"}
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
-def curves_figure(comparisons: Sequence[Comparison], bands: Sequence[Sequence[Fit]], what: str = "loss") -> Figure:
+def curves_figure(analyses: Sequence[Analysis], what: str = "loss") -> Figure:
     """Losses with the best law of each group and its band, and below the local exponent.
 
     Args:
-        comparisons: One per group, in one and the same variable.
-        bands: Bootstrap draws of each best law, or none.
+        analyses: One per group, in one and the same variable; bands have the level of their intervals.
         what: Name of the metric.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    for comparison, draws, colour in zip(comparisons, bands, _COLOURS * len(comparisons), strict=False):
-        best = comparison.best
+    for analysis, colour in zip(analyses, _COLOURS * len(analyses), strict=False):
+        best, outliers = analysis.comparison.best, analysis.comparison.outliers
         sizes = best.points.sizes[:, 0]
         x = np.geomspace(sizes.min() / 1.5, sizes.max() * 3.0, 200)
         upper.plot(np.exp(best.points.logs[:, 0]), np.exp(best.points.log_loss), "o", ms=4, color=colour, alpha=0.7)
+        where = [run.values[best.points.variables[0]] for run, _ in outliers]
+        upper.plot(where, [run.loss for run, _ in outliers], "x", color=colour)
         upper.plot(x, best.loss(x), color=colour, label=f"{best.points.title}: {best.law.name}")
-        if draws:
-            low, high = np.quantile([draw.loss(x) for draw in draws], [0.05, 0.95], axis=0)
+        if draws := analysis.draws[best.law.name]:
+            ends = (1 - analysis.level) / 2, (1 + analysis.level) / 2
+            low, high = np.quantile([draw.loss(x) for draw in draws], ends, axis=0)
             upper.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
         lower.plot(x, local_exponent(best, x), color=colour)
-        if best.law.name.startswith("broken"):
-            for axes in (upper, lower):
-                axes.axvline(best.parameters["xc"], color=colour, ls=":", lw=1)
+        for name in best.law.breaks:
+            if x[0] <= best.parameters[name] <= x[-1]:
+                for axes in (upper, lower):
+                    axes.axvline(best.parameters[name], color=colour, ls=":", lw=1)
     _logarithmic(upper)
     upper.set_ylabel(what.replace("_", " "))
     upper.legend(frameon=False, fontsize="small")
     lower.set_ylabel("local exponent")
-    lower.set_xlabel(_NAMES.get(comparisons[0].best.points.variables[0], "x"))
+    lower.set_xlabel(_NAMES.get(analyses[0].data.variables[0], "x"))
     return figure
 
 
@@ -88,10 +91,17 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 
 def _logarithmic(axes: Axes) -> None:
-    """Both axes, with plain numbers for losses that span less than a decade."""
-    from matplotlib.ticker import LogLocator, ScalarFormatter
+    """Both axes, with plain numbers for losses, at least two of them however little the losses span."""
+    from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
     axes.set(xscale="log", yscale="log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    low, high = axes.get_ylim()
+    locator = LogLocator(subs=(1, 2, 3, 5))
+    if sum(low <= tick <= high for tick in locator.tick_values(low, high)) < 3:
+        axes.yaxis.set_major_locator(FixedLocator([t for t in MaxNLocator(5).tick_values(low, high) if t > 0]))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(low, high)
+    else:
+        axes.yaxis.set_major_locator(locator)
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter("")

@@ -1,4 +1,4 @@
-"""Fits as tables: for the terminal, CSV, Markdown, LaTeX and JSON."""
+"""Analyses as tables: for the terminal, CSV, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -6,155 +6,163 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dielectric_gnn.scaling.comparison import Comparison
+from dielectric_gnn import __version__
+from dielectric_gnn.scaling.analysis import Analysis
+from dielectric_gnn.scaling.comparison import LackOfFit, lack_of_fit
+from dielectric_gnn.scaling.findings import number
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.scaling.intervals import Interval
 
-HEADER = ("law", "parameters", "AICc", "BIC", "error beyond")
-"""Of the table of one comparison; the last is RMSLE at the largest size, fitted without it."""
+LAWS = ("law", "AICc", "BIC", "error beyond", "lack of fit")
+"""Of the table of laws: the fourth is RMSLE at the largest size, fitted without it, the last the p of its F test."""
+REGIMES = ("run", "N", "D", "seed", "regime")
 
 
-@dataclass
-class Report:
-    """All that is said of one group of runs.
-
-    Args:
-        comparison: Of the laws.
-        intervals: Of the parameters of the best law.
-        answers: Questions and their answers, in words.
-        facts: The same, and regimes of runs, as plain values.
-    """
-
-    comparison: Comparison
-    intervals: dict[str, Interval] = field(default_factory=dict)
-    answers: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """What the runs have in common, and what varies."""
-        data = self.comparison.best.points
-        seeds = sorted({losses.size for losses in data.members})
-        several = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        return f"{data.title}: loss against {' and '.join(data.variables)} ({len(data.sizes)} sizes, {several} seeds)"
-
-    def rows(self) -> list[list[str]]:
-        """One line per law."""
-        return [
-            [
-                one.law.name,
-                self._parameters(one),
-                number(one.aicc),
-                number(one.bic),
-                number(self.comparison.extrapolation[one.law.name]),
-            ]
-            for one in self.comparison.fits
-        ]
-
-    def _parameters(self, one: Fit) -> str:
-        intervals = self.intervals if one is self.comparison.best else {}
-        return ", ".join(
-            f"{name} = {number(value)}" + (f" ({intervals[name]})" if name in intervals else "")
-            for name, value in one.parameters.items()
-        )
+def law_rows(analysis: Analysis) -> list[list[str]]:
+    """One line per law."""
+    rows = []
+    for one in analysis.comparison.fits:
+        misfit = lack_of_fit(one)
+        beyond = analysis.comparison.extrapolation[one.law.name]
+        p = f"p = {misfit.probability:.2g}" if misfit else "–"
+        rows.append([one.law.name, number(one.aicc), number(one.bic), number(beyond), p])
+    return rows
 
 
-def number(value: float) -> str:
-    """Four digits; what is a billion times smaller than any loss is zero."""
-    if abs(value) < 1e-9:
-        return "0"
-    if not math.isfinite(value):
-        return "–" if math.isnan(value) else "∞"
-    return f"{value:.4g}"
+def parameter_header(analysis: Analysis) -> tuple[str, ...]:
+    """Of the table of parameters."""
+    return ("law", "parameter", "value", *(f"{100 * analysis.level:g} % by {how}" for how in ("profile", "bootstrap")))
 
 
-def markdown(reports: Sequence[Report]) -> str:
+def parameter_rows(analysis: Analysis) -> list[list[str]]:
+    """One line per law and parameter; intervals for laws within reach."""
+    rows = []
+    for one in analysis.comparison.fits:
+        for name, value in one.parameters.items():
+            intervals = [known.get(one.law.name, {}).get(name) for known in (analysis.profiles, analysis.bootstraps)]
+            rows.append([one.law.name, name, number(value), *("–" if i is None else str(i) for i in intervals)])
+    return rows
+
+
+def regime_rows(analysis: Analysis) -> list[list[str]]:
+    """One line per run."""
+    return [["" if row[key] is None else _cell(row[key]) for key in REGIMES] for row in analysis.regimes]
+
+
+def markdown(analyses: Sequence[Analysis]) -> str:
     """Everything for people."""
     parts = []
-    for report in reports:
-        lines = [f"## {report.title}", "", "| " + " | ".join(HEADER) + " |", "| --- " * len(HEADER) + "|"]
-        lines += ["| " + " | ".join(row) + " |" for row in report.rows()]
-        lines += ["", f"**Verdict.** {report.comparison.verdict}.", ""]
-        lines += [f"- {answer}" for answer in report.answers]
-        lines += [f"- Left out: {remark}" for remark in report.comparison.remarks]
+    for analysis in analyses:
+        lines = [f"## {analysis.title}", "", *_table(LAWS, law_rows(analysis)), ""]
+        lines += [f"**Verdict.** {analysis.comparison.verdict}.", ""]
+        lines += [f"- {line}" for line in spoken(analysis)]
+        lines += ["", *_table(parameter_header(analysis), parameter_rows(analysis))]
+        lines += ["", *_table(REGIMES, regime_rows(analysis))] if analysis.regimes else []
         parts.append("\n".join(lines).rstrip() + "\n")
     return "\n".join(parts)
 
 
-def latex(reports: Sequence[Report]) -> str:
-    """A tabular for each group."""
-    parts = []
-    for report in reports:
-        rows = [" & ".join(map(_tex, row)) + r" \\" for row in (list(HEADER), *report.rows())]
-        body = "\n".join([rows[0], r"\hline", *rows[1:]])
-        parts.append(f"% {report.title}\n\\begin{{tabular}}{{llrrr}}\n{body}\n\\end{{tabular}}\n")
-    return "\n".join(parts)
+def spoken(analysis: Analysis) -> list[str]:
+    """Answers and remarks, a sentence each."""
+    return [*(finding.text for finding in analysis.findings), *analysis.remarks]
 
 
-def comma_separated(reports: Sequence[Report]) -> str:
+def comma_separated(analyses: Sequence[Analysis]) -> str:
     """One line per law and parameter."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["group", "law", "parameter", "value", "low", "high", "level", "aicc", "bic", "extrapolation_rmsle"]
-    )
-    for report in reports:
-        for one in report.comparison.fits:
-            known = report.intervals if one is report.comparison.best else {}
+    ends = ("low", "high", "level", "bootstrap_low", "bootstrap_high", "at_bound")
+    of_law = ("aicc", "bic", "extrapolation_rmsle", "lack_of_fit_p")
+    rows: list[list[Any]] = [["group", "law", "parameter", "value", *ends, *of_law]]
+    for analysis in analyses:
+        for one in analysis.comparison.fits:
+            law = one.law.name
+            misfit = lack_of_fit(one)
+            scores = [one.aicc, one.bic, analysis.comparison.extrapolation[law], misfit.probability if misfit else ""]
             for name, value in one.parameters.items():
-                interval = known.get(name)
-                ends = [interval.low, interval.high, interval.level] if interval else ["", "", ""]
-                beyond = report.comparison.extrapolation[one.law.name]
-                writer.writerow([one.points.title, one.law.name, name, value, *ends, one.aicc, one.bic, beyond])
+                profile, drawn = (k.get(law, {}).get(name) for k in (analysis.profiles, analysis.bootstraps))
+                cells: list[Any] = [profile.low, profile.high, profile.level] if profile else [""] * 3
+                cells += [drawn.low, drawn.high] if drawn else [""] * 2
+                rows.append([analysis.data.title, law, name, value, *cells, int(name in one.at_bounds), *scores])
+    return _lines(rows)
+
+
+def regimes_table(analyses: Sequence[Analysis]) -> str:
+    """One line per run of the groups in N and D."""
+    rows = [[a.data.title, *(row[key] for key in REGIMES)] for a in analyses for row in a.regimes]
+    return _lines([["group", *REGIMES], *rows])
+
+
+def as_json(analyses: Sequence[Analysis], metric: str, options: Mapping[str, Any]) -> str:
+    """Everything for programs; infinite numbers are "inf" and "-inf", and what is unknown is null."""
+    plain = {
+        "version": __version__,
+        "metric": metric,
+        "options": dict(options),
+        "groups": [_group(analysis) for analysis in analyses],
+    }
+    return json.dumps(_plain(plain), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _group(analysis: Analysis) -> dict[str, Any]:
+    comparison = analysis.comparison
+    return {
+        "group": analysis.data.title,
+        "variables": analysis.data.variables,
+        "runs": len(analysis.data.runs),
+        "sizes": len(analysis.data.sizes),
+        "verdict": comparison.verdict,
+        "shape": comparison.chosen,
+        "best": comparison.best.law.name,
+        "laws": [_law(analysis, one) for one in comparison.fits],
+        "left_out": [{"run": run.name, "loss": run.loss, "predicted": value} for run, value in comparison.outliers],
+        "answers": [finding.text for finding in analysis.findings],
+        "facts": [fact for finding in analysis.findings for fact in finding.facts],
+        "remarks": analysis.remarks,
+        "regimes": analysis.regimes,
+    }
+
+
+def _law(analysis: Analysis, one: Fit) -> dict[str, Any]:
+    misfit: LackOfFit | None = lack_of_fit(one)
+    known = {"profile": analysis.profiles, "bootstrap": analysis.bootstraps}
+    intervals = {how: found[one.law.name] for how, found in known.items() if found.get(one.law.name)}
+    return {
+        "law": one.law.name,
+        "formula": one.law.formula,
+        "mode": one.mode,
+        "parameters": one.parameters,
+        "at_bounds": one.at_bounds,
+        "intervals": intervals,
+        "aicc": one.aicc,
+        "bic": one.bic,
+        "extrapolation_rmsle": analysis.comparison.extrapolation[one.law.name],
+        "lack_of_fit": misfit and {"F": misfit.ratio, "df": [misfit.between, misfit.within], "p": misfit.probability},
+    }
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]
+
+
+def _cell(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _lines(rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def as_json(reports: Sequence[Report]) -> str:
-    """Everything for programs; numbers that are not finite are null."""
-    plain = [
-        {
-            "group": report.comparison.best.points.title,
-            "variables": report.comparison.best.points.variables,
-            "verdict": report.comparison.verdict,
-            "shape": report.comparison.chosen,
-            "laws": [
-                {
-                    "law": one.law.name,
-                    "formula": one.law.formula,
-                    "mode": one.mode,
-                    "parameters": _finite(one.parameters),
-                    "aicc": _finite(one.aicc),
-                    "bic": _finite(one.bic),
-                    "extrapolation_rmsle": _finite(report.comparison.extrapolation[one.law.name]),
-                }
-                for one in report.comparison.fits
-            ],
-            "intervals": {
-                name: {"low": _finite(i.low), "high": _finite(i.high), "level": i.level}
-                for name, i in report.intervals.items()
-            },
-            "remarks": report.comparison.remarks,
-            "answers": report.answers,
-            **_finite(report.facts),
-        }
-        for report in reports
-    ]
-    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
-
-
-def _tex(text: str) -> str:
-    for plain, escaped in (("_", r"\_"), ("*", r"$\cdot$"), ("∞", r"$\infty$"), ("–", "--"), ("^", r"\^{}")):
-        text = text.replace(plain, escaped)
-    return text
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+def _plain(value: Any) -> Any:
+    if isinstance(value, Interval):
+        return {"low": _plain(value.low), "high": _plain(value.high), "level": value.level}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(value) if math.isfinite(value) else "inf" if value > 0 else "-inf"
+    return value

@@ -11,19 +11,19 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.fitting import Fit
-from dielectric_gnn.scaling.laws import LN10, FloatArray, Law, Parameter
+from dielectric_gnn.scaling.laws import LN10, FloatArray, Law, Parameter, scale
+from dielectric_gnn.scaling.points import Points
 
 _POSITIVE = (1e-3, 3.0)
-_MODEL = (Parameter("aN", *_POSITIVE), Parameter("Nc", -20.0, 30.0, log10=True))
-_DATA = (Parameter("aD", *_POSITIVE), Parameter("Dc", -20.0, 30.0, log10=True))
+_MODEL = (Parameter("aN", *_POSITIVE), scale("Nc"))
+_DATA = (Parameter("aD", *_POSITIVE), scale("Dc"))
 _BROKEN_DATA = (
     Parameter("aD1", *_POSITIVE),
     Parameter("aD2", *_POSITIVE),
-    Parameter("Dc", -20.0, 30.0, log10=True),
+    scale("Dc", is_break=True),
 )
 _FLOOR = Parameter("Linf", 0.0, np.inf)
 
@@ -127,31 +127,64 @@ class Optimum(NamedTuple):
     loss: float
 
 
-def compute_optimal(fitted: Fit, flops: float, flops_per_parameter_and_datum: float) -> Optimum:
-    """N and D of lowest loss under flops = c N D.
+class Cost(NamedTuple):
+    """FLOPs of a training, c N^β D.
+
+    Args:
+        coefficient: c, over all epochs; for forward and backward pass of a dense network, 6 per epoch and node.
+        exponent: β; 1 where every parameter is used equally often.
+    """
+
+    coefficient: float
+    exponent: float = 1.0
+
+    def __str__(self) -> str:
+        power = "N" if abs(self.exponent - 1.0) < 5e-3 else f"N^{self.exponent:.3g}"
+        return f"{self.coefficient:.4g} {power} D"
+
+
+def training_cost(points: Points) -> Cost | None:
+    """C and β from the FLOPs that the runs counted; β = 1 if they have one N; None if they counted none."""
+    counted = [run for run in points.runs if run.flops]
+    if not counted:
+        return None
+    log_n = np.log([run.values["N"] for run in counted])
+    log_cost = np.log([run.flops / run.values["D"] for run in counted if run.flops])
+    if np.ptp(log_n) < 1e-9:
+        return Cost(float(np.exp((log_cost - log_n).mean())))
+    slope, intercept = np.polyfit(log_n, log_cost, 1)
+    return Cost(float(np.exp(intercept)), float(slope))
+
+
+def compute_optimal(fitted: Fit, flops: float, cost: Cost) -> Optimum:
+    """N and D of lowest loss under flops = c N^β D.
 
     Args:
         fitted: A law in N and D.
         flops: The budget of one training.
-        flops_per_parameter_and_datum: c, over all epochs; for forward and backward pass, 6 per epoch and node.
+        cost: c and β.
 
     Raises:
         InputError: A budget that is not positive, or too small for one parameter and one datum.
     """
-    if not (flops > 0 and flops_per_parameter_and_datum > 0):
-        raise InputError(f"the budget is {flops:g} FLOPs at {flops_per_parameter_and_datum:g}, expected more than 0")
-    product_nd = np.log(flops / flops_per_parameter_and_datum)
+    from scipy.optimize import minimize_scalar
+
+    coefficient, exponent = cost
+    if not (flops > 0 and coefficient > 0 and exponent > 0):
+        raise InputError(f"the budget is {flops:g} FLOPs at {cost}, expected more than 0")
+    product_nd = np.log(flops / coefficient)
     if product_nd <= 0:
         raise InputError(
-            f"the budget {flops:g} FLOPs is less than one datum and one parameter cost "
-            f"({flops_per_parameter_and_datum:g}); give the FLOPs of a whole training"
+            f"the budget {flops:g} FLOPs is less than one datum and one parameter cost ({coefficient:g}); give the "
+            "FLOPs of a whole training"
         )
 
     def log_loss(log_n: float) -> float:
-        return float(fitted.law.log_loss(fitted.theta, np.array([[log_n, product_nd - log_n]]))[0])
+        return float(fitted.law.log_loss(fitted.theta, np.array([[log_n, product_nd - exponent * log_n]]))[0])
 
-    grid = np.linspace(0.0, product_nd, 400)
+    grid = np.linspace(0.0, product_nd / exponent, 400)
     start = int(np.argmin([log_loss(n) for n in grid]))
     inside = (grid[max(start - 1, 0)], grid[min(start + 1, grid.size - 1)])
     best = minimize_scalar(log_loss, bounds=inside, method="bounded", options={"xatol": 1e-8})
-    return Optimum(float(np.exp(best.x)), float(np.exp(product_nd - best.x)), float(np.exp(best.fun)))
+    num_data = float(np.exp(product_nd - exponent * best.x))
+    return Optimum(float(np.exp(best.x)), num_data, float(np.exp(best.fun)))

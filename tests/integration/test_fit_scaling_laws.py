@@ -13,6 +13,8 @@ import pytest
 from dielectric_gnn.run_record import RECORD, RunRecord, write_record
 from tests.commands import environment
 
+CSV = "tests/data/published_losses.csv"
+
 
 def run(repository: Path, *args: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "tools/fit_scaling_laws.py", *args]
@@ -29,24 +31,53 @@ def test_published_losses_give_tables_figures_and_answers(repository: Path, tmp_
         repository, "tests/data/published_losses.csv", "--out", str(tmp_path), "--target", "0.4", "--draws", "20"
     ).stdout
     assert "broken: broken*A leads power" in shown and "A loss of 0.4 needs D" in shown
-    groups = json.loads((tmp_path / "fits.json").read_text())
-    assert "given broken*A); broken, 1.8 behind in AICc, puts it at 5.372e+04." in groups[0]["answers"][0]
+    whole = json.loads((tmp_path / "fits.json").read_text())
+    assert whole["metric"] == "loss" and whole["version"] and whole["options"]["draws"] == 20
+    groups = whole["groups"]
+    assert [group["runs"] for group in groups] == [21, 21, 21]
+    assert (
+        "given broken*A with the exponents 0.1633 and 0.5119); broken, 1.8 behind in AICc, puts it at 5.372e+04."
+        in groups[0]["answers"][0]
+    )
     assert groups[2]["answers"][0].startswith("If there is a break, it lies around N = ")
-    assert [group["shape"] for group in groups] == ["broken", "broken", None]
-    assert 3e5 < groups[0]["needed_for_0.4"] < 6e5
+    assert [group["shape"] for group in groups] == ["broken", "broken", "saturating"]
+    size, rival = (fact for fact in groups[0]["facts"] if fact["question"] == "size for a loss")
+    assert 3e5 < size["low"] < size["value"] < size["high"] < 6e5
+    assert (size["law"], rival["law"], size["level"], size["reached"]) == ("broken*A", "broken", 0.9, True)
+    place = groups[0]["facts"][0]
+    assert place["question"] == "break" and place["low"] < place["value"] < place["high"]
+    assert place["bootstrap"]["low"] < place["value"] < place["bootstrap"]["high"]
+    never = next(fact for fact in groups[2]["facts"] if fact["question"] == "size for a loss")
+    assert never["value"] == "inf" and not never["reached"]
+    assert groups[2]["answers"][1].startswith("A loss of 0.4 is never reached")
     with (tmp_path / "fits.csv").open() as file:
         rows = list(csv.DictReader(file))
     chosen = next(row for row in rows if row["law"] == "broken*A" and row["parameter"] == "xc")
-    assert float(chosen["low"]) < float(chosen["value"]) < float(chosen["high"])
-    assert (tmp_path / "fits.tex").read_text().count(r"\begin{tabular}") == 3
+    for low, high in (("low", "high"), ("bootstrap_low", "bootstrap_high")):
+        assert float(chosen[low]) < float(chosen["value"]) < float(chosen[high])
+    tex = (tmp_path / "fits.tex").read_text()
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\caption{") == tex.count(r"\toprule") == 3
+    assert r"$\alpha_{1}$ & $0.1633$" in tex and r"$9.979\times10^{4}$" in tex
     assert "**Verdict.**" in (tmp_path / "report.md").read_text()
     for name in ("scaling_in_D", "scaling_in_N"):
         assert all((tmp_path / f"{name}{ending}").stat().st_size > 5000 for ending in (".png", ".pdf"))
 
 
 def test_published_mode_states_the_published_criterion(repository: Path, tmp_path: Path) -> None:
-    args = ("tests/data/published_losses.csv", "--mode", "published", "--no-figures", "--out", str(tmp_path))
+    args = (
+        "tests/data/published_losses.csv",
+        "--mode",
+        "published",
+        "--draws",
+        "20",
+        "--target",
+        "0.4",
+        "--out",
+        str(tmp_path),
+    )
     shown = run(repository, *args).stdout
+    assert "A loss of 0.4 needs D = 4.266e+05 (" in " ".join(shown.split())
+    assert (tmp_path / "scaling_in_D.png").stat().st_size > 5000
     for aicc in ("-57.74", "-44.88", "-60.97"):
         assert aicc in shown
 
@@ -65,8 +96,13 @@ def test_records_in_two_variables(repository: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shown = run(repository, str(tmp_path / "runs"), "--budget", "1e15", "--out", str(out)).stdout
     assert "1e+15 FLOPs (at 600 N D) are best spent on" in " ".join(shown.split())
-    (group,) = json.loads((out / "fits.json").read_text())
-    assert set(group["regimes"].values()) == {"data-limited", "model-limited"}
+    (group,) = json.loads((out / "fits.json").read_text())["groups"]
+    assert {row["regime"] for row in group["regimes"]} == {"data-limited", "model-limited"}
+    assert len(group["regimes"]) == 18 and group["regimes"][0].keys() == {"run", "N", "D", "seed", "regime"}
+    with (out / "regimes.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 18
+    optimum = group["facts"][-1]
+    assert optimum["N"]["low"] <= optimum["N"]["value"] <= optimum["N"]["high"] and optimum["outside_runs"] == ["D"]
     assert (out / "map_0.png").stat().st_size > 5000
 
 
@@ -76,7 +112,9 @@ def test_a_group_that_is_too_small_is_named_and_the_others_are_fitted(repository
     (tmp_path / "losses.csv").write_text("\n".join(["group,D,seed,loss", *rows]) + "\n")
     args = (str(tmp_path / "losses.csv"), "--laws", "power", "--budget", "1e18", "--no-figures", "--out", str(tmp_path))
     result = run(repository, *args)
-    assert result.stderr.startswith("left out: small: 2 sizes are too few for the law power")
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("left out"))
+    assert line.startswith("left out: small: 2 sizes are too few for the law power")
+    assert "fitting good (1 of 2)" in result.stderr
     assert "good: loss against D" in result.stdout and "--budget asks for runs that vary N and D" in result.stdout
 
 
@@ -86,14 +124,44 @@ def test_a_group_that_is_too_small_is_named_and_the_others_are_fitted(repository
         (("nowhere",), "nowhere: no such file or folder"),
         (("docs",), "no run_record.json in it"),
         (("README.md",), "expected `loss` with"),
-        (("tests/data/published_losses.csv", "--target", "-1"), "expected more than 0"),
+        ((CSV, "--target", "-1"), "expected more than 0"),
+        ((CSV, "--budget", "nan"), "--budget is nan, expected more than 0"),
+        ((CSV, "--draws", "0"), "--draws is 0, expected a whole number, 10 at least"),
+        ((CSV, "--level", "90"), "--level is 90.0, expected a number between 0 and 1, such as 0.9"),
+        ((CSV, "--level", "nan"), "--level is nan, expected a number between 0 and 1"),
+        ((CSV, "--breaks", "-1"), "--breaks is -1, expected 0 or more"),
+        ((CSV, "--out", "README.md"), "--out README.md: README.md is a file; name a folder"),
+        ((CSV, "--out", "README.md/laws"), "README.md is a file; name a folder"),
+        (("docs", "--metric", "test/sc_re"), "--metric test/sc_re is the better the higher it is"),
+        (("docs", "--metric", "test/r2_drude"), "the better the higher it is, and scaling laws fall"),
     ],
 )
 def test_mistakes_are_one_line(repository: Path, args: tuple[str, ...], message: str) -> None:
     assert message in run(repository, *args, status=2).stderr.splitlines()[-1]
 
 
+def test_only_unfinished_records(repository: Path, tmp_path: Path) -> None:
+    record = RunRecord(
+        name="a", status="running", backbone="Net", head="Head", num_parameters=1, num_train=1, subset="", seed=1,
+        epochs=0, steps=0, samples_seen=0,
+    )  # fmt: skip
+    write_record(tmp_path / "a" / RECORD, record)
+    lines = run(repository, str(tmp_path), status=2).stderr.splitlines()
+    assert lines[0] == "left out: a (seed 1) is running" and "none of its 1 runs is finished" in lines[-1]
+
+
+def test_options_without_effect_are_named(repository: Path, tmp_path: Path) -> None:
+    rows = [f"{n},{d},{(1e4 / n) ** 0.4 + (1e3 / d) ** 0.3}" for n in (1e5, 1e6, 1e7) for d in (1e3, 1e4, 1e5)]
+    (tmp_path / "losses.csv").write_text("\n".join(["N,D,loss", *rows]) + "\n")
+    args = (str(tmp_path / "losses.csv"), "--laws", "power", "--metric", "test/mae", "--no-figures")
+    told = run(repository, *args, "--out", str(tmp_path)).stderr
+    assert "--laws and --breaks have no effect" in told and "--metric test/mae has no effect" in told
+
+
 def test_starts_without_torch(repository: Path) -> None:
-    code = "import sys; sys.path.insert(0, 'tools'); import fit_scaling_laws; assert 'torch' not in sys.modules"
+    code = (
+        "import sys; sys.path.insert(0, 'tools'); import fit_scaling_laws; "
+        "assert not {'torch', 'scipy', 'rich', 'matplotlib'} & sys.modules.keys()"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=repository, env=environment())
     assert "arXiv:2602.05702" in run(repository, "--help").stdout

@@ -1,0 +1,96 @@
+"""Least squares for a law, from several starting points, with or without Huber's loss for far-off runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dielectric_gnn.scaling.laws import FloatArray, Law
+
+_POLISHED = 3
+"""So many of the starting points, the best after a few steps, are followed to the end."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a law is compared with.
+
+    Args:
+        law: The form.
+        x: Logarithms of the variables, (n, v).
+        y: ln L (n,); with `deviation`, L.
+        deviation: Standard deviation of L (n,): then L itself is compared, weighted.
+        huber: Where Huber's loss turns linear; 0: nowhere.
+    """
+
+    law: Law
+    x: FloatArray
+    y: FloatArray
+    deviation: FloatArray | None = None
+    huber: float = 0.0
+
+    def residuals(self, theta: FloatArray) -> FloatArray:
+        """Differences (n,) whose loss is minimised."""
+        value = self.law.log_loss(theta, self.x)
+        if self.deviation is None:
+            difference = value - self.y
+        else:
+            with np.errstate(over="ignore"):
+                difference = (np.exp(value) - self.y) / self.deviation
+        return np.nan_to_num(difference, nan=1e6, posinf=1e6, neginf=-1e6)
+
+
+def solve(
+    problem: Problem, starts: Sequence[FloatArray], fixed: tuple[int, float] | None = None
+) -> tuple[FloatArray, float]:
+    """The parameters of the smallest sum.
+
+    Args:
+        problem: What is compared.
+        starts: Starting points (k,); a single one, near the end already, is followed less closely.
+        fixed: A parameter that is held, and its value.
+
+    Returns:
+        θ (k,), and the objective: the sum of squares, or Huber's.
+    """
+    from scipy.optimize import least_squares
+
+    parameters = problem.law.parameters
+    low, high = (np.array([getattr(p, side) for p in parameters], dtype=float) for side in ("low", "high"))
+    free = np.arange(low.size) if fixed is None else np.delete(np.arange(low.size), fixed[0])
+
+    def whole(part: FloatArray) -> FloatArray:
+        theta = np.empty(low.size)
+        theta[free] = part
+        if fixed is not None:
+            theta[fixed[0]] = fixed[1]
+        return theta
+
+    def residuals(part: FloatArray) -> FloatArray:
+        return problem.residuals(whole(part))
+
+    def descend(part: FloatArray, tolerance: float, evaluations: int) -> tuple[float, FloatArray]:
+        result = least_squares(
+            residuals,
+            np.clip(part, low[free] + 1e-9, high[free] - 1e-9),
+            bounds=(low[free], high[free]),
+            x_scale="jac",
+            loss="huber" if problem.huber else "linear",
+            f_scale=problem.huber or 1.0,
+            xtol=tolerance,
+            ftol=tolerance,
+            gtol=tolerance,
+            max_nfev=evaluations,
+        )
+        return 2.0 * float(result.cost), np.asarray(result.x)
+
+    parts = [np.asarray(start, dtype=float)[free] for start in starts]
+    if len(parts) == 1:
+        objective, part = descend(parts[0], 1e-8, 200)
+    else:
+        tried = sorted((descend(part, 1e-6, 60) for part in parts), key=lambda found: found[0])
+        polished = (descend(part, 1e-12, 600) for _, part in tried[:_POLISHED])
+        objective, part = min(polished, key=lambda found: found[0])
+    return whole(part), objective
