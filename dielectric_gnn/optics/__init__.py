@@ -28,7 +28,7 @@ from dielectric_gnn.optics.loss import loss_function, screened_plasma_energy
 from dielectric_gnn.optics.plasmonics import propagation_length, quality_localised, quality_propagating
 from dielectric_gnn.optics.reflection import Polarisation, oblique_reflectivity, reflectivity
 from dielectric_gnn.optics.refraction import absorption_coefficient, refractive_index, skin_depth
-from dielectric_gnn.optics.response import DEFAULT_DAMPING, drude_term, total_dielectric_function
+from dielectric_gnn.optics.response import DEFAULT_DAMPING, check_damping, drude_term, total_dielectric_function
 from dielectric_gnn.optics.sum_rule import plasma_energy, sum_rule_fraction, sum_rule_weight, valence_electrons
 from dielectric_gnn.optics.units import HC_EV_NM, ComplexArray, FloatArray
 
@@ -44,6 +44,7 @@ __all__ = [
     "Observer",
     "Polarisation",
     "absorption_coefficient",
+    "check_damping",
     "colour_difference",
     "colour_lab",
     "colour_srgb",
