@@ -70,9 +70,9 @@ def _all_saw_tensors(members: Sequence[DielectricModule]) -> bool:
     without = [place for place, one in enumerate(members, 1) if one.facts is None or one.facts.num_tensors == 0]
     if 0 < len(without) < len(members):
         raise InputError(
-            f"of the {len(members)} members of the ensemble, number {', '.join(map(str, without))} (in the order given) "
-            "saw averages only in training and the others tensors, so their mean tensors would mean nothing; leave out "
-            "the one kind or the other"
+            f"of the {len(members)} members of the ensemble, number {', '.join(map(str, without))} (in the order "
+            "given) saw averages only in training and the others tensors, so their mean tensors would mean nothing; "
+            "leave out the one kind or the other"
         )
     return not without
 

@@ -24,7 +24,7 @@ _ENERGY_LABEL = "photon energy (eV)"
 
 
 _ROUNDING = 1e-4
-"""Off-diagonals of predictions in single precision that symmetry forbids are smaller than this share of the diagonal."""
+"""Off-diagonals that symmetry forbids are smaller than this share of the diagonal, in single precision."""
 
 AXES = ("x", "y", "z")
 """The axes of the frame of the stored lattice."""

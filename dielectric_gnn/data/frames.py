@@ -29,10 +29,10 @@ FORBIDDEN_SIZE = 0.01
 """… and that is more than this share of ε − 1 or ω_D², or of 1: a cubic crystal may have a noisy label."""
 
 DETERMINED = 0.2
-"""Off-diagonals are taken from the diagonal if every allowed tensor of size 1 has a diagonal of at least this size.
+"""Off-diagonals are taken from the diagonal if every allowed tensor of size 1 has a diagonal of more than this size.
 
-Errors of the diagonal then grow to five times their size at most. Where the axis of a crystal is near a body diagonal of
-the frame, they would grow without limit.
+Errors of the diagonal then grow to five times their size at most. Where the axis of a crystal is near a body diagonal
+of the frame, they would grow without limit.
 """
 
 VISIBLE = 0.01
@@ -94,8 +94,8 @@ def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
     if dataset is None:
         raise _bad(
             record,
-            f"spglib finds no space group of {record.material_id} (tolerance {SYMMETRY_TOLERANCE:g} Å), not even P1, so "
-            "that its tensors cannot be checked; mend the structure",
+            f"spglib finds no space group of {record.material_id} (tolerance {SYMMETRY_TOLERANCE:g} Å), not even P1, "
+            "so its tensors cannot be checked; mend the structure",
         )
     columns = record.lattice.T
     rotations = columns @ np.unique(dataset.rotations, axis=0) @ np.linalg.inv(columns)
@@ -145,8 +145,8 @@ def _check_passive(record: CrystalRecord, tensors: NDArray[np.complex128]) -> No
         if values.min() < -NEGATIVE_SHARE * max(values.max(), 1):
             raise _bad(
                 record,
-                f"{name} of {record.material_id}, made a whole tensor by the symmetry of the structure, has an eigenvalue "
-                f"of {values.min():.3g} beside {values.max():.3g}, but a negative one is no crystal's (tolerance "
+                f"{name} of {record.material_id}, as a whole tensor of the symmetry of the structure, has an "
+                f"eigenvalue of {values.min():.3g} beside {values.max():.3g}, expected none below 0 (tolerance "
                 f"{NEGATIVE_SHARE:.0%}); give the tensor in the frame of the stored lattice",
             )
 

@@ -51,7 +51,7 @@ def test_tensor_figure_shows_six_components_and_three_reflectivities(off_diagona
     tensor = response(2, off_diagonal).tensor
     assert tensor is not None
     figure = tensor_figure("Mg", ENERGIES, tensor, damping=0.1)
-    real, imaginary, mixed, mirror = figure.axes
+    *_, mirror = figure.axes
     assert all(axis.get_ylabel() for axis in figure.axes) and mirror.get_ylabel() == label
     lines = {line.get_label(): line.get_ydata() for axis in figure.axes for line in axis.get_lines()}
     for place, name in enumerate(("xx", "yy", "zz", "yz", "xz", "xy")):
@@ -63,7 +63,7 @@ def test_tensor_figure_shows_six_components_and_three_reflectivities(off_diagona
         np.testing.assert_allclose(lines[f"R, {name}"], optics.reflectivity(*optics.refractive_index(eps)))
     figure.draw_without_rendering()
     legend = mirror.get_legend().get_window_extent()
-    drawn = [patch.get_window_extent() for patch in mirror.patches] + [text.get_window_extent() for text in mirror.texts]
+    drawn = [artist.get_window_extent() for artist in (*mirror.patches, *mirror.texts)]
     assert len(drawn) == 6 and not any(legend.overlaps(one) for one in drawn)
 
 
