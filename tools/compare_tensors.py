@@ -98,7 +98,7 @@ def train(args: argparse.Namespace, fold: int, seed: int, tensors: bool) -> tupl
     )
     trainer = Trainer(
         max_epochs=args.epochs, accelerator="cpu", devices=1, gradient_clip_val=100, logger=False, limit_val_batches=0,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=args.out,
     )  # fmt: skip
     trainer.fit(model, data)
     return model.eval(), data
