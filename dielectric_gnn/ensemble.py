@@ -10,6 +10,7 @@ from torch import nn
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import ResponseModule
+from dielectric_gnn.irreducible import root_mean_square
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.response import Anisotropy, Response
 
@@ -17,7 +18,9 @@ from dielectric_gnn.response import Anisotropy, Response
 class Ensemble(ResponseModule):
     """Averages the responses of its members (arXiv:2602.05702 averages three seeds).
 
-    The spread is the sample standard deviation over the members, of every point of the spectrum and of ω_D.
+    The spread is the sample standard deviation over the members, of every point of the spectrum and of ω_D. Of whole
+    tensors, ε and R, the root of ω_D², are averaged, and ω_D follows from the mean R; where all members saw averages
+    only, R means nothing and ω_D is averaged.
 
     Args:
         members: At least two models with the same outputs, grid and cutoff, trained on spectra of one broadening.
@@ -43,6 +46,7 @@ class Ensemble(ResponseModule):
         super().__init__(first.grid, first.objective, first.outputs, first.cutoff, first.tensorial)
         self.members = nn.ModuleList(members)
         self.facts = first.facts
+        self.knows_tensors = first.tensorial and _all_saw_tensors(members)
 
     @property
     def takes_orbits(self) -> bool:
@@ -55,7 +59,22 @@ class Ensemble(ResponseModule):
         eps_inter = torch.stack([response.eps_inter for response in responses])
         drude = torch.stack([response.drude for response in responses])
         spread = Response(eps_inter.std(0), drude.std(0))
-        return Response(eps_inter.mean(0), drude.mean(0), spread, _mean_anisotropy(responses))
+        mean, anisotropy = drude.mean(0), _mean_anisotropy(responses)
+        if anisotropy is not None and self.knows_tensors:
+            mean = root_mean_square(anisotropy.drude[:, 0], anisotropy.drude[:, 1:])
+        return Response(eps_inter.mean(0), mean, spread, anisotropy)
+
+
+def _all_saw_tensors(members: Sequence[DielectricModule]) -> bool:
+    """Whether the members were trained on tensors; those of models trained on averages mean nothing in a mean."""
+    without = [place for place, one in enumerate(members, 1) if one.facts is None or one.facts.num_tensors == 0]
+    if 0 < len(without) < len(members):
+        raise InputError(
+            f"of the {len(members)} members of the ensemble, number {', '.join(map(str, without))} (in the order "
+            "given) saw averages only in training and the others tensors, so their mean tensors would mean nothing; "
+            "leave out the one kind or the other"
+        )
+    return not without
 
 
 def _mean_anisotropy(responses: Sequence[Response]) -> Anisotropy | None:

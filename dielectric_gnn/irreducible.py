@@ -80,3 +80,14 @@ def norm_square(deviator: Tensor) -> Tensor:
 def root_mean_square(isotropic: Tensor, deviator: Tensor) -> Tensor:
     """√(tr R² / 3) of R = a·1 + Σ_k s_k Q^k: a (B,), s (B, 5) → (B,)."""
     return (isotropic.square() + norm_square(deviator) / 3).sqrt()
+
+
+def axis_squares(isotropic: Tensor, deviator: Tensor) -> Tensor:
+    """Diagonal of R² of symmetric matrices R = a·1 + Σ_k s_k Q^k, for light along x, y and z: sums of squares, ≥ 0.
+
+    Shapes:
+        isotropic (B,), deviator (B, 5) → (B, 3).
+    """
+    to_cartesian = torch.from_numpy(TO_CARTESIAN).to(deviator)
+    xx, yy, zz, yz, xz, xy = (torch.cat([isotropic[:, None], deviator], dim=1) @ to_cartesian.T).square().unbind(1)
+    return torch.stack([xx + xy + xz, xy + yy + yz, xz + yz + zz], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.heads.base import Quantity
 from dielectric_gnn.heads.free_form import Component
-from dielectric_gnn.irreducible import norm_square
+from dielectric_gnn.irreducible import axis_squares, norm_square
 from dielectric_gnn.response import Response
 
 COMPONENT_AXIS: dict[Component, int] = {"re": 0, "im": 1}
@@ -86,8 +86,10 @@ class TensorObjective(Objective):
     With T = a·1 + Σ_k s_k Q^k, ‖ΔT‖_F / √3 = √(Δa² + |Δs|² / 3); the mean is over energies, Re and Im. For isotropic
     tensors it is the loss of `MaeObjective`. R is compared rather than ω_D², whose errors have heavy tails.
 
-    Where a label does not tell a component of the deviator, that component does not count. Where it tells the average
-    only, this trains the isotropic part, with the deviators held fixed.
+    Where a label does not tell a component of the deviator, that component does not count. A label that tells the
+    diagonals only does not tell R either: then the roots of the diagonal of ω_D² are compared, √(R²)_ii, by their root
+    mean square difference over the axes. Where it tells the average only, this trains the isotropic part, with the
+    deviators held fixed.
 
     Args:
         eps_weight: w_ε.
@@ -114,11 +116,11 @@ class TensorObjective(Objective):
         isotropic = torch.where(some[:, None, None], prediction.eps_inter, average.eps_inter) - target.eps_inter
         deviator = (predicted.eps_inter - true.eps_inter) * true.known[:, :, None, None]
         root = predicted.drude - true.drude
-        # Of a tensor whose diagonal alone is known, the root is not.
+        axes = _axis_roots(predicted.drude) - _axis_roots(true.drude)
         drude = torch.where(
             whole,
             _size(root[:, 0], root[:, 1:]),
-            (torch.where(some, prediction.drude, average.drude) - target.drude).abs(),
+            torch.where(some, (axes.square().mean(dim=1) + _TINY).sqrt(), (average.drude - target.drude).abs()),
         )
         terms = {"eps": _size(isotropic, deviator).mean(dim=(1, 2)), "drude": drude}
         return {"loss": self.eps_weight * terms["eps"] + self.drude_weight * terms["drude"], **terms}
@@ -127,3 +129,8 @@ class TensorObjective(Objective):
 def _size(isotropic: Tensor, deviator: Tensor) -> Tensor:
     """‖T‖_F / √3 of a·1 + Σ_k s_k Q^k; the constant keeps the gradient finite where T vanishes."""
     return (isotropic.square() + norm_square(deviator) / 3 + _TINY).sqrt()
+
+
+def _axis_roots(root: Tensor) -> Tensor:
+    """√(R²)_ii (B, 3) of R (B, 6); the constant keeps the gradient finite where a row of R vanishes."""
+    return (axis_squares(root[:, 0], root[:, 1:]) + _TINY).sqrt()

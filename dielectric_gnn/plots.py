@@ -23,6 +23,9 @@ _OF_AXIS = ("#0072b2", "#009e73", "#d55e00")
 _ENERGY_LABEL = "photon energy (eV)"
 
 
+_ROUNDING = 1e-4
+"""Off-diagonals that symmetry forbids are smaller than this share of the diagonal, in single precision."""
+
 AXES = ("x", "y", "z")
 """The axes of the frame of the stored lattice."""
 
@@ -34,8 +37,13 @@ class TensorSpectrum:
     eps_inter: optics.ComplexArray
     drude_square: optics.FloatArray
 
+    def has_principal_axes(self) -> bool:
+        """Whether x, y and z are principal axes: off-diagonals are zero, but for what rounding leaves of them."""
+        parts = (self.eps_inter, self.drude_square)
+        return all(np.abs(part[3:]).max() <= _ROUNDING * np.abs(part[:3]).max() for part in parts)
+
     def along_axes(self) -> list[Spectrum]:
-        """The diagonal: what light polarised along x, y or z meets."""
+        """The diagonal: what light polarised along x, y or z meets, if these are principal axes; else approximately."""
         roots = np.sqrt(self.drude_square[:3].clip(min=0)).tolist()
         return [Spectrum(eps, drude) for eps, drude in zip(self.eps_inter[:3], roots, strict=True)]
 
@@ -115,6 +123,8 @@ def tensor_figure(
 ) -> Figure:
     """The six components of ε_inter, and reflectivity and colour for light polarised along x, y and z.
 
+    Where these are not principal axes, both are approximations, from the diagonal alone, and the figure says so.
+
     Args:
         title: Above the figure.
         energies: Photon energies (W,) in eV.
@@ -138,9 +148,17 @@ def tensor_figure(
     mixed.set_ylim(*(sign * max(reach, 1.2 * float(np.abs(tensor.eps_inter[3:]).max())) for sign in (-1, 1)))
     mirror.set_ylim(0, 1)
     _swatches(mirror, [spectrum.srgb(energies, damping) for spectrum in spectra], list(AXES))
-    for axis in (real, imaginary, mixed, mirror):
+    for axis, label in (
+        (real, r"Re $\varepsilon_\mathrm{inter}$"),
+        (imaginary, r"Im $\varepsilon_\mathrm{inter}$"),
+        (mixed, r"$\varepsilon_\mathrm{inter}$, off-diagonal"),
+        (mirror, "reflectivity" if tensor.has_principal_axes() else "reflectivity (approximate)"),
+    ):
         axis.axhline(0, color="0.8", lw=0.6, zorder=0)
-        axis.legend(frameon=False, fontsize=8, loc="upper center", ncols=2 if axis is mixed else 1)
+        # The swatches are in the upper right corner.
+        place = "center right" if axis is mirror else "upper center"
+        axis.legend(frameon=False, fontsize=8, loc=place, ncols=2 if axis is mixed else 1)
+        axis.set_ylabel(label)
         axis.set_xlim(energies[0], energies[-1])
     for axis in (mixed, mirror):
         axis.set_xlabel(_ENERGY_LABEL)

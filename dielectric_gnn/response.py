@@ -16,8 +16,9 @@ class Anisotropy:
 
     Shapes:
         eps_inter: (B, 5, W, 2), the deviator of the interband dielectric tensor. drude: (B, 6), isotropic part and
-        deviator of the positive semidefinite root R of the Drude tensor ω_D² = R². known: (B, 5) bool, which parts of
-        the deviator of ε a label tells: none, those of the diagonal, or all, and then R too.
+        deviator of R, a symmetric root of the Drude tensor, ω_D² = R²; that of a label is the positive semidefinite
+        one, a prediction need not be. known: (B, 5) bool, which parts of the deviator of ε a label tells: none; those
+        of the diagonal, and then the diagonal of ω_D² too (off-diagonals of R are zero then); or all, and then R.
 
     Units:
         eps_inter dimensionless, drude eV.

@@ -7,18 +7,22 @@ The 17 embedded crystals that are not cubic are dealt into folds. For each fold 
 backbone and recipe are trained on all crystals of other formulas: one with the tensor head, and the baseline, a scalar
 model that predicts the isotropic average for every direction. Errors are of the whole tensor, ⟨‖Δε‖_F / √3⟩, of its
 deviator, and of the root of the Drude tensor (eV): means over the 17 crystals, then mean ± standard deviation over the
-seeds. Finished trainings are not repeated: remove their files to train them anew.
+seeds. Finished trainings are not repeated: remove their files to train them anew, or give another folder for other
+options.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import warnings
+import logging
+import sys
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +33,7 @@ from dielectric_gnn.backbones import Goten
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.frames import allowed_tensors
 from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.files import write_text
 from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead, Head, OscillatorHead, OscillatorTensorHead
@@ -37,6 +42,7 @@ from dielectric_gnn.module import DielectricModule, trainable_parameters
 from dielectric_gnn.objective import MaeObjective, TensorObjective
 from dielectric_gnn.response import Response
 from dielectric_gnn.schedule import WarmupCosine
+from dielectric_gnn.trainer_parts import quiet
 
 COLUMNS = {"tensor_error": "error of ε", "deviator_error": "error of dev ε", "drude_tensor_error": "error of R (eV)"}
 HEADS: dict[str, tuple[type[Head], type[Head]]] = {
@@ -44,6 +50,9 @@ HEADS: dict[str, tuple[type[Head], type[Head]]] = {
     "oscillator": (OscillatorHead, OscillatorTensorHead),
 }
 """For averages and for tensors."""
+
+OPTIONS = ("folds", "width", "head", "weight_decay", "epochs", "lr")
+"""What results depend on, beside fold and seed."""
 
 PREDICTORS = {
     "tensors": "tensor model",
@@ -66,6 +75,8 @@ class Fold(ExampleMetals):
         records = list(self.records())
         anisotropic = [record for record in records if allowed_tensors(record).shape[1] > 1]
         formulas = sorted({record.formula for record in anisotropic})
+        if not 2 <= self.count <= len(formulas):
+            raise InputError(f"--folds is {self.count}, expected 2 to {len(formulas)}, the formulas that are not cubic")
         tested = set(formulas[self.number :: self.count])
         return {
             "train": [record.material_id for record in records if record.formula not in tested],
@@ -87,7 +98,7 @@ def train(args: argparse.Namespace, fold: int, seed: int, tensors: bool) -> tupl
     )
     trainer = Trainer(
         max_epochs=args.epochs, accelerator="cpu", devices=1, gradient_clip_val=100, logger=False, limit_val_batches=0,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=args.out,
     )  # fmt: skip
     trainer.fit(model, data)
     return model.eval(), data
@@ -107,11 +118,12 @@ def errors(prediction: Response, target: Response) -> dict[str, list[float]]:
 def run(args: argparse.Namespace, fold: int, seed: int) -> dict[str, dict[str, list[float]]]:
     """Both trainings of a fold and seed, and the errors of all predictors; from the file if it is there."""
     path = args.out / f"fold{fold}-seed{seed}.json"
+    options = {name: getattr(args, name) for name in OPTIONS}
     if path.exists():
-        results: dict[str, dict[str, list[float]]] = json.loads(path.read_text())
-        return results
+        return stored(path, options)
     found = {}
     for name, tensors in (("tensors", True), ("average", False)):
+        started = time.perf_counter()
         model, data = train(args, fold, seed, tensors)
         graph = data.store.gather(data.indices["test"])
         target = labels_of(graph)
@@ -120,11 +132,33 @@ def run(args: argparse.Namespace, fold: int, seed: int) -> dict[str, dict[str, l
         found[name] = errors(prediction if tensors else isotropic(prediction), target)
         if tensors:
             found["flattened"] = errors(isotropic(prediction), target)
-        print(f"fold {fold}, seed {seed}: {name}, {trainable_parameters(model):,} parameters", flush=True)
+        print(
+            f"seed {seed}, fold {fold + 1} of {args.folds}: {PREDICTORS[name].split(',')[0]} of "
+            f"{trainable_parameters(model):,} parameters, {time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
     found["mean"] = errors(data.training_facts().trivial_response(graph.num_crystals), target)
     found["oracle"] = errors(isotropic(target), target)
-    write_text(path, json.dumps(found))
+    write_text(path, json.dumps({"options": options, "errors": found}))
     return found
+
+
+def stored(path: Path, options: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """The errors in a file of results.
+
+    Raises:
+        InputError: They are those of other options.
+    """
+    content = json.loads(path.read_text())
+    before = content.get("options", {})
+    for name, value in options.items():
+        if before.get(name) != value:
+            raise InputError(
+                f"{path}: made with {name} {before.get(name, 'unknown')}, but now it is {value}; give another --out, "
+                "or remove the folder to train anew"
+            )
+    results: dict[str, dict[str, list[float]]] = content["errors"]
+    return results
 
 
 def table(results: dict[int, list[dict[str, dict[str, list[float]]]]]) -> str:
@@ -139,6 +173,18 @@ def table(results: dict[int, list[dict[str, dict[str, list[float]]]]]) -> str:
     return "\n".join(lines)
 
 
+def number_above(least: float, kind: type) -> Any:
+    """Reads an option of the command that must be at least so large."""
+
+    def read(word: str) -> Any:
+        value = kind(word)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"{word}, expected at least {least:g}")
+        return value
+
+    return read
+
+
 def main(words: Iterable[str] | None = None) -> None:
     """Run the comparison and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,16 +192,23 @@ def main(words: Iterable[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published ones")
     parser.add_argument("--width", type=int, default=64, help="of Goten (default: %(default)s)")
     parser.add_argument("--head", choices=HEADS, default="free_form", help="default: %(default)s")
-    parser.add_argument("--weight-decay", type=float, default=1e-2, help="of AdamW (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=60, help="default: %(default)s")
-    parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW (default: %(default)s)")
+    parser.add_argument(
+        "--weight-decay", type=number_above(0, float), default=1e-2, help="of AdamW (default: %(default)s)"
+    )
+    parser.add_argument("--epochs", type=number_above(1, int), default=60, help="default: %(default)s")
+    parser.add_argument("--lr", type=number_above(0, float), default=2e-3, help="of AdamW (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/tensors"), help="folder of the results")
     args = parser.parse_args(None if words is None else list(words))
-    args.out.mkdir(parents=True, exist_ok=True)
-    warnings.filterwarnings(
-        "ignore", message=".*does not have many workers.*|.*isinstance.*LeafSpec.*|.*smaller than.*"
-    )
-    results = {seed: [run(args, fold, seed) for fold in range(args.folds)] for seed in args.seeds}
+    quiet()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    try:
+        # Made first, so that a wrong number of folds is told before a training.
+        Fold(0, args.folds).split()
+        args.out.mkdir(parents=True, exist_ok=True)
+        results = {seed: [run(args, fold, seed) for fold in range(args.folds)] for seed in args.seeds}
+    except (InputError, OSError) as error:
+        sys.stderr.write(f"compare_tensors.py: error: {error}\n")
+        sys.exit(2)
     print(table(results))
 
 

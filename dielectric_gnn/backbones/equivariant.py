@@ -42,9 +42,9 @@ class EquivariantBackbone(Backbone):
         edge_embedding: Callable[[float], RadialBasis],
     ) -> None:
         super().__init__(scalar_dim=width, cutoff=cutoff, tensor_dim=width if tensors else 0)
-        self.l_max = checked_degree(l_max)
-        self.num_layers = num_layers
         name = type(self).__name__
+        self.l_max = checked_degree(l_max, name)
+        self.num_layers = num_layers
         if tensors and l_max < 2:
             raise InputError(
                 f"{name} is asked for tensors, which have l = 2, but its l_max is {l_max}; give l_max 2 or 3, or "

@@ -181,7 +181,10 @@ class Goten(EquivariantBackbone):
     ) -> None:
         super().__init__(width, l_max, num_layers, cutoff, tensors, node_embedding, edge_embedding)
         if heads < 1 or width % heads:
-            raise InputError(f"Goten has {heads} heads, which do not divide its width {width}")
+            raise InputError(
+                f"Goten has {heads} heads, which do not divide its width {width}; give heads that do, such as "
+                f"{math.gcd(width, max(heads, 1))}"
+            )
         self.layers = nn.ModuleList(
             GotenLayer(width, l_max, heads, self.degrees_after(layer)) for layer in range(num_layers)
         )

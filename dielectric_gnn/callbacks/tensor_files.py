@@ -17,7 +17,7 @@ def write_tensor(
     """Write the six components of ε_inter, and the reflectivity at normal incidence for light polarised along x, y, z.
 
     The frame is that of the lattice as the structure file states it. A diagonal component is what light meets along an
-    axis where the off-diagonals vanish; elsewhere it is an approximation.
+    axis where the off-diagonals vanish; elsewhere the reflectivity is an approximation, and the comments say so.
 
     Args:
         path: The CSV file.
@@ -33,5 +33,9 @@ def write_tensor(
     for name, spectrum in zip(AXES, tensor.along_axes(), strict=True):
         eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
         columns[f"reflectivity_{name}"] = optics.reflectivity(*optics.refractive_index(eps))
-    squares = zip(VOIGT, tensor.drude_square.tolist(), strict=True)
-    write_columns(path, columns, [*comments, *(f"drude_square_{name}_ev2: {value:.6g}" for name, value in squares)])
+    notes = [
+        f"drude_square_{name}_ev2: {value:.6g}" for name, value in zip(VOIGT, tensor.drude_square.tolist(), strict=True)
+    ]
+    if not tensor.has_principal_axes():
+        notes.append("reflectivity_x, _y, _z: approximate, from the diagonal alone (x, y, z are not principal axes)")
+    write_columns(path, columns, [*comments, *notes])

@@ -25,8 +25,21 @@ SYMMETRY_TOLERANCE = 1e-2
 FORBIDDEN_SHARE = 0.3
 """A label is rejected when more than this share of its deviator is forbidden by symmetry, …"""
 
-FORBIDDEN_SIZE = 0.05
+FORBIDDEN_SIZE = 0.01
 """… and that is more than this share of ε − 1 or ω_D², or of 1: a cubic crystal may have a noisy label."""
+
+DETERMINED = 0.2
+"""Off-diagonals are taken from the diagonal if every allowed tensor of size 1 has a diagonal of more than this size.
+
+Errors of the diagonal then grow to five times their size at most. Where the axis of a crystal is near a body diagonal
+of the frame, they would grow without limit.
+"""
+
+VISIBLE = 0.01
+"""Allowed tensors whose diagonals are smaller are taken to have none: a rounded lattice may turn an axis by as much."""
+
+NEGATIVE_SHARE = 0.05
+"""A whole tensor is rejected when Im ε or ω_D² has an eigenvalue below minus this share of its largest, or of 1."""
 
 _WEIGHTS = np.array([1, 1, 1, 2, 2, 2])[:, None]
 """How often each of six components occurs in a matrix."""
@@ -42,7 +55,7 @@ def with_whole_tensors(record: CrystalRecord) -> CrystalRecord:
     """The record with its labels as six components, made exactly symmetric; averages stay averages.
 
     Raises:
-        RecordError: The label contradicts the symmetry of the crystal.
+        RecordError: The label contradicts the symmetry of the crystal, or none is found.
     """
     labels = record.labels
     if labels is None or labels.num_components == 1:
@@ -50,11 +63,14 @@ def with_whole_tensors(record: CrystalRecord) -> CrystalRecord:
     allowed = allowed_tensors(record)
     stated = _stated_components(labels)
     known = len(stated)
-    coefficients, *_ = np.linalg.lstsq(_scaled(allowed[:known]), _scaled(stated), rcond=None)
-    _check_frame(record, stated, allowed[:known] @ coefficients)
-    determined = np.linalg.matrix_rank(allowed[:known], tol=1e-6) == allowed.shape[1]
+    # Parts of size 1 have diagonals of these sizes; a multiple of the unit tensor, always allowed, has one of size 1.
+    coefficients, _, _, sizes = np.linalg.lstsq(_scaled(allowed[:known]), _scaled(stated), rcond=VISIBLE)
     tensors = allowed @ coefficients
-    if not determined:
+    _check_frame(record, stated, tensors[:known])
+    determined = allowed.shape[1] <= known and sizes.min() > DETERMINED
+    if determined:
+        _check_passive(record, tensors)
+    else:
         tensors[3:] = 0
     eps, drude_square = tensors[:, :-1], tensors[:, -1].real
     resolved = replace(labels, eps_inter=eps, drude=_root(drude_square), diagonal_only=not determined)
@@ -62,7 +78,11 @@ def with_whole_tensors(record: CrystalRecord) -> CrystalRecord:
 
 
 def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
-    """A basis (6, D) of the symmetric tensors that the point group of a crystal leaves unchanged."""
+    """A basis (6, D) of the symmetric tensors that the point group of a crystal leaves unchanged.
+
+    Raises:
+        RecordError: No space group is found.
+    """
     from spglib import get_symmetry_dataset
 
     fractional = record.positions @ np.linalg.inv(record.lattice)
@@ -72,7 +92,11 @@ def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
         warnings.simplefilter("ignore", DeprecationWarning)
         dataset = get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE)
     if dataset is None:
-        return np.eye(6)
+        raise _bad(
+            record,
+            f"spglib finds no space group of {record.material_id} (tolerance {SYMMETRY_TOLERANCE:g} Å), not even P1, "
+            "so its tensors cannot be checked; mend the structure",
+        )
     columns = record.lattice.T
     rotations = columns @ np.unique(dataset.rotations, axis=0) @ np.linalg.inv(columns)
     units = to_matrices(np.eye(6))
@@ -107,13 +131,29 @@ def _check_frame(record: CrystalRecord, stated: NDArray[np.complex128], allowed:
     bad = (forbidden > FORBIDDEN_SHARE * deviators) & (forbidden > FORBIDDEN_SIZE * np.maximum(responses, 1))
     if bad.any():
         which = int(np.argmax(bad))
-        raise RecordError(
-            record.source or record.material_id,
+        raise _bad(
+            record,
             f"{('eps_inter', 'drude_freq')[which]} of {record.material_id} contradicts the symmetry of the structure: "
             f"{forbidden[which] / deviators[which]:.0%} of its anisotropy is forbidden (tolerance "
-            f"{FORBIDDEN_SHARE:.0%}); give the tensor in the frame of the stored lattice, or read averages only "
-            "(data.tensors false)",
+            f"{FORBIDDEN_SHARE:.0%}); give the tensor in the frame of the stored lattice",
         )
+
+
+def _check_passive(record: CrystalRecord, tensors: NDArray[np.complex128]) -> None:
+    for name, components in (("Im eps_inter", tensors[:, :-1].imag), ("drude_freq squared", tensors[:, -1].real)):
+        values = np.linalg.eigvalsh(to_matrices(components))
+        if values.min() < -NEGATIVE_SHARE * max(values.max(), 1):
+            raise _bad(
+                record,
+                f"{name} of {record.material_id}, as a whole tensor of the symmetry of the structure, has an "
+                f"eigenvalue of {values.min():.3g} beside {values.max():.3g}, expected none below 0 (tolerance "
+                f"{NEGATIVE_SHARE:.0%}); give the tensor in the frame of the stored lattice",
+            )
+
+
+def _bad(record: CrystalRecord, problem: str) -> RecordError:
+    cure = ", or read averages only (data.tensors false)"
+    return RecordError(record.source or record.material_id, problem + cure)
 
 
 def _size(components: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -123,6 +163,6 @@ def _size(components: NDArray[np.complex128]) -> NDArray[np.float64]:
 
 
 def _root(components: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Positive semidefinite root of a tensor of six components."""
+    """Positive semidefinite root of a tensor of six components, whose negative eigenvalues are no more than noise."""
     values, vectors = np.linalg.eigh(to_matrices(components))
     return to_components(vectors * np.sqrt(values.clip(min=0)) @ vectors.T)

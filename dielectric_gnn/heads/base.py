@@ -40,7 +40,8 @@ class Head(nn.Module, ABC):
         if self.tensorial and tensor_dim == 0:
             raise InputError(
                 f"{name} predicts tensors, but the backbone yields invariant features only; choose an equivariant one "
-                "(Goten, ESCN or ClebschGordan) with tensors: true, or a scalar head (FreeFormHead)"
+                "(Goten, ESCN or ClebschGordan) with tensors: true (if it is one of them, set model.backbone.tensors "
+                "to true), or a scalar head (FreeFormHead)"
             )
         if tensor_dim > 0 and not self.tensorial:
             raise InputError(

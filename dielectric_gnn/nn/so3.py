@@ -17,10 +17,10 @@ from dielectric_gnn.errors import InputError
 MAX_DEGREE = 3
 
 
-def checked_degree(l_max: int, least: int = 1) -> int:
-    """The same number, if harmonics up to this degree exist here."""
+def checked_degree(l_max: int, owner: str, least: int = 1) -> int:
+    """The same number, if harmonics up to this degree exist here; `owner` is named if not."""
     if not least <= l_max <= MAX_DEGREE:
-        raise InputError(f"l_max is {l_max}, expected {least} to {MAX_DEGREE}")
+        raise InputError(f"{owner}: l_max is {l_max}, expected {least} to {MAX_DEGREE}")
     return l_max
 
 
@@ -56,7 +56,7 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
         directions: Unit vectors.
         l_max: Highest degree, 0 to 3.
     """
-    checked_degree(l_max, least=0)
+    checked_degree(l_max, "spherical_harmonics", least=0)
     x, y, z = directions.unbind(dim=1)
     harmonics = [torch.ones_like(x)]
     if l_max >= 1:

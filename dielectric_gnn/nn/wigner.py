@@ -40,7 +40,7 @@ class WignerD(nn.Module):
 
     def __init__(self, l_max: int) -> None:
         super().__init__()
-        self.l_max = checked_degree(l_max)
+        self.l_max = checked_degree(l_max, type(self).__name__)
         for degree in range(2, l_max + 1):
             step = coupling(degree - 1, 1, degree)
             twice = torch.einsum("iak,jbl->ijabkl", step, step).flatten(4).flatten(0, 3)

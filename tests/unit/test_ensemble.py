@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from dielectric_gnn.backbones import OptiMetal2B
+from dielectric_gnn.backbones import Goten, OptiMetal2B
+from dielectric_gnn.callbacks.spectra import spectra_of
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.ensemble import Ensemble
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.heads import FreeFormHead
+from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead
 from dielectric_gnn.metrics import EnergyMeans
 from dielectric_gnn.module import DielectricModule
-from dielectric_gnn.objective import MaeObjective
+from dielectric_gnn.objective import MaeObjective, TensorObjective
 from dielectric_gnn.response import Response
 from dielectric_gnn.testing import graph_of, labelled, sample_crystals
+from dielectric_gnn.training_facts import TrainingFacts
 
 
 @pytest.fixture
@@ -62,6 +65,55 @@ def test_members_must_fit_together() -> None:
     )
     with pytest.raises(InputError, match="agree in outputs"):
         Ensemble([member(0), imaginary])
+
+
+def tensor_member(seed: int, num_tensors: int) -> DielectricModule:
+    """A tensor model of some size of response, trained on so many tensors as it says."""
+    torch.manual_seed(seed)
+    model = DielectricModule(
+        Goten(width=16, tensors=True), head=FreeFormTensorHead, objective=TensorObjective(), grid=EnergyGrid(0, 20, 21)
+    )
+    torch.nn.init.constant_(model.head.drude_mlp.layers[-1].bias, 2.0 + 5 * seed)
+    torch.nn.init.normal_(model.head.drude_deviator.out.weight)
+    model.facts = TrainingFacts(9, [29], 0.1, torch.zeros(21, 2), torch.tensor(1.0), num_tensors)
+    return model.eval()
+
+
+@pytest.mark.usefixtures("float64")
+def test_tensors_of_an_ensemble_agree_with_its_averages() -> None:
+    members = [tensor_member(seed, 5) for seed in range(3)]
+    graph = graph_of(sample_crystals(), members[0].cutoff)
+    with torch.no_grad():
+        response = Ensemble(members)(graph)
+        alone = [one(graph) for one in members]
+    for spectrum in spectra_of(response):
+        assert spectrum.tensor is not None
+        assert spectrum.tensor.drude_square[:3].mean() == pytest.approx(spectrum.drude**2, rel=1e-12)
+        np.testing.assert_allclose(spectrum.tensor.eps_inter[:3].mean(axis=0), spectrum.eps_inter, atol=1e-12)
+    roots = torch.stack([one.anisotropy.drude for one in alone])
+    assert response.anisotropy is not None and response.spread is not None
+    torch.testing.assert_close(response.anisotropy.drude, roots.mean(0))
+    torch.testing.assert_close(response.spread.drude, torch.stack([one.drude for one in alone]).std(0))
+    assert (response.drude < torch.stack([one.drude for one in alone]).mean(0)).any(), "members differ in direction"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_members_that_saw_averages_only_are_named(order: int) -> None:
+    mixed = [tensor_member(0, 5), tensor_member(1, 0), tensor_member(2, 5)][::order]
+    with pytest.raises(
+        InputError, match=r"of the 3 members of the ensemble, number 2 \(in the order given\) saw averages"
+    ):
+        Ensemble(mixed)
+
+
+@pytest.mark.usefixtures("float64")
+def test_members_that_all_saw_averages_only_are_averaged() -> None:
+    members = [tensor_member(seed, 0) for seed in range(2)]
+    graph = graph_of(sample_crystals(), members[0].cutoff)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            Ensemble(members)(graph).drude, torch.stack([one(graph).drude for one in members]).mean(0)
+        )
 
 
 def test_energy_means_over_uneven_batches() -> None:

@@ -1,5 +1,7 @@
 """Equivariant backbones: poles, the cutoff, empty batches, the reference product, compilation, and what is refused."""
 
+import os
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -253,6 +255,18 @@ def test_one_graph_for_the_compiler(name: str) -> None:
             torch.testing.assert_close(compiled(graph).tensors, backbone(graph).tensors, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
+def test_compiled_code_computes_the_same() -> None:
+    """The default network alone, as small as possible: each takes tens of seconds to compile."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    backbone = Goten(width=16, l_max=1, num_layers=1)
+    compiled = torch.compile(backbone, dynamic=True, fullgraph=True, backend="inductor")
+    graph = graph_of(sample_crystals(), 5.5, torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(graph).scalars, backbone(graph).scalars, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", BUILDERS)
 def test_half_precision_stays_close(name: str) -> None:
     torch.manual_seed(0)
@@ -270,8 +284,11 @@ def test_half_precision_stays_close(name: str) -> None:
     ("build", "message"),
     [
         (partial(ESCN, l_max=1, tensors=True), "ESCN is asked for tensors, which have l = 2, but its l_max is 1"),
-        (partial(Goten, l_max=4), "l_max is 4, expected 1 to 3"),
-        (partial(Goten, width=20), "Goten has 8 heads, which do not divide its width 20"),
+        (partial(Goten, l_max=4), "Goten: l_max is 4, expected 1 to 3"),
+        (
+            partial(Goten, width=20),
+            "Goten has 8 heads, which do not divide its width 20; give heads that do, such as 4",
+        ),
         (partial(ClebschGordan, num_layers=0), "ClebschGordan has num_layers 0, expected at least 1"),
         (partial(Goten, edge_embedding=partial(GaussianBasis, envelope_exponent=None)), "GaussianBasis has envelope"),
         (partial(ESCN, width=0), "width 0"),

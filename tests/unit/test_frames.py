@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pymatgen.core import Lattice
 
 from dielectric_gnn.data.frames import allowed_tensors, read_records, with_whole_tensors
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
@@ -97,6 +98,69 @@ def test_axis_along_the_body_diagonal_is_not_told_by_the_diagonal() -> None:
     assert record.labels is not None and record.labels.diagonal_only
     *_, known = anisotropy_rows(record.labels)
     assert known.tolist() == [False, False, True, False, True]
+
+
+AXIS = np.ones(3) / np.sqrt(3)
+
+
+def rhombohedral(lattice: NDArray[np.float64]) -> CrystalRecord:
+    """A polar crystal with its threefold axis along the body diagonal, if the lattice says so."""
+    return crystal("R3m", lattice.tolist(), [52, 83], [[0, 0, 0], [0.47, 0.47, 0.47]])
+
+
+def cyclic(a: float, b: float) -> NDArray[np.float64]:
+    """Lattice vectors (a, b, b), (b, a, b), (b, b, a)."""
+    return (a - b) * np.eye(3) + b
+
+
+@pytest.mark.parametrize("noise", [0, 1e-6, 1e-5, 1e-4, 1e-3])
+def test_rounded_lattices_do_not_make_off_diagonals_known(noise: float) -> None:
+    """The diagonal of a tensor about the body diagonal says nothing of it, but a rounded lattice turns the axis."""
+    eps, square = 5 * np.eye(3) + 3 * np.outer(AXIS, AXIS), 9 * np.eye(3) + 7 * np.outer(AXIS, AXIS)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        record = rhombohedral(cyclic(0.4, 2.9) + noise * rng.normal(size=(3, 3)))
+        stated = np.diag(eps) + 1e-3 * rng.normal(size=3), np.sqrt(np.diag(square) + 1e-3 * rng.normal(size=3))
+        labels = with_whole_tensors(labelled(record, *(part.tolist() for part in stated))).labels
+        assert labels is not None and labels.diagonal_only
+        assert not labels.eps_inter[3:].any() and not labels.drude[3:].any()
+        np.testing.assert_allclose(labels.eps_inter[:3, 0].real, 6, atol=5e-3)
+
+
+@pytest.mark.parametrize(("degrees", "determined"), [(60, True), (75, True), (85, False), (95, False)])
+def test_axes_near_the_body_diagonal_keep_the_diagonal_at_least(degrees: float, determined: bool) -> None:
+    """In the usual setting of rhombohedral cells the axis is oblique; towards 90° it nears the body diagonal."""
+    lattice = np.array(Lattice.rhombohedral(4.2, degrees).matrix)
+    axis = lattice.sum(axis=0) / np.linalg.norm(lattice.sum(axis=0))
+    whole = 5 * np.eye(3) + 3 * np.outer(axis, axis)
+    roots = np.sqrt(np.diag(9 * np.eye(3) + 7 * np.outer(axis, axis))).tolist()
+    record = with_whole_tensors(labelled(rhombohedral(lattice), np.diag(whole).tolist(), roots))
+    assert record.labels is not None and record.labels.diagonal_only != determined
+    expected = whole if determined else np.diag(np.diag(whole))
+    np.testing.assert_allclose(tensors(record), expected * (1 + 1j), atol=1e-5)
+
+
+def test_diagonal_that_no_passive_tensor_has_is_rejected() -> None:
+    """1 + s (3 n nᵀ − 1) has the eigenvalue 1 − s, though its diagonal is positive."""
+    lattice = np.array(Lattice.rhombohedral(4.2, 75).matrix)
+    axis = lattice.sum(axis=0) / np.linalg.norm(lattice.sum(axis=0))
+    for name, of_eps, of_drude in (("Im eps_inter", 1.5, 0.1), ("drude_freq squared", 0.1, 1.5)):
+        eps, square = (1 + s * (3 * axis**2 - 1) for s in (of_eps, of_drude))
+        assert min(eps.min(), square.min()) > 0
+        with pytest.raises(RecordError, match=rf"{name} of R3m.*eigenvalue of -0\.5.*frame of the stored lattice"):
+            with_whole_tensors(labelled(rhombohedral(lattice), eps.tolist(), np.sqrt(square).tolist()))
+
+
+def test_small_anisotropy_in_a_wrong_frame_is_rejected() -> None:
+    with pytest.raises(RecordError, match="eps_inter of hcp contradicts"):
+        with_whole_tensors(labelled(prototype("hcp"), [5.3, 5, 5], [3, 3, 3]))
+
+
+def test_structure_without_symmetry_group_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even P1 is a group: to find none is to fail."""
+    monkeypatch.setattr("spglib.get_symmetry_dataset", lambda *args, **kwargs: None)
+    with pytest.raises(RecordError, match=r"spglib finds no space group.*hcp.*data\.tensors false"):
+        with_whole_tensors(labelled(prototype("hcp"), [5, 5, 8], [3, 3, 4]))
 
 
 def test_monoclinic_diagonal_is_kept_without_its_off_diagonal() -> None:

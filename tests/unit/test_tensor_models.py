@@ -1,5 +1,6 @@
 """Whole models that predict tensors: symmetry, positivity, loss and metrics, in float64 with random weights."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead
-from dielectric_gnn.irreducible import TO_CARTESIAN, to_components, to_matrices
+from dielectric_gnn.irreducible import FROM_CARTESIAN, TO_CARTESIAN, to_components, to_matrices
 from dielectric_gnn.metrics import optic_axis, tensor_metrics
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.nn.so3 import traceless_basis
@@ -119,6 +120,13 @@ def test_passive_in_every_direction(model: DielectricModule) -> None:
         for components in (spectrum.tensor.eps_inter.imag, spectrum.tensor.drude_square):
             values = np.linalg.eigvalsh(to_matrices(components))
             assert values.min() >= -EXACT * max(1, np.abs(values).max())
+
+
+def test_cubic_crystals_are_passive_where_all_eigenvalues_meet(model: DielectricModule) -> None:
+    (spectrum,) = spectra_of(predict(model, prototype("fcc")))
+    assert spectrum.tensor is not None
+    for components in (spectrum.tensor.eps_inter.imag, spectrum.tensor.drude_square):
+        assert np.linalg.eigvalsh(to_matrices(components)).min() >= -EXACT
 
 
 def test_isotropic_part_is_a_third_of_the_trace(model: DielectricModule) -> None:
@@ -249,9 +257,48 @@ def test_unknown_components_do_not_count() -> None:
     for row, parts in enumerate(rows):
         expected = (isotropic[row] + deviator[row, parts].sum(dim=0) / 3).sqrt().mean()
         torch.testing.assert_close(terms["eps"][row], expected)
-    torch.testing.assert_close(terms["drude"][:2], (prediction.drude - target.drude).abs()[:2])
+    torch.testing.assert_close(terms["drude"][0], (prediction.drude - target.drude).abs()[0])
+    roots = [TO_CARTESIAN @ response.directions().drude[1].numpy() for response in (prediction, target)]
+    one, other = (np.sqrt(np.diag(to_matrices(root) @ to_matrices(root))) for root in roots)
+    assert float(terms["drude"][1]) == pytest.approx(np.sqrt(np.mean((one - other) ** 2)), rel=1e-9)
     metrics = tensor_metrics(prediction, partly)
     assert metrics["tensor_error"].isnan().tolist() == [True, True, False]
+
+
+def drude_term(root: list[float], label: list[float], parts: list[int]) -> float:
+    """Of a predicted R and one that a label tells in the given parts, both as six Cartesian components."""
+    whole = list(range(5))
+    responses = []
+    for components, told in ((root, whole), (label, parts)):
+        drude = torch.from_numpy(FROM_CARTESIAN @ components)[None]
+        plain = Response(torch.zeros(1, GRID.num, 2), (drude[:, 0].square() + drude[:, 1:].square().sum() / 3).sqrt())
+        blank = known(plain, [told])
+        responses.append(replace(plain, anisotropy=replace(blank, drude=drude)))
+    return float(TensorObjective().per_material(*responses)["drude"])
+
+
+def test_known_diagonal_of_the_drude_tensor_counts_axis_by_axis() -> None:
+    label = [1.0, 1.0, 5.0, 0.0, 0.0, 0.0]
+    assert drude_term(label, label, [2, 4]) < 2e-6
+    assert drude_term([5, 1, 1, 0, 0, 0], label, [2, 4]) == pytest.approx(np.sqrt(32 / 3))
+    assert drude_term([3, 3, 3, 0, 0, 0], label, [2, 4]) == pytest.approx(2)
+    # Off-diagonals are not told: R below has (R²)_xx = 1 = 0.8² + 0.6².
+    assert drude_term([0.8, -0.8, 5, 0, 0, 0.6], label, [2, 4]) == pytest.approx(0, abs=2e-6)
+    assert drude_term([3, 3, 3, 0, 0, 0], label, [0, 1, 2, 3, 4]) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("parts", "reached"), [([], False), ([2, 4], True), ([0, 1, 2, 3, 4], True)])
+def test_averages_alone_do_not_reach_the_deviator_of_the_drude_tensor(
+    model: DielectricModule, parts: list[int], reached: bool
+) -> None:
+    model.train()
+    response = model(graph_of([prototype("Pm"), prototype("hcp")], model.cutoff))
+    target = Response(torch.zeros_like(response.eps_inter), torch.ones_like(response.drude))
+    target = replace(target, anisotropy=known(target, [parts, parts]))
+    model.objective.per_material(response, target)["drude"].mean().backward()
+    gradients = [parameter.grad for parameter in model.head.drude_deviator.parameters()]
+    assert any(gradient is not None and bool(gradient.any()) for gradient in gradients) == reached
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 def uniaxial(axis: np.ndarray, profile: torch.Tensor) -> torch.Tensor:
@@ -281,6 +328,8 @@ def test_optic_axis_is_found_and_undefined_where_there_is_none() -> None:
 def test_what_does_not_fit_together_fails_when_built() -> None:
     with pytest.raises(InputError, match=r"invariant features only.*Goten, ESCN or ClebschGordan.*tensors: true"):
         DielectricModule(OptiMetal2B(width=8), head=FreeFormTensorHead, objective=TensorObjective(), grid=GRID)
+    with pytest.raises(InputError, match=r"set model\.backbone\.tensors to true"):
+        DielectricModule(Goten(width=8), head=FreeFormTensorHead, objective=TensorObjective(), grid=GRID)
     with pytest.raises(InputError, match=r"set tensors of the backbone to false"):
         DielectricModule(Goten(width=8, tensors=True), head=FreeFormHead, grid=GRID)
     with pytest.raises(InputError, match=r"choose TensorObjective"):
