@@ -156,6 +156,31 @@ def _colour(response: Response, grid: EnergyGrid, damping: float) -> optics.Floa
     return optics.response_colour(grid.energies(), eps_inter, response.drude.numpy(), damping)
 
 
+class BatchMean(Metric):
+    """Mean over materials of what batches give as means. It asks the device nothing, so that no step waits for it.
+
+    (The mean of torchmetrics looks for NaN at every update, and leaves such losses out of the mean.)
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, mean: Tensor, num: int) -> None:
+        """Add the mean () of `num` materials."""
+        self.total += num * mean.double()
+        self.count += num
+
+    def compute(self) -> Tensor:
+        """The mean; NaN of nothing."""
+        return self.total / self.count
+
+
 class MaterialMeans(Metric):
     """Mean over materials of every per-material value; values that are NaN (undefined) do not count.
 

@@ -9,7 +9,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torchmetrics import MeanMetric
 
 from dielectric_gnn import checkpoint as checkpoints
 from dielectric_gnn.backbones import Backbone
@@ -18,6 +17,7 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import ResponseModule, labels_of
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads import FreeFormHead, Head
+from dielectric_gnn.metrics import BatchMean
 from dielectric_gnn.nn.pooling import Pooling, TensorPooling, VectorAttentionPooling
 from dielectric_gnn.objective import MaeObjective, Objective
 from dielectric_gnn.response import Response
@@ -84,7 +84,7 @@ class DielectricModule(ResponseModule):
         self.lr_scaling = lr_scaling
         # The configuration this model was built from, in plain types, for the checkpoint; set by the command.
         self.config: dict[str, Any] | None = None
-        self.train_loss = MeanMetric()
+        self.train_loss = BatchMean()
 
     @property
     def takes_orbits(self) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ import benchmark_screening
 import benchmark_startup
 import benchmark_training
 import torch
+from benchmark_options import positive
 
 from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.nn.message_passing import TransformerConv
 from dielectric_gnn.testing import supercell
 
@@ -143,14 +146,6 @@ def machine() -> str:
     return f"{processor}, PyTorch {torch.__version__}, threads: {torch.get_num_threads()}."
 
 
-def positive(word: str) -> int:
-    """An integer of at least 1."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line; every subcommand sets `run`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -203,7 +198,10 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line names."""
     options = parsed(words)
-    options.run(options)
+    try:
+        options.run(options)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmark_options import positive
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph, neighbour_edges
@@ -213,7 +214,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `graphs`."""
     add = parser.add_argument
     add("--crystals", choices=["synthetic", "embedded"], default="synthetic", help="default: %(default)s")
-    add("--number", type=int, default=500, metavar="N", help="crystals (default: %(default)s)")
+    add("--number", type=positive, default=500, metavar="N", help="crystals (default: %(default)s)")
     add("--rattle", type=float, default=0.02, metavar="A", help="of synthetic crystals in Å (default: %(default)s)")
-    add("--repeats", type=int, default=5, metavar="N", help="turns (default: %(default)s)")
+    add("--repeats", type=positive, default=5, metavar="N", help="turns (default: %(default)s)")
     parser.set_defaults(run=run)

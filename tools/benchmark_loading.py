@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_options import positive
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.growing import array_checksum
@@ -213,11 +214,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `loading`."""
     add = parser.add_argument
     add("--store", type=Path, metavar="FOLDER", help="a store that exists (default: one is built, and deleted)")
-    add("--number", type=int, default=20_000, metavar="N", help="synthetic crystals to build (default: %(default)s)")
-    add("--workers", type=int, default=2, metavar="N", help="processes that build (default: %(default)s)")
+    add(
+        "--number",
+        type=positive,
+        default=20_000,
+        metavar="N",
+        help="synthetic crystals to build (default: %(default)s)",
+    )
+    add("--workers", type=positive, default=2, metavar="N", help="processes that build (default: %(default)s)")
     add("--spectra", choices=["float32", "float16"], default="float16", help="on disk (default: %(default)s)")
-    add("--batch-size", type=int, default=256, metavar="N", help="crystals per batch (default: %(default)s)")
-    add("--repeats", type=int, default=9, metavar="N", help="epochs of each loader (default: %(default)s)")
+    add("--batch-size", type=positive, default=256, metavar="N", help="crystals per batch (default: %(default)s)")
+    add("--repeats", type=positive, default=9, metavar="N", help="epochs of each loader (default: %(default)s)")
     add("--no-list", dest="list", action="store_false", help="leave out the usual way")
     add("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.set_defaults(run=run)

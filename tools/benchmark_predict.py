@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmark_options import positive
 from numpy.typing import NDArray
 
 from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMate, OptiMetal2B, OptiMetal3B
@@ -94,9 +95,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `predict`."""
     add = parser.add_argument
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
-    add("--number", type=int, default=10_000, metavar="N", help="crystals (default: %(default)s)")
+    add("--number", type=positive, default=10_000, metavar="N", help="crystals (default: %(default)s)")
     add("--rattle", type=float, default=0.0, metavar="A", help="of the crystals in Å (default: %(default)s)")
-    add("--batch-size", type=int, default=64, metavar="N", help="crystals per batch (default: %(default)s)")
+    add("--batch-size", type=positive, default=64, metavar="N", help="crystals per batch (default: %(default)s)")
     add("--sorted", action="store_true", help="by number of edges")
-    add("--threads", type=int, default=2, metavar="N", help="of PyTorch (default: %(default)s)")
+    add("--threads", type=positive, default=2, metavar="N", help="of PyTorch (default: %(default)s)")
     parser.set_defaults(run=run)

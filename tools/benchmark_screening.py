@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmark_options import positive
 from pymatgen.core import Lattice, Structure
 
 from dielectric_gnn.data.sources import SyntheticMetals
@@ -87,8 +88,8 @@ def run(options: argparse.Namespace) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `screening`."""
     add = parser.add_argument
-    add("--number", type=int, default=1000, metavar="N", help="structures (default: %(default)s)")
-    add("--batch-size", type=int, default=64, metavar="N", help="structures at a time (default: %(default)s)")
+    add("--number", type=positive, default=1000, metavar="N", help="structures (default: %(default)s)")
+    add("--batch-size", type=positive, default=64, metavar="N", help="structures at a time (default: %(default)s)")
     default = Path("configs/quickstart.yaml")
     add("--config", type=Path, default=default, metavar="FILE", help="of the model (default: %(default)s)")
     parser.set_defaults(run=run)

@@ -20,6 +20,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmark_options import positive
+
 ROOT = Path(__file__).resolve().parents[1]
 
 _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", re.MULTILINE)
@@ -28,6 +30,7 @@ _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", re.MULTILINE)
 _FIRST_STEP = """\
 import sys, time
 from lightning.pytorch import Trainer
+from benchmark_options import positive
 from dielectric_gnn.module import DielectricModule
 
 def first_step(self, *args):
@@ -92,6 +95,8 @@ def run(options: argparse.Namespace) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `startup`."""
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs counted (default: %(default)s)")
-    parser.add_argument("--packages", type=int, default=8, metavar="N", help="imports listed (default: %(default)s)")
+    parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="runs counted (default: %(default)s)")
+    parser.add_argument(
+        "--packages", type=positive, default=8, metavar="N", help="imports listed (default: %(default)s)"
+    )
     parser.set_defaults(run=run)

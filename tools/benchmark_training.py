@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmark_options import positive
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -175,15 +176,8 @@ def with_both_allocators() -> None:
     print("| " + " | ".join(HEADER) + " |\n|" + " --- |" * len(HEADER), flush=True)
     for name, variables in runs.items():
         environment = {**os.environ, **variables, _MARK: name}
-        subprocess.run([sys.executable, *sys.argv], env=environment, check=True)
-
-
-def positive(word: str) -> int:
-    """An integer of at least 1."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
+        if status := subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode:
+            sys.exit(status)  # it has said why
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -81,9 +81,10 @@ class EveryAngle(Angles):
         """The angles between edges up to `cutoff` (Å)."""
         short = (graph.edge_lengths <= cutoff).nonzero().squeeze(1)
         sources = graph.edge_index[0].index_select(0, short)
-        first, second = short[pairs_once(sources)]
+        once = pairs_once(sources)
+        first = short.index_select(0, once[0])
         hoods, angle_of_slot, slots_of_angle = _pair_neighbourhoods(sources, short, first.shape[0], graph)
-        cosines = cosines_of(graph, first, second)
+        cosines = cosines_of(graph, short, once)
         atom = graph.edge_index[0].index_select(0, hoods.nodes)
         upper = slots_of_angle[0]
         members_of = torch.stack([hoods.collector.index_select(0, upper), hoods.neighbour.index_select(0, upper)])

@@ -67,18 +67,19 @@ def triplets_of(graph: CrystalGraph, cutoff: float) -> Triplets:
     among_short = three_body_pairs(sources)
     pairs = short.index_select(0, among_short.flatten()).view(2, -1)
     batch = graph.batch.index_select(0, sources).index_select(0, among_short[0])
-    return Triplets(pairs, cosines_of(graph, *pairs), batch)
+    return Triplets(pairs, cosines_of(graph, short, among_short), batch)
 
 
-def cosines_of(graph: CrystalGraph, first: Tensor, second: Tensor) -> Tensor:
+def cosines_of(graph: CrystalGraph, edges: Tensor, pairs: Tensor) -> Tensor:
     """Cosines of the angles between edges (T,), component by component, which is twice as fast as row by row.
 
     Shapes:
-        first, second: (T,) int64, positions of edges in the batch.
+        edges: (K,) int64, some edges of the batch. pairs: (2, T) int64, places among them.
     """
-    components = (graph.edge_vectors / graph.edge_lengths[:, None]).T.contiguous()
-    x, y, z = (part.index_select(0, first) * part.index_select(0, second) for part in components)
-    return x + y + z
+    lengths = graph.edge_lengths.index_select(0, edges)
+    components = (graph.edge_vectors.index_select(0, edges) / lengths[:, None]).T.contiguous()
+    x, y, z = (part.index_select(0, pairs[0]).mul_(part.index_select(0, pairs[1])) for part in components)
+    return x.add_(y).add_(z)
 
 
 class AngleBasis(nn.Module):
