@@ -55,9 +55,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def sync(path: Path) -> None:
     """Force a file, or the names in a folder, to the disk, where they survive a power failure."""
-    if path.is_dir() and sys.platform == "win32":
-        return  # its folders cannot be opened
-    descriptor = os.open(path, os.O_RDONLY)
+    folder = path.is_dir()
+    if folder and sys.platform == "win32":
+        return  # where folders cannot be opened
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

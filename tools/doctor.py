@@ -66,13 +66,18 @@ def built(words: list[str]) -> Inspected:
     told = io.StringIO()
     try:
         with redirect_stderr(told):
-            return Inspected(["fit", *words])
+            cli = Inspected(["fit", *words])
     except SystemExit as error:
         if not error.code:  # --print_config and its like have done what they should
             raise
         raise InputError(" ".join(told.getvalue().rpartition("error: ")[2].split())) from error
     except ValueError as error:
-        raise mistake_behind(error) or error from error
+        mistake = mistake_behind(error)
+        if mistake is None or mistake is error:
+            raise
+        raise mistake from error
+    sys.stderr.write(told.getvalue())
+    return cli
 
 
 def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ def available_memory(root: Path = Path("/")) -> int:
     Args:
         root: Where proc/ and sys/ are.
     """
-    return min(_of_machine(root), *_of_groups(root))
+    return min([_of_machine(root), *_of_groups(root)])
 
 
 def _of_machine(root: Path) -> int:

@@ -31,6 +31,13 @@ class Kill(Callback):
         if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
             os.kill(os.getpid(), self.number)
 
+class Announce(Callback):
+    """SLURM says, twice, that time is running out, while what training needs is still computed."""
+
+    def setup(self, trainer, pl_module, stage):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGUSR1)
+
 class Noise(Callback):
     """Makes the weights depend on every global generator, as a network with dropout does."""
 
@@ -90,6 +97,14 @@ def test_a_signal_in_the_very_last_batch_lets_the_training_end(
     command(*RUN, *kill, "--run_dir", str(tmp_path), paths=(killer,))
     assert read_record(tmp_path / RECORD).status == "finished"
     assert_same_history(tmp_path, uninterrupted.parents[1])
+
+
+def test_a_time_limit_announced_before_training_begins(command: Command, killer: Path, tmp_path: Path) -> None:
+    announce = ("--trainer.callbacks+", "killer.Announce", "--requeue", "true", "--run_dir", str(tmp_path))
+    shown = command(*RUN, *announce, status=128 + signal.SIGUSR1, paths=(killer,))
+    assert "not requeued: this is no SLURM job" in shown.stderr + shown.stdout
+    assert seen(tmp_path / "checkpoints" / "last.ckpt") == 1
+    assert read_record(tmp_path / RECORD).status == "interrupted"
 
 
 def assert_same_history(run: Path, other: Path) -> None:
