@@ -95,7 +95,7 @@ def test_signalled_jobs_go_on(slurm: dict[str, str], repository: Path, tmp_path:
     again = start(study, out, slurm, repository)
     wait_for_epoch(run / "study.log", reached + 3)
     signal_job(job_of(out), "USR1", slurm)
-    wait_until_requeued(job_of(out), slurm)
+    wait_until(job_of(out), "PENDING", slurm, 120)
     start_soon(job_of(out), slurm)
     shown = finish(again, 0, out)
     assert "1 of 1 runs are finished" in shown
@@ -124,14 +124,12 @@ def test_several_ranks_are_requeued_and_go_on(slurm: dict[str, str], repository:
     job = sent.stdout.strip()
     wait_for_epoch(log, 3)
     signal_job(job, "USR1", slurm)
-    wait_until_requeued(job, slurm)
+    wait_until(job, "PENDING", slurm, 120)
     stopped = read_record(run / RECORD)
     assert stopped.status == "interrupted" and 3 <= stopped.epochs < epochs
     assert "Traceback" not in log.read_text() and f"job {job} is requeued" in log.read_text()
     start_soon(job, slurm)
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and read_record(run / RECORD).status != "finished":
-        time.sleep(0.5)
+    wait_until(job, "COMPLETED", slurm, 300)
     shown = log.read_text()
     record = read_record(run / RECORD)
     assert record.status == "finished", shown
@@ -148,14 +146,14 @@ def signal_job(job: str, name: str, slurm: dict[str, str]) -> None:
     subprocess.run(["scancel", f"--signal={name}", job], env=slurm, check=True, timeout=30)
 
 
-def wait_until_requeued(job: str, slurm: dict[str, str]) -> None:
-    deadline = time.monotonic() + 120
+def wait_until(job: str, wanted: str, slurm: dict[str, str], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     state = ""
-    while time.monotonic() < deadline and state != "PENDING":
+    line = ["squeue", "-h", "--states=all", "-o", "%T", "-j", job]
+    while time.monotonic() < deadline and state != wanted:
         time.sleep(0.5)
-        shown = subprocess.run(["squeue", "-h", "-o", "%T", "-j", job], env=slurm, check=True, capture_output=True)
-        state = shown.stdout.decode().strip()
-    assert state == "PENDING", "the job was not requeued"
+        state = subprocess.run(line, env=slurm, check=True, capture_output=True, text=True).stdout.strip()
+    assert state == wanted, f"the job is {state}, expected {wanted}"
 
 
 def start_soon(job: str, slurm: dict[str, str]) -> None:
