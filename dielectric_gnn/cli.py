@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities import rank_zero_info
 
 from dielectric_gnn.callbacks import (
+    GracefulStop,
     PredictionWriter,
     ProgressBar,
     ScalingRecord,
@@ -35,9 +35,9 @@ from dielectric_gnn.ensemble import Ensemble
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.loading import load_model
 from dielectric_gnn.module import DielectricModule
-from dielectric_gnn.resume import checkpoint_to_continue, difference_table, differences, load_weights
-from dielectric_gnn.run_folder import CHECKPOINTS, PREDICTIONS, check_start, checkpoints_of, choose_run_dir
-from dielectric_gnn.trainer_parts import as_list, fit_callbacks, loggers, quiet
+from dielectric_gnn.resume import TRAINER_SETTINGS, checkpoint_to_continue, continuation, load_weights
+from dielectric_gnn.run_folder import CHECKPOINTS, PREDICTIONS, checkpoints_of, choose_run_dir, named_checkpoint
+from dielectric_gnn.trainer_parts import as_list, check_devices, fit_callbacks, loggers, quiet
 
 
 class DielectricCLI(LightningCLI):
@@ -134,11 +134,12 @@ class DielectricCLI(LightningCLI):
         """Settle folder, loggers and progress display."""
         verb = self.config.subcommand
         config = self.config[verb]
+        check_devices(config.trainer.devices)
         self.run_dir = choose_run_dir(config)
         config.trainer.default_root_dir = str(self.run_dir)
         if verb == "fit":
-            check_start(self.run_dir, config.ckpt_path)
-            if config.ckpt_path is None and config.fine_tune_from is None:
+            config.ckpt_path = named_checkpoint(self.run_dir, config)
+            if config.ckpt_path is None:
                 found = checkpoint_to_continue(self.run_dir, self._plain_config())
                 config.ckpt_path = None if found is None else str(found)
         if verb == "predict" and config.crystals:
@@ -181,31 +182,27 @@ class DielectricCLI(LightningCLI):
             if verb == "predict":
                 self._continue_predictions()
             return
-        self.model.config = self._plain_config()
+        config = self._plain_config()
+        self.model.config = config
         if verb == "predict":
             self._continue_predictions()
         if verb == "fit":
-            self._take_over(self.config[verb].ckpt_path, self.config[verb].fine_tune_from)
+            self._take_over(self.config[verb].ckpt_path, self.config[verb].fine_tune_from, config)
 
     def _plain_config(self) -> dict[str, Any]:
         """What a checkpoint states of its making, in plain types."""
         verb = self.config.subcommand
         plain = json.loads(self._parser(verb).dump(self.config[verb], format="json"))
         settings = {"model": plain["model"], "data": {**plain["data"], "crystals": None}}
-        return {**settings, "seed_everything": plain.get("seed_everything")}
+        settings["trainer"] = {key: plain["trainer"].get(key) for key in TRAINER_SETTINGS}
+        return {**settings, **{key: plain.get(key) for key in ("seed_everything", "fine_tune_from")}}
 
-    def _take_over(self, ckpt_path: str | None, fine_tune_from: str | None) -> None:
-        """Load weights to fine-tune, or say what a continued training takes from where."""
-        if fine_tune_from is not None and ckpt_path is not None:
-            raise InputError("give --ckpt_path to continue a training or --fine_tune_from to begin one, not both")
-        if fine_tune_from is not None:
+    def _take_over(self, ckpt_path: str | None, fine_tune_from: str | None, config: dict[str, Any]) -> None:
+        """Say what a continued training takes from where, or load weights to fine-tune."""
+        if ckpt_path is not None:
+            rank_zero_info(continuation(ckpt_path, config))
+        elif fine_tune_from is not None:
             rank_zero_info(str(load_weights(self.model, fine_tune_from)))
-        if ckpt_path is not None and Path(ckpt_path).is_file():
-            checkpoint = read_checkpoint(ckpt_path)
-            found = differences(checkpoint[SECTION]["config"] or {}, self.model.config or {})
-            rank_zero_info(f"continuing {ckpt_path}, which has seen {checkpoint['global_step']} batches")
-            if found:
-                rank_zero_info(f"it differs from the configuration:\n{difference_table(found)}")
 
     def _continue_predictions(self) -> None:
         """Let materials that an earlier launch of the same command predicted stay as they are."""
@@ -220,6 +217,12 @@ class DielectricCLI(LightningCLI):
         """Where nothing was left to predict no callback was called: the summary is still written."""
         if self.trainer.is_global_zero and not len(self.datamodule.indices["predict"]):
             self.config_init["predict"].predictions.conclude(self.datamodule, self.model)
+
+    def before_fit(self) -> None:
+        """Let no announcement of a time limit go unheard, also while the materials are read."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, GracefulStop):
+                callback.listen()
 
     def after_fit(self) -> None:
         """Say where the results are."""
@@ -242,14 +245,14 @@ def run(args: list[str] | None = None) -> None:
     try:
         DielectricCLI(args)
     except ValueError as error:
-        mistake = _mistake_behind(error)
+        mistake = mistake_behind(error)
         if mistake is None:
             raise
         sys.stderr.write(f"error: {mistake}\n")
         sys.exit(2)
 
 
-def _mistake_behind(error: BaseException | None) -> InputError | None:
+def mistake_behind(error: BaseException | None) -> InputError | None:
     """The user's mistake that an error tells of: jsonargparse wraps what it finds in an option that may be null."""
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__

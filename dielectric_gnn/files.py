@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -34,6 +35,18 @@ def file_stem(material_id: str) -> str:
     return f"{stem}-{hashlib.sha256(material_id.encode()).hexdigest()[:8]}"
 
 
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk, where they survive a power failure."""
+    folder = path.is_dir()
+    if folder and sys.platform == "win32":
+        return  # where folders cannot be opened
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_atomically(path: Path, write: Callable[[Path], object], durable: bool = False) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it into place.
 
@@ -50,8 +63,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
     try:
         write(temporary)
         if durable:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

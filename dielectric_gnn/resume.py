@@ -17,8 +17,13 @@ from dielectric_gnn.checkpoint import SECTION, read_checkpoint
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.run_folder import CHECKPOINTS
 
-_KEPT_BY_CHECKPOINT = ("model.optimizer", "model.lr_scaling")
-"""What the optimiser's restored state overrules; everything else is built from the configuration."""
+TRAINER_SETTINGS = ("max_epochs", "max_steps", "gradient_clip_val", "accumulate_grad_batches", "precision")
+"""What a checkpoint states of the trainer: the settings that change what is learnt."""
+
+_KEPT_BY_CHECKPOINT = ("model.optimizer", "model.lr_scaling", "fine_tune_from")
+"""What restored weights and the optimiser's restored state overrule; all else is built from the configuration."""
+
+_LONGER = "trainer.max_epochs"
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,23 @@ class Difference:
 
     @property
     def winner(self) -> str:
-        """`checkpoint` or `configuration`."""
+        """`checkpoint` or `configuration`; of the seed, one part each."""
+        if self.key == "seed_everything":
+            return "configuration for the order of batches, checkpoint for the states of the generators"
         return "checkpoint" if self.key.startswith(_KEPT_BY_CHECKPOINT) else "configuration"
 
 
 def differences(stored: Mapping[str, Any], configured: Mapping[str, Any]) -> list[Difference]:
     """Settings that differ, by dotted key; one that is absent on a side is None there.
 
+    Early checkpoints state nothing of the trainer, which then does not differ.
+
     Example:
         >>> differences({"data": {"batch_size": 8}}, {"data": {"batch_size": 16}})
         [Difference(key='data.batch_size', stored=8, configured=16)]
     """
+    if "trainer" not in stored:
+        configured = {key: value for key, value in configured.items() if key != "trainer"}
     one, other = dict(_flat(stored)), dict(_flat(configured))
     keys = sorted({*one, *other})
     return [Difference(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]
@@ -64,7 +75,7 @@ def difference_table(found: Sequence[Difference]) -> str:
 
 
 def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path | None:
-    """The `last.ckpt` of a run that the same command began; None where there is none.
+    """The `last.ckpt` of a run that the same command began, if for fewer epochs; None where there is none.
 
     Raises:
         InputError: The folder holds a training with other settings.
@@ -74,12 +85,57 @@ def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path
         return None
     stored = read_checkpoint(last)[SECTION]["config"]
     found = differences(stored or {}, configured)
-    if found:
+    if found and not _only_longer(found):
+        without = ", without --fine_tune_from" if configured.get("fine_tune_from") else ""
         raise InputError(
             f"{run_dir} holds a training with other settings:\n{difference_table(found)}"
-            f"continue it all the same with --ckpt_path {last}, or choose another --run_dir"
+            f"continue it all the same with --ckpt_path {last}{without}, or choose another --run_dir"
         )
     return last
+
+
+def _only_longer(found: Sequence[Difference]) -> bool:
+    """Whether a training shall go on for more epochs, and nothing else has changed."""
+    first = found[0]
+    if len(found) > 1 or first.key != _LONGER or not isinstance(first.stored, int):
+        return False
+    return isinstance(first.configured, int) and first.configured > first.stored >= 0
+
+
+def continuation(path: str, configured: dict[str, Any]) -> str:
+    """What a training that continues a checkpoint takes from where, in words.
+
+    Args:
+        path: The checkpoint.
+        configured: What the checkpoints of this launch will state of their making. They name the same base of a
+            fine-tuning as the one that is continued.
+
+    Raises:
+        InputError: The checkpoint is unusable, or has the state of another optimiser.
+    """
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint[SECTION]["config"] or {}
+    optimizers = [_class_of(config.get("model", {}).get("optimizer")) for config in (stored, configured)]
+    if None not in optimizers and optimizers[0] != optimizers[1]:
+        raise InputError(
+            f"{path} holds the state of {optimizers[0]}, but the optimiser is {optimizers[1]}; use the same, or begin "
+            f"a new training with these weights: --fine_tune_from {path} and another --run_dir"
+        )
+    words = f"continuing {path}, which has seen {checkpoint['global_step']} batches"
+    base = configured.get("fine_tune_from")
+    if base is not None:
+        words += f"; the weights of {base} are not loaded again"
+    found = differences(stored, configured)
+    if found:
+        words += f"\nit differs from the configuration:\n{difference_table(found)}"
+    if any(difference.key == _LONGER for difference in found):
+        words += "a learning-rate schedule that spans the training follows the new max_epochs from here on\n"
+    configured["fine_tune_from"] = stored.get("fine_tune_from")
+    return words
+
+
+def _class_of(optimizer: Any) -> str | None:
+    return optimizer.get("class_path") if isinstance(optimizer, Mapping) else None
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ PREDICTIONS = "predictions"
 """Folder of the predictions within a run's folder."""
 
 _VARIABLE = "DIELECTRIC_GNN_RUN_DIR"
-# What Lightning understands in place of a path.
-_KEYWORDS = ("last", "best", "hpc", "registry")
+_KEYWORDS = ("last", "best")
 
 
 def checkpoints_of(config: Mapping[str, Any]) -> list[str]:
@@ -39,10 +38,15 @@ def choose_run_dir(config: Mapping[str, Any]) -> Path:
     """The folder the user named, the run that the checkpoint belongs to, or a new one named after the time.
 
     Raises:
-        InputError: Several processes, not launched by this command, would each choose their own.
+        InputError: Several processes, not launched by this command, or launches of a job that is requeued, would each
+            choose their own; or the checkpoint is named by a word alone.
     """
     if config.get("run_dir") is not None:
         return Path(config["run_dir"])
+    if config.get("requeue"):
+        raise InputError("requeue is true, but a job that runs again finds its training only by --run_dir; give one")
+    if config.get("ckpt_path") in _KEYWORDS:
+        raise InputError(f"--ckpt_path {config['ckpt_path']} is that of a run; give its --run_dir too, or a path")
     if paths := checkpoints_of(config):
         folder = Path(paths[0]).resolve().parent
         return folder.parent if folder.name == CHECKPOINTS else folder
@@ -53,12 +57,20 @@ def choose_run_dir(config: Mapping[str, Any]) -> Path:
     return Path(os.environ[_VARIABLE])
 
 
-def check_start(run_dir: Path, ckpt_path: str | None) -> None:
-    """Check that the checkpoint which a training shall continue exists.
+def named_checkpoint(run_dir: Path, config: Mapping[str, Any]) -> str | None:
+    """The checkpoint that a training was told to continue; `last` and `best` are those of its folder.
 
     Raises:
-        InputError: It does not.
+        InputError: It does not exist, or the training shall begin from the weights of another too.
     """
-    last = run_dir / CHECKPOINTS / "last.ckpt"
-    if ckpt_path is not None and ckpt_path not in _KEYWORDS and not Path(ckpt_path).is_file():
-        raise InputError(f"{ckpt_path}: no such checkpoint to continue from; a stopped training leaves {last}")
+    path = config["ckpt_path"]
+    if path is None:
+        return None
+    if config["fine_tune_from"] is not None:
+        raise InputError("give --ckpt_path to continue a training or --fine_tune_from to begin one, not both")
+    folder = run_dir / CHECKPOINTS
+    if path in _KEYWORDS:
+        path = str(folder / f"{path}.ckpt")
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such checkpoint to continue from; a stopped training leaves {folder}/last.ckpt")
+    return str(path)

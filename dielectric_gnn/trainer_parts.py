@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,10 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from dielectric_gnn.callbacks import GracefulStop, RandomState
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.run_folder import CHECKPOINTS
+
+_DEVICES = re.compile(r"auto|-1|[1-9]\d*|\d+(, ?\d+)*,|\d+(, ?\d+)+|\[\d+(, ?\d+)*\]")
 
 
 def fit_callbacks(run_dir: Path, requeue: bool) -> list[Callback]:
@@ -26,6 +30,14 @@ def fit_callbacks(run_dir: Path, requeue: bool) -> list[Callback]:
     best = ModelCheckpoint(folder, "best", monitor="val/loss", save_top_k=1, enable_version_counter=False)
     last = ModelCheckpoint(folder, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
     return [best, last, GracefulStop(folder / "last.ckpt", requeue), RandomState(), LearningRateMonitor("epoch")]
+
+
+def check_devices(devices: Any) -> None:
+    """Raise InputError unless `trainer.devices` is a number of them, a list of their numbers, or `auto`."""
+    if not _DEVICES.fullmatch(str(devices)):
+        raise InputError(
+            f"trainer.devices is {devices}, expected how many (at least 1, or -1 for all), a list as in [0, 1], or auto"
+        )
 
 
 def loggers(run_dir: Path) -> list[Any]:

@@ -20,7 +20,7 @@ SMALL = [
 
 
 def environment(*extra_paths: Path) -> dict[str, str]:
-    path = os.pathsep.join(map(str, extra_paths))
+    path = os.pathsep.join(map(str, (Path(__file__).parents[1], *extra_paths)))  # the package of this very tree
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 

@@ -8,16 +8,19 @@ Takes the options of `dielectric-gnn fit`, and two of its own: `--verify-store` 
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 
 from rich.console import Console
 from rich.table import Table
 
-from dielectric_gnn.cli import DielectricCLI
+from dielectric_gnn.cli import DielectricCLI, mistake_behind
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.doctor.data import check_store
-from dielectric_gnn.doctor.environment import check_devices, check_disk, check_versions
+from dielectric_gnn.doctor.environment import check_devices, check_disk, check_slurm, check_versions
 from dielectric_gnn.doctor.finding import Finding
 from dielectric_gnn.doctor.processes import check_all_reduce
 from dielectric_gnn.doctor.step import BatchOption, check_batch
@@ -47,11 +50,34 @@ def findings(words: list[str]) -> Iterator[Finding]:
     yield check_all_reduce()
     try:
         sys.argv = sys.argv[:1]  # or Lightning would remark on two command lines
-        cli = Inspected(["fit", *words])
-    except (InputError, SystemExit) as error:
+        cli = built(words)
+    except InputError as error:
         yield Finding("error", "configuration", str(error), "see the message; --print_config shows the whole of it")
         return
     yield from inspect(cli, own["--verify-store"], own["--quick"])
+
+
+def built(words: list[str]) -> Inspected:
+    """What `fit` with these options would train.
+
+    Raises:
+        InputError: A mistake in the options.
+    """
+    told = io.StringIO()
+    try:
+        with redirect_stderr(told):
+            cli = Inspected(["fit", *words])
+    except SystemExit as error:
+        if not error.code:  # --print_config and its like have done what they should
+            raise
+        raise InputError(" ".join(told.getvalue().rpartition("error: ")[2].split())) from error
+    except ValueError as error:
+        mistake = mistake_behind(error)
+        if mistake is None or mistake is error:
+            raise
+        raise mistake from error
+    sys.stderr.write(told.getvalue())
+    return cli
 
 
 def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
@@ -61,6 +87,7 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
     parameters = trainable_parameters(model)
     yield Finding("ok", "model", f"{type(model.backbone).__name__}, {parameters:,} trainable parameters")
     yield from check_devices(accelerator, processes)
+    yield from check_slurm(processes, trainer.num_nodes)
     yield check_disk(cli.run_dir, _BYTES_PER_PARAMETER * parameters)
     if data.store_folder is not None:
         yield from check_store(data.store_folder.expanduser(), verify)
@@ -110,7 +137,7 @@ def launch(accelerator: str, devices: str) -> tuple[str, int]:
     cuda = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
     if devices in ("auto", "-1"):
         return ("cuda", max(gpus, 1)) if cuda else ("cpu", 1)
-    count = int(devices) if devices.isdigit() else devices.count(",") + 1
+    count = int(devices) if devices.isdigit() else len(re.findall(r"\d+", devices))
     return "cuda" if cuda else "cpu", count
 
 

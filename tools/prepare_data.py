@@ -64,7 +64,7 @@ file is checked against the md5 that the record states, and nothing is unpacked.
 
 
 def main(words: list[str] | None = None) -> None:
-    """Run the sub-command; a user's mistake is one line and exit status 2.
+    """Run the sub-command; a user's mistake is one line and exit status 2, Ctrl-C one line and 130.
 
     Args:
         words: Command line without the program's name; None takes that of the process.
@@ -75,6 +75,9 @@ def main(words: list[str] | None = None) -> None:
     except (InputError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    except KeyboardInterrupt as stopped:
+        sys.stderr.write(f"\n{str(stopped) or 'stopped'}\n")
+        sys.exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:

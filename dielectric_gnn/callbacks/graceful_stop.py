@@ -12,16 +12,24 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_STEPS_BETWEEN_QUESTIONS = 10
+
 
 class TrainingInterrupted(SystemExit):
     """Raised once the checkpoint of an interrupted training is written; ends the process with 128 + signal."""
 
 
 class GracefulStop(Callback):
-    """On SIGINT, SIGTERM or SIGUSR1, finish the batch, write `last.ckpt` and stop; a second signal stops at once.
+    """On SIGINT, SIGTERM or SIGUSR1, finish the batch, write `last.ckpt` and stop; another SIGINT or SIGTERM kills.
 
     The handler itself only notes the signal: a checkpoint written inside it could meet half an optimiser step. After
     the last batch of an epoch, its validation comes first: continued from before it, a training would leave it out.
+    Several processes must leave at the same batch: every ten steps, and in the last batch of an epoch, they ask each
+    other, for which a GPU must finish what it was given.
+
+    SIGUSR1, which would end a process that does not expect it, is noted from `listen` on; before training begins, the
+    others have their usual effect, since there is nothing to save.
 
     Args:
         path: Of `last.ckpt`, which another callback writes after every epoch.
@@ -35,21 +43,39 @@ class GracefulStop(Callback):
         self._at_epoch_end = False
         self._previous: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals."""
+    def listen(self) -> None:
+        """Begin to note SIGUSR1."""
+        if self._previous:
+            return
         self._received, self._at_epoch_end = None, False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            self._previous[number] = signal.signal(number, self._note)
+        self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+        signal.signal(signal.SIGUSR1, self._note)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin to note SIGUSR1, if that was not asked for before."""
+        if stage == "fit":
+            self.listen()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the other signals, too: from Lightning, whose handler talks to the other processes."""
+        if self._received is not None:
+            _the_next_acts_at_once()
+            return
+        for number in _SIGNALS:
+            signal.signal(number, self._note)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Stop here, or after the epoch that ends, if a signal has come and the gradients of this batch are used up."""
-        batch_idx = kwargs.get("batch_idx", args[-1])
-        stop = self._received is not None and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if trainer.world_size > 1:  # every process must leave at the same batch
+        done, several = kwargs.get("batch_idx", args[-1]) + 1, trainer.world_size > 1
+        asked = trainer.accumulate_grad_batches * (_STEPS_BETWEEN_QUESTIONS if several else 1)
+        if done % asked and not trainer.is_last_batch:
+            return
+        stop = self._received is not None
+        if several:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop and trainer.is_last_batch:
             self._at_epoch_end = True
-            rank_zero_info("\nending the epoch with its validation; a second signal stops at once")
+            rank_zero_info("\nending the epoch with its validation; Ctrl-C or SIGTERM stops at once")
         elif stop:
             trainer.save_checkpoint(self.path)
             self._stop(trainer)
@@ -63,8 +89,7 @@ class GracefulStop(Callback):
         rank_zero_info(
             f"\nInterrupted in epoch {trainer.current_epoch}; to go on, repeat the command (--ckpt_path {self.path})"
         )
-        if self.requeue and self._received == signal.SIGUSR1 and trainer.is_global_zero:
-            requeue_job()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # SLURM sends it to a job that it requeues: records come first
         raise TrainingInterrupted(128 + (self._received or signal.SIGTERM))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -72,18 +97,26 @@ class GracefulStop(Callback):
         self._restore()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back."""
-        self._restore()
+        """Requeue the job, now that the record of the run is written; or give the signals back."""
+        if not isinstance(exception, TrainingInterrupted):
+            self._restore()
+        elif self.requeue and self._received == signal.SIGUSR1 and trainer.is_global_zero:
+            requeue_job()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = number
-        # The next signal of either kind acts as it did before: at once.
-        self._restore()
+        _the_next_acts_at_once()
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._previous = {}
+
+
+def _the_next_acts_at_once() -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # no demand to hurry
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def requeue_job() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from dielectric_gnn.data.orbits import Symmetry
@@ -14,6 +15,31 @@ def at_most_one(**options: object) -> None:
     given = [f"{name} ({value})" for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} are both given; set one to null")
+
+
+def check_positive(**lengths: float) -> None:
+    """Raise InputError unless all, in Å or eV as their names say, are positive and finite."""
+    for name, value in lengths.items():
+        if not 0 < value < math.inf:
+            unit = "eV" if name.endswith("_ev") else "Å"
+            raise InputError(f"{name} is {value} {unit}, expected a finite number above 0")
+
+
+def check_whole(least: int, **numbers: int | None) -> None:
+    """Raise InputError if a whole number, None where it is not given, is less than `least`."""
+    for name, value in numbers.items():
+        if value is not None and value < least:
+            raise InputError(f"{name} is {value}, expected at least {least}")
+
+
+def check_shares(num_train: int, processes: int) -> None:
+    """Raise InputError unless every process can train: on one crystal, batch norm cannot."""
+    if num_train < 2 * processes:
+        shared = "" if processes == 1 else f" for each of the {processes} processes"
+        raise InputError(
+            f"training needs at least 2 materials{shared}, because of batch norm, but there are {num_train}; take more"
+            + (" materials or fewer processes" if processes > 1 else "")
+        )
 
 
 def check_model(symmetry: Symmetry, model: object) -> None:

@@ -17,7 +17,14 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from dielectric_gnn.data.checks import at_most_one, check_model, check_store
+from dielectric_gnn.data.checks import (
+    at_most_one,
+    check_model,
+    check_positive,
+    check_shares,
+    check_store,
+    check_whole,
+)
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.orbits import Symmetry
@@ -110,8 +117,9 @@ class CrystalDataModule(LightningDataModule):
                 f"batch_size is {batch_size} and eval_batch_size {eval_batch_size}, expected at least 2 (batch norm "
                 "cannot train on one crystal) and 1"
             )
-        if cutoff <= 0:
-            raise InputError(f"cutoff is {cutoff} Å, expected more than 0")
+        check_positive(cutoff=cutoff)
+        check_whole(0, subset_seed=subset_seed, split_seed=split_seed, shuffle_seed=shuffle_seed)
+        check_whole(1, batch_edges=batch_edges, batch_pairs=batch_pairs)
         at_most_one(source=None if source is None else type(source).__name__, store=store)
         if resident and symmetry == "orbit":
             raise InputError("data.resident keeps full graphs, but data.symmetry is orbit; give up one of them")
@@ -162,8 +170,8 @@ class CrystalDataModule(LightningDataModule):
         self.indices["train"] = train[subset_rows(ids[train], self.train_ids, self.train_size, self.subset_seed)]
         self.asked = self.indices["test"]
         self.indices["predict"] = self._unfinished(self.asked)
-        if stage == "fit" and self.indices["train"].size < 2:
-            raise InputError("training needs at least 2 materials, because of batch norm")
+        if stage == "fit":
+            check_shares(self.indices["train"].size, self._rank()[1])
         if stage == "fit" and self.trainer is not None and self.trainer.is_global_zero:
             chosen = ids[self.indices["train"]].tolist()
             write_text(Path(self.trainer.default_root_dir) / TRAIN_IDS, "\n".join(chosen) + "\n")

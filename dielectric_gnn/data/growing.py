@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -60,12 +59,10 @@ class GrowingArray:
         self._file.flush()
 
     def close(self) -> None:
-        """State the number of rows and force the file to disk."""
+        """State the number of rows."""
         with self._file:
             self._file.seek(0)
             self._write_header()
-            self._file.flush()
-            os.fsync(self._file.fileno())
 
     def abandon(self) -> None:
         """Close the file as it is, also when the disk is full."""

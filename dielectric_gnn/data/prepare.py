@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dielectric_gnn.data.checks import check_positive, check_whole
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.partial import PartialStore
@@ -79,7 +80,12 @@ def choose_source(
         broadening_ev: Γ of the spectra in eV; None takes what the files state, or 0.1 eV for HDF5 and synthetic data.
         seed: Of synthetic crystals; None means 0.
         rattle: Of synthetic crystals in Å; None means 0.
+
+    Raises:
+        InputError: The source does not exist, or an option is not for it or out of range.
     """
+    if broadening_ev is not None:
+        check_positive(broadening_ev=broadening_ev)
     if path.startswith(SYNTHETIC):
         number = path.removeprefix(SYNTHETIC)
         if not number.isdecimal():
@@ -132,13 +138,13 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
         The rejected materials.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C; it says what is kept.
         InputError: As `write_store`, or the split does not fit the materials, or an unfinished build of another kind
             is in the way.
     """
-    if options.cutoff <= 0 or options.workers < 1:
-        raise InputError(
-            f"cutoff is {options.cutoff} Å and workers is {options.workers}, expected more than 0 and at least 1"
-        )
+    check_positive(cutoff=options.cutoff)
+    check_whole(1, workers=options.workers)
+    check_whole(0, split_seed=options.split_seed)
     folder = folder.expanduser().resolve()
     check_free(folder, options.overwrite)
     split = _stated_split(source, options)
@@ -153,10 +159,14 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
             rejected = [*source.rejects, *unfinished.rejects]
             rule = _split_rule(split, options, len(rejected))
             report_rejects(rejected, rejects)
-            finish(unfinished, rule, title)
-        except BaseException:
-            if tasks is None or unfinished.num_items == 0:
+            finish(unfinished, rule if tasks is None else partial(_kept, rule, unfinished.folder), title)
+        except BaseException as error:
+            kept = 0 if tasks is None else len(unfinished.ids)
+            if not kept:
                 unfinished.discard()
+            if isinstance(error, KeyboardInterrupt):
+                where = f" in {unfinished.folder}, and the same command goes on from there" if kept else ""
+                raise KeyboardInterrupt(f"stopped; {kept} materials are kept{where}") from None
             raise
         unfinished.discard()
     return rejected
@@ -225,6 +235,17 @@ def _split_rule(lists: IdLists | None, options: BuildOptions, num_rejects: int) 
     if lists is None:
         return partial(composition_split, seed=options.split_seed or 0)
     return lambda ids, _: _fitted(lists, ids, num_rejects)
+
+
+def _kept(rule: SplitRule, folder: Path, ids: Sequence[str], formulas: Sequence[str]) -> IdLists:
+    """What `rule` gives; a mistake in the split does not cost what was read."""
+    try:
+        return rule(ids, formulas)
+    except InputError as error:
+        raise InputError(
+            f"{error}; {folder} keeps the {len(ids)} materials for the same command with another split, and has to be "
+            "discarded, with --restart, for another source or other options"
+        ) from error
 
 
 def _fitted(lists: IdLists, ids: Sequence[str], num_rejects: int) -> IdLists:

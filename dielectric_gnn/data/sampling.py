@@ -126,7 +126,8 @@ class BudgetBatches(TrainingBatches):
         world_size: How many processes there are.
 
     Raises:
-        InputError: The budget is so small beside the largest cost that batches of one crystal could occur.
+        InputError: Batches of one crystal could occur: the budget is too small beside the largest cost, or there are
+            too few crystals for so many processes.
     """
 
     def __init__(
@@ -143,8 +144,17 @@ class BudgetBatches(TrainingBatches):
         self.costs = costs.astype(np.int64)
         largest, total = int(costs.max()), int(self.costs.sum())
         self.per_process = -(-total // (max(budget - largest, 1) * world_size))
+        if total == 0:
+            raise InputError(f"a batch has a budget of {budget:,}, but no crystal takes anything of it; set batch_size")
         # A piece as long as two of the largest crystals has at least two, which batch norm needs.
-        if total == 0 or total < 2 * largest * self.per_process * world_size:
+        if total < 2 * largest * world_size:
+            raise InputError(
+                f"{indices.size} training crystals, of which one takes {largest:,} of {total:,} in all, are too few "
+                f"for a budget on {world_size} process{'es' if world_size > 1 else ''}, {2 * largest:,} each; "
+                + (f"start {total // (2 * largest)}, or " if world_size > 1 and total >= 2 * largest else "")
+                + "count crystals with batch_size"
+            )
+        if total < 2 * largest * self.per_process * world_size:
             raise InputError(
                 f"the budget of a batch is {budget:,}, but one of the training crystals alone takes {largest:,} of "
                 f"{total:,}; give at least five times that, {5 * largest:,}, or count crystals with batch_size"

@@ -116,15 +116,16 @@ def listed_rows(path: Path, material_ids: NDArray[np.str_]) -> NDArray[np.int64]
 
 
 def read_ids(path: Path) -> list[str]:
-    """Material ids from a file, one per line; empty lines do not count.
+    """Material ids from a file, one per line; empty lines and blanks around an id do not count.
 
     Raises:
         InputError: The file cannot be read, or is empty.
     """
     try:
-        ids = path.expanduser().read_text(encoding="utf-8").split()
+        lines = path.expanduser().read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable list of ids ({error})") from error
+    ids = [line.strip() for line in lines if line.strip()]
     if not ids:
         raise InputError(f"{path}: the list is empty, expected one material id per line")
     return ids

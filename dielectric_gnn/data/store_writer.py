@@ -31,6 +31,7 @@ from dielectric_gnn.data.store_files import (
 )
 from dielectric_gnn.data.store_rows import Chunk, Recipe, itself, make_chunk
 from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.files import sync
 from dielectric_gnn.grid import EnergyGrid
 
 SplitRule = Callable[[Sequence[str], Sequence[str]], Mapping[str, Sequence[str]]]
@@ -126,6 +127,8 @@ def finish(unfinished: PartialStore, split: SplitRule, source: str) -> None:
         elements = _coverage(map_array(folder / "atomic_numbers.npy"), atom_offsets)
         num_orbits = plain["orbit_offsets"][:, -1] if "orbit_offsets" in plain else None
         write_metadata(folder, _metadata(unfinished, source, sizes, elements, sums, num_orbits))
+        for path in (*folder.iterdir(), folder):
+            sync(path)
     _put_in_place(folder, unfinished.target)
 
 
@@ -145,12 +148,13 @@ def check_free(folder: Path, overwrite: bool) -> None:
 
 
 def _put_in_place(complete: Path, folder: Path) -> None:
-    """Rename the complete store, and only then delete the one that it replaces."""
+    """Rename the complete store, for good, and only then delete the one that it replaces."""
     old = _replaced(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     complete.rename(folder)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

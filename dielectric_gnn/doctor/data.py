@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dielectric_gnn.data.store_check import verify_store
 from dielectric_gnn.data.store_files import open_store
-from dielectric_gnn.doctor.environment import available_memory, gigabytes
+from dielectric_gnn.doctor.environment import gigabytes
 from dielectric_gnn.doctor.finding import Finding
+from dielectric_gnn.doctor.memory import available_memory
 from dielectric_gnn.errors import InputError
 
 

@@ -79,10 +79,22 @@ def check_devices(accelerator: str, processes: int) -> Iterator[Finding]:
         yield Finding("warning", "threads", found, f"export OMP_NUM_THREADS={max(cores // processes, 1)}")
     else:
         yield Finding("ok", "threads", found)
-    tasks = os.environ.get("SLURM_NTASKS_PER_NODE")
+
+
+def check_slurm(processes: int, num_nodes: int) -> Iterator[Finding]:
+    """The job that this is, if it is one, against what the launch asks for.
+
+    Args:
+        processes: On every node.
+        num_nodes: Of the trainer.
+    """
+    tasks, nodes = (os.environ.get(f"SLURM_{name}") for name in ("NTASKS_PER_NODE", "JOB_NUM_NODES"))
     if tasks is not None and tasks != str(processes):
         cure = f"sbatch --ntasks-per-node={processes}, or trainer.devices {tasks}"
         yield Finding("error", "SLURM", f"{tasks} tasks per node, but {processes} devices", cure)
+    if nodes is not None and nodes != str(num_nodes):
+        cure = f"sbatch --nodes={num_nodes}, or trainer.num_nodes {nodes}"
+        yield Finding("error", "SLURM", f"{nodes} nodes in this job, but trainer.num_nodes is {num_nodes}", cure)
 
 
 def check_disk(run_dir: Path, checkpoint_bytes: int) -> Finding:
@@ -93,14 +105,6 @@ def check_disk(run_dir: Path, checkpoint_bytes: int) -> Finding:
     if free < needed:
         return Finding("error", "disk", found, "free some, or choose another --run_dir")
     return Finding("ok", "disk", found)
-
-
-def available_memory() -> int:
-    """Bytes of main memory that can be had without swapping."""
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable"):
-            return int(line.split()[1]) * 1024
-    return int(os.sysconf("SC_AVPHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
 
 
 def gigabytes(num_bytes: float) -> str:

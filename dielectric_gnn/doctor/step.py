@@ -12,8 +12,9 @@ from torch.optim import AdamW
 
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.doctor.environment import available_memory, gigabytes
+from dielectric_gnn.doctor.environment import gigabytes
 from dielectric_gnn.doctor.finding import Finding
+from dielectric_gnn.doctor.memory import available_memory
 from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.module import DielectricModule
 

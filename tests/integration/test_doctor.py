@@ -11,7 +11,8 @@ from packaging.requirements import Requirement
 
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.doctor import environment
-from dielectric_gnn.doctor.environment import check_devices, check_disk, check_version, check_versions
+from dielectric_gnn.doctor.environment import check_devices, check_disk, check_slurm, check_version, check_versions
+from dielectric_gnn.doctor.memory import available_memory
 from tests.commands import environment as process_environment
 from tests.integration.test_prepare_data import json_entry
 
@@ -39,7 +40,9 @@ def test_faults_are_named_with_a_cure(repository: Path, tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "no such store; tools/prepare_data.py writes one" in result.stdout and "Not ready." in result.stdout
     result = doctor(repository, *SMALL, "--quick", "--model.backbone.widht", "8")
-    assert result.returncode == 1 and "widht" in result.stdout + result.stderr
+    assert result.returncode == 1 and "Option 'widht' is not accepted" in result.stdout
+    result = doctor(repository, *SMALL, "--quick", "--trainer.devices", "two")
+    assert result.returncode == 1 and "trainer.devices is two, expected how many" in result.stdout
 
 
 def test_batch_that_cannot_fit_is_refused(repository: Path) -> None:
@@ -85,8 +88,41 @@ def test_devices_threads_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert few.status == "error" and few.found == "4 GPUs asked for, 1 visible" and few.cure.endswith("to 1")
     crowded = list(check_devices("cpu", 1000))
     assert [finding.status for finding in crowded] == ["ok", "warning"] and "OMP_NUM_THREADS=1" in crowded[1].cure
+    monkeypatch.delenv("SLURM_JOB_NUM_NODES", raising=False)
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
-    assert any(finding.subject == "SLURM" and finding.status == "error" for finding in check_devices("cpu", 1))
+    assert [finding.status for finding in check_slurm(1, 1)] == ["error"]
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "4")
+    (nodes,) = check_slurm(2, 2)
+    assert nodes.found == "4 nodes in this job, but trainer.num_nodes is 2" and "trainer.num_nodes 4" in nodes.cure
+    assert not list(check_slurm(2, 4))
     assert check_disk(tmp_path / "not" / "yet", 1).status == "ok"
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     assert check_disk(tmp_path, 1000).status == "error"
+
+
+@pytest.mark.parametrize(
+    ("group", "folder", "limit", "used", "cache"),
+    [
+        ("0::/job/step", "", "memory.max", "memory.current", "inactive_file"),
+        ("4:memory:/job/step", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ],
+    ids=["v2", "v1"],
+)
+def test_memory_is_that_of_the_control_group(
+    tmp_path: Path, group: str, folder: str, limit: str, used: str, cache: str
+) -> None:
+    def put(path: str, text: str) -> None:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    put("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")
+    assert available_memory(tmp_path) == 8_192_000
+    put("proc/self/cgroup", f"1:cpu:/elsewhere\n{group}\n")
+    assert available_memory(tmp_path) == 8_192_000, "no limits to be seen"
+    job = f"sys/fs/cgroup/{folder}/job"
+    for name, text in ((limit, "5000000\n"), (used, "3000000\n"), ("memory.stat", f"anon 1\n{cache} 400000\n")):
+        put(f"{job}/{name}", text)
+    assert available_memory(tmp_path) == 2_400_000, "the limit of a group around, but pages of files can be dropped"
+    put(f"{job}/{limit}", "max\n" if not folder else "9223372036854771712\n")
+    assert available_memory(tmp_path) == 8_192_000

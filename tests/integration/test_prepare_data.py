@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -223,6 +226,11 @@ def test_mistakes_are_one_line(call: Tool, tmp_path: Path) -> None:
         (("build", tmp_path / "empty", tmp_path / "out"), "empty: the folder holds no .json"),
         (("build", tmp_path / "empty", tmp_path / "out", "--format", "hdf5"), "train.h5: no such file"),
         (("build", tmp_path / "empty", tmp_path / "out", "--cutoff", "-1"), "cutoff is -1.0 Å"),
+        (("build", "synthetic:9", tmp_path / "out", "--cutoff", "nan"), "cutoff is nan Å, expected a finite number"),
+        (("build", "synthetic:9", tmp_path / "out", "--cutoff", "inf"), "cutoff is inf Å"),
+        (("build", "synthetic:9", tmp_path / "out", "--split-seed", -1), "split_seed is -1, expected at least 0"),
+        (("build", "synthetic:9", tmp_path / "out", "--broadening", "nan"), "broadening_ev is nan eV, expected a fin"),
+        (("build", tmp_path / "empty", tmp_path / "out", "--broadening", "inf"), "broadening_ev is inf eV"),
         (("build", "synthetic:many", tmp_path / "out"), "source is 'synthetic:many', expected synthetic:NUMBER"),
         (("build", "synthetic:9", tmp_path / "out", "--rattle", 3), "rattle is 3.0 Å"),
         (("build", tmp_path / "empty", tmp_path / "out", "--seed", 1), "seed and rattle belong to synthetic:NUMBER"),
@@ -233,6 +241,35 @@ def test_mistakes_are_one_line(call: Tool, tmp_path: Path) -> None:
     ):
         result = call(*args, status=2)
         assert result.stderr.startswith("error: ") and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_failed_split_says_what_is_kept(call: Tool, tmp_path: Path) -> None:
+    out, kept = tmp_path / "out", tmp_path / ".out.partial"
+    refused = call("build", "synthetic:2", out, status=2).stderr.splitlines()[-1]
+    assert "2 distinct formulas cannot be split" in refused and f"{kept} keeps the 2 materials" in refused
+    assert "--restart" in refused and kept.is_dir()
+    assert "discard it with --restart" in call("build", "synthetic:9", out, status=2).stderr
+    call("build", "synthetic:9", out, "--restart")
+    assert out.is_dir() and not kept.exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_says_what_is_kept(repository: Path, tmp_path: Path, workers: int) -> None:
+    out, journal = tmp_path / "out", tmp_path / ".out.partial" / "journal.jsonl"
+    line = [sys.executable, "tools/prepare_data.py", "build", "synthetic:100000", str(out), "--workers", str(workers)]
+    process = subprocess.Popen(
+        line, cwd=repository, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    while process.poll() is None and not journal.exists():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in told
+    number = sum(len(json.loads(text)["ids"]) for text in journal.read_text().splitlines())
+    assert told.splitlines()[-1] == (
+        f"stopped; {number} materials are kept in {journal.parent}, and the same command goes on from there"
+    )
 
 
 def test_synthetic_store_is_told_verified_and_its_damage_named(call: Tool, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from dielectric_gnn.resume import differences
 from dielectric_gnn.run_record import RECORD, read_record
 from tests.commands import SMALL, Command, environment
 
@@ -29,6 +30,13 @@ class Kill(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
             os.kill(os.getpid(), self.number)
+
+class Announce(Callback):
+    """SLURM says, twice, that time is running out, while what training needs is still computed."""
+
+    def setup(self, trainer, pl_module, stage):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGUSR1)
 
 class Noise(Callback):
     """Makes the weights depend on every global generator, as a network with dropout does."""
@@ -91,6 +99,14 @@ def test_a_signal_in_the_very_last_batch_lets_the_training_end(
     assert_same_history(tmp_path, uninterrupted.parents[1])
 
 
+def test_a_time_limit_announced_before_training_begins(command: Command, killer: Path, tmp_path: Path) -> None:
+    announce = ("--trainer.callbacks+", "killer.Announce", "--requeue", "true", "--run_dir", str(tmp_path))
+    shown = command(*RUN, *announce, status=128 + signal.SIGUSR1, paths=(killer,))
+    assert "not requeued: this is no SLURM job" in shown.stderr + shown.stdout
+    assert seen(tmp_path / "checkpoints" / "last.ckpt") == 1
+    assert read_record(tmp_path / RECORD).status == "interrupted"
+
+
 def assert_same_history(run: Path, other: Path) -> None:
     """Learning curve, and the best weights found on the way: no validation is left out."""
     one, whole = read_record(run / RECORD), read_record(other / RECORD)
@@ -109,14 +125,20 @@ def assert_same_weights(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+def seen(checkpoint: Path) -> int:
+    """Batches that it has seen."""
+    return int(torch.load(checkpoint, weights_only=True)["global_step"])
+
+
 def test_killed_at_any_moment_and_launched_again(
     repository: Path, killer: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL leaves no time for a checkpoint; NUM_KILLS says how often."""
+    """SIGKILL leaves no time for a checkpoint; DIELECTRIC_GNN_KILLS says how often, three times by default."""
     generator = random.Random(time.time_ns())
     line = [sys.executable, "-m", "dielectric_gnn", *RUN, "--run_dir", str(tmp_path)]
     last = tmp_path / "checkpoints" / "last.ckpt"
-    for _ in range(int(os.environ.get("NUM_KILLS", "2"))):
+    hits = 0
+    for _ in range(int(os.environ.get("DIELECTRIC_GNN_KILLS", "3"))):
         process = subprocess.Popen(
             line, cwd=repository, env=environment(killer), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -124,12 +146,17 @@ def test_killed_at_any_moment_and_launched_again(
         # Start-up takes most of the time of so small a training: wait until it trains.
         while (shown := process.stdout.readline()) and not shown.startswith(("model:", "epoch")):
             pass
-        time.sleep(generator.uniform(0, 3))
+        # The first one at its first checkpoint, so that one at least hits an unfinished training that goes on.
+        while process.poll() is None and not last.exists():
+            time.sleep(0.005)
+        time.sleep(generator.uniform(0, 3) if hits else 0)
         process.kill()
         process.communicate()
         assert process.returncode in (0, -signal.SIGKILL)
+        hits += process.returncode == -signal.SIGKILL and seen(last) < 20
     result = subprocess.run(line, cwd=repository, env=environment(killer), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+    assert hits and f"continuing {last}" in result.stderr + result.stdout, "no kill hit an unfinished training"
     assert_same_weights(*(torch.load(path, weights_only=True) for path in (last, uninterrupted)))
     assert_same_history(tmp_path, uninterrupted.parents[1])
 
@@ -157,6 +184,64 @@ def test_fine_tuning_takes_weights_only(command: Command, uninterrupted: Path, k
     assert "mismatched: " in wider.stderr + wider.stdout and "(16," in wider.stderr + wider.stdout
     both = ("--ckpt_path", str(uninterrupted), "--run_dir", str(tmp_path / "b"))
     assert "not both" in command(*begin, str(uninterrupted), *both, status=2).stderr
+
+
+def test_a_relaunched_fine_tuning_continues(
+    command: Command, killer: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    base = ("--fine_tune_from", str(uninterrupted))
+    kill = ("--trainer.callbacks+", "killer.Kill", "--trainer.callbacks.number", "15",
+            "--trainer.callbacks.epoch", "2", "--trainer.callbacks.batch", "2")  # fmt: skip
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    command(*RUN, *base, "--run_dir", str(whole), paths=(killer,))
+    command(*RUN, *base, *kill, "--run_dir", str(run), status=143, paths=(killer,))
+    last = run / "checkpoints" / "last.ckpt"
+    shown = command(*RUN, *base, "--run_dir", str(run), paths=(killer,))
+    assert f"continuing {last}, which has seen 13 batches; the weights of {uninterrupted} are not loaded again" in (
+        shown.stderr + shown.stdout
+    )
+    resumed, expected = (torch.load(path / "checkpoints" / "last.ckpt", weights_only=True) for path in (run, whole))
+    assert resumed["global_step"] == expected["global_step"] == 20
+    assert_same_weights(resumed, expected)
+    assert_same_history(run, whole)
+    # Continued by name, it stays a fine-tuning of the same base; another base is another training.
+    shown = command(*RUN, "--run_dir", str(run), "--ckpt_path", "last", "--trainer.max_epochs", "5", paths=(killer,))
+    table = (shown.stderr + shown.stdout).splitlines()
+    assert any(line.split() == ["fine_tune_from", str(uninterrupted), "None", "checkpoint"] for line in table)
+    other = tmp_path / "whole" / "checkpoints" / "best.ckpt"
+    longer = ("--trainer.max_epochs", "5", "--run_dir", str(run), "--fine_tune_from")
+    refused = command(*RUN, *longer, str(other), status=2, paths=(killer,)).stderr
+    assert "holds a training with other settings" in refused and str(other) in refused
+    command(*RUN, *longer, str(uninterrupted), paths=(killer,))
+
+
+def test_settings_of_the_trainer_are_told(command: Command, killer: Path, tmp_path: Path) -> None:
+    run = (*RUN, "--run_dir", str(tmp_path), "--trainer.max_epochs")
+    command(*run, "1", paths=(killer,))
+    shown = command(*run, "2", paths=(killer,))
+    report = shown.stderr + shown.stdout
+    assert any(line.split() == ["trainer.max_epochs", "1", "2", "configuration"] for line in report.splitlines())
+    assert "a learning-rate schedule that spans the training follows the new max_epochs" in report
+    more = ("--trainer.gradient_clip_val", "1", "--trainer.accumulate_grad_batches", "2", "--seed_everything", "7")
+    refused = command(*run, "3", *more, status=2, paths=(killer,)).stderr
+    for words in (
+        "trainer.accumulate_grad_batches 1 2 configuration",
+        "seed_everything 1 7 configuration for the order of batches, checkpoint for the states of the generators",
+    ):
+        assert any(line.split() == words.split() for line in refused.splitlines()), refused
+    last = ("--ckpt_path", str(tmp_path / "checkpoints" / "last.ckpt"))
+    shown = command(*run, "3", *more, *last, paths=(killer,))
+    assert "trainer.gradient_clip_val" in shown.stderr + shown.stdout
+    sgd = command(*run, "3", "--model.optimizer", "torch.optim.SGD", *last, status=2, paths=(killer,)).stderr
+    assert "holds the state of torch.optim.AdamW, but the optimiser is torch.optim.SGD" in sgd.splitlines()[-1]
+    assert "--fine_tune_from" in sgd.splitlines()[-1] and "Traceback" not in sgd
+
+
+def test_early_checkpoints_state_nothing_of_the_trainer() -> None:
+    early = {"model": {"width": 8}, "seed_everything": 1}
+    now = {**early, "trainer": {"max_epochs": 4}, "fine_tune_from": None}
+    assert differences(early, now) == []
+    assert [found.key for found in differences({**early, "trainer": {"max_epochs": 3}}, now)] == ["trainer.max_epochs"]
 
 
 def test_stopped_in_the_first_epoch_is_usable_for_prediction(command: Command, killer: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_signalled_jobs_go_on(slurm: dict[str, str], repository: Path, tmp_path:
     run = out / "cgc-h8-d64-s1"
     stopped = start(study, out, slurm, repository)
     wait_for_epoch(run / "study.log", 3)
-    signal_job(out, "TERM", slurm)
+    signal_job(job_of(out), "TERM", slurm)
     assert "1 interrupted" in finish(stopped, 130, out)
     record = read_record(run / RECORD)
     assert record.status == "interrupted" and 3 <= record.epochs < epochs
@@ -94,8 +94,9 @@ def test_signalled_jobs_go_on(slurm: dict[str, str], repository: Path, tmp_path:
 
     again = start(study, out, slurm, repository)
     wait_for_epoch(run / "study.log", reached + 3)
-    signal_job(out, "USR1", slurm)
-    start_soon(out, slurm)
+    signal_job(job_of(out), "USR1", slurm)
+    wait_until(job_of(out), "PENDING", slurm, 120)
+    start_soon(job_of(out), slurm)
     shown = finish(again, 0, out)
     assert "1 of 1 runs are finished" in shown
     record = read_record(run / RECORD)
@@ -105,25 +106,62 @@ def test_signalled_jobs_go_on(slurm: dict[str, str], repository: Path, tmp_path:
     assert log.count("continuing ") == 2 and log.count("Interrupted in epoch") == 2
 
 
-def signal_job(out: Path, name: str, slurm: dict[str, str]) -> None:
+def test_several_ranks_are_requeued_and_go_on(slurm: dict[str, str], repository: Path, tmp_path: Path) -> None:
+    """What the guide shows: a job whose tasks are the processes of one training."""
+    epochs, run, log = 60, tmp_path / "run", tmp_path / "job.log"
+    words = ["--config", "configs/base.yaml", "--config", "configs/trainer/slurm.yaml", "--run_dir", str(run)]
+    words += ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.precision", "32-true"]
+    words += ["--trainer.sync_batchnorm", "false", "--trainer.max_epochs", str(epochs), "--model.backbone.width", "8"]
+    words += ["--data.batch_size", "4", "--figures.every_n_epochs", "0"]
+    script = tmp_path / "job.sh"
+    script.write_text(
+        f"#!/bin/bash\n#SBATCH --nodes=1 --ntasks-per-node=2 --requeue --open-mode=append --output={log}\n"
+        f"srun {sys.executable} -m dielectric_gnn fit {' '.join(words)}\n"
+    )
+    line = ["sbatch", "--parsable", str(script)]
+    variables = {**slurm, "PYTHONUNBUFFERED": "1"}
+    sent = subprocess.run(line, cwd=repository, env=variables, check=True, capture_output=True, text=True, timeout=30)
+    job = sent.stdout.strip()
+    wait_for_epoch(log, 3)
+    signal_job(job, "USR1", slurm)
+    wait_until(job, "PENDING", slurm, 120)
+    stopped = read_record(run / RECORD)
+    assert stopped.status == "interrupted" and 3 <= stopped.epochs < epochs
+    assert "Traceback" not in log.read_text() and f"job {job} is requeued" in log.read_text()
+    start_soon(job, slurm)
+    wait_until(job, "COMPLETED", slurm, 300)
+    shown = log.read_text()
+    record = read_record(run / RECORD)
+    assert record.status == "finished", shown
+    assert (record.epochs, record.cost["launches"], record.cost["world_size"]) == (epochs, 2, 2)
+    assert record.steps == epochs * 9 and shown.count("continuing ") == 1
+
+
+def job_of(out: Path) -> str:
     (job,) = json.loads((out / "slurm_jobs.json").read_text())
+    return str(job)
+
+
+def signal_job(job: str, name: str, slurm: dict[str, str]) -> None:
     subprocess.run(["scancel", f"--signal={name}", job], env=slurm, check=True, timeout=30)
 
 
-def start_soon(out: Path, slurm: dict[str, str]) -> None:
+def wait_until(job: str, wanted: str, slurm: dict[str, str], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    state = ""
+    line = ["squeue", "-h", "--states=all", "-o", "%T", "-j", job]
+    while time.monotonic() < deadline and state != wanted:
+        time.sleep(0.5)
+        state = subprocess.run(line, env=slurm, check=True, capture_output=True, text=True).stdout.strip()
+    assert state == wanted, f"the job is {state}, expected {wanted}"
+
+
+def start_soon(job: str, slurm: dict[str, str]) -> None:
     """SLURM lets a requeued job wait for two minutes; seconds are enough here, where no node is slow to answer.
 
     But not at once: a credential made in the second in which the job was stopped counts as revoked with it, and SLURM
     then fails the job ("already killed, do not launch batch job").
     """
-    (job,) = json.loads((out / "slurm_jobs.json").read_text())
-    deadline = time.monotonic() + 120
-    state = ""
-    while time.monotonic() < deadline and state != "PENDING":
-        time.sleep(0.5)
-        shown = subprocess.run(["squeue", "-h", "-o", "%T", "-j", job], env=slurm, check=True, capture_output=True)
-        state = shown.stdout.decode().strip()
-    assert state == "PENDING", "the job was not requeued"
     subprocess.run(["scontrol", "update", f"jobid={job}", "StartTime=now+5"], env=slurm, check=True, timeout=30)
 
 

@@ -26,6 +26,12 @@ def last_line(text: str) -> str:
         ((*FIT, "--data.train_size", "1000"), "train_size is 1000, expected 1 to 69"),
         ((*FIT, "--data.train_size", "1"), "at least 2 materials"),
         ((*FIT, "--data.batch_size", "1"), "batch_size is 1"),
+        ((*FIT, "--data.cutoff", ".nan"), "cutoff is nan Å, expected a finite number above 0"),
+        ((*FIT, "--data.subset_seed", "-1", "--data.train_size", "9"), "subset_seed is -1, expected at least 0"),
+        ((*FIT, "--data.shuffle_seed", "-1"), "shuffle_seed is -1, expected at least 0"),
+        ((*FIT, "--data.batch_edges", "0"), "batch_edges is 0, expected at least 1"),
+        ((*FIT, "--trainer.devices", "0"), "trainer.devices is 0, expected how many (at least 1"),
+        ((*FIT, "--trainer.devices", "two"), "trainer.devices is two, expected how many"),
         ((*FIT, "--data.cutoff", "4.0"), "up to 4.0 Å, but the backbone was built for 5.5 Å; set data.cutoff or"),
         ((*FIT, "--model.grid.num", "1001"), "2001 points on 0 to 20 eV, but the model 1001 points"),
         ((*FIT, "--model.objective.drude_weight", "0"), "FreeFormHead predicts"),
@@ -46,6 +52,11 @@ def test_mistakes(command: Command, tmp_path: Path, args: tuple[str, ...], messa
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert "error:" in result.stderr
+
+
+def test_a_run_that_is_found_again_needs_its_folder(command: Command) -> None:
+    assert "finds its training only by --run_dir" in last_line(command(*FIT, "--requeue", "true", status=2).stderr)
+    assert "give its --run_dir too" in last_line(command(*FIT, "--ckpt_path", "last", status=2).stderr)
 
 
 def test_mistakes_with_a_checkpoint(command: Command, trained: Path, tmp_path: Path) -> None:

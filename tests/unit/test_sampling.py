@@ -111,6 +111,26 @@ def test_budget_batches_continue_and_depend_on_seed_and_epoch_alone() -> None:
         BudgetBatches(np.arange(100), np.arange(1, 101), 199, 0, lambda: (0, 0))
 
 
+def test_budget_names_what_is_too_small() -> None:
+    def refused(costs: list[int], budget: int, world_size: int) -> str:
+        with pytest.raises(InputError) as caught:
+            BudgetBatches(np.arange(len(costs)), np.array(costs), budget, 0, lambda: (0, 0), 0, world_size)
+        return str(caught.value)
+
+    assert "too few for a budget on 8 processes, 20 each; start 5, or count" in refused([10] * 10, 50, 8)
+    assert len(BudgetBatches(np.arange(10), np.full(10, 10), 50, 0, lambda: (0, 0), 0, 5)) == 1
+    assert "2 training crystals, of which one takes 90 of 100" in (alone := refused([90, 10], 1000, 1))
+    assert "start" not in alone and "1 process," in alone
+    assert "no crystal takes anything of it; set batch_size" in refused([0, 0], 50, 1)
+    # Five times the largest cost is enough wherever there are crystals enough.
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        costs = rng.integers(1, 40, size=rng.integers(2, 60))
+        most = int(costs.sum()) // (2 * int(costs.max()))
+        for world_size in range(1, most + 1):
+            BudgetBatches(np.arange(costs.size), costs, 5 * int(costs.max()), 0, lambda: (0, 0), 0, world_size)
+
+
 def test_batches_gathered_on_a_device_are_those_of_the_store(metals: list[CrystalRecord]) -> None:
     store = CrystalStore.from_records(map(with_whole_tensors, metals[::7]), 5.5, tensors=True)
     resident = ResidentStore(store, torch.device("cpu"))

@@ -76,6 +76,12 @@ def test_listed_materials_in_the_order_of_the_list(tmp_path: Path) -> None:
         read_ids(tmp_path / "nowhere.txt")
 
 
+def test_ids_may_hold_blanks(tmp_path: Path) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_bytes("Ag 1\n\n  Al 2 (fcc) \r\nCu\u20283\n".encode())
+    assert read_ids(path) == ["Ag 1", "Al 2 (fcc)", "Cu\u20283"]
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores") / "store"

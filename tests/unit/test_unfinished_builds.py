@@ -20,9 +20,11 @@ from dielectric_gnn.data.prepare import BuildOptions, build_store
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError, Tasks
+from dielectric_gnn.data.splits import composition_split
 from dielectric_gnn.data.store_check import verify_store
 from dielectric_gnn.data.store_files import open_store
 from dielectric_gnn.data.store_rows import Recipe
+from dielectric_gnn.data.store_writer import write_store
 from dielectric_gnn.errors import InputError, RecordError
 
 OPTIONS = BuildOptions(cutoff=4.0, spectra="float16", on_error="skip")
@@ -284,3 +286,13 @@ def test_source_without_pieces_is_read_in_one_go(
     shutil.rmtree(target)
     build(target, source, replace(OPTIONS, workers=2))
     assert contents(target) == whole and source.readings == 3
+
+
+def test_a_finished_store_is_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[Path] = []
+    monkeypatch.setattr(
+        "dielectric_gnn.files.os.fsync", lambda number: forced.append(Path(f"/proc/self/fd/{number}").readlink())
+    )
+    write_store(tmp_path / "store", SyntheticMetals(12).records(), 4.0, composition_split)
+    assert {path.name for path in (tmp_path / "store").iterdir()} < {path.name for path in forced}
+    assert forced[-1] == tmp_path, "the name of the store, last"

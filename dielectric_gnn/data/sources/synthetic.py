@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,8 +34,8 @@ class SyntheticMetals(RecordSource):
             raise InputError(f"the synthetic source has num {num} and seed {seed}, expected at least 1 and 0")
         if not 0 <= rattle <= 0.2:
             raise InputError(f"rattle is {rattle} Å, expected 0 to 0.2; more brings atoms too close to each other")
-        if broadening_ev <= 0:
-            raise InputError(f"broadening_ev is {broadening_ev} eV, expected more than 0")
+        if not 0 < broadening_ev < math.inf:
+            raise InputError(f"broadening_ev is {broadening_ev} eV, expected a finite number above 0")
         self.num = num
         self.seed = seed
         self.rattle = rattle
