@@ -21,7 +21,7 @@ PAGE = Template(
   h1 { font-size: 1.35rem; margin: 0 0 .3rem; }
   p { margin: .2rem 0 .8rem; color: #555; }
   input { font: inherit; padding: .35rem .6rem; width: 18rem; border: 1px solid #bbb; border-radius: .3rem; }
-  .scroll { overflow: auto; max-height: 82vh; margin-top: .8rem; }
+  .scroll { overflow: auto; max-height: max(20rem, calc(100vh - 12rem)); margin-top: .8rem; }
   caption { position: absolute; clip-path: inset(50%); }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
   th { background: #f2f2f2; position: sticky; top: 0; text-align: right; vertical-align: bottom; }
