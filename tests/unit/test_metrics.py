@@ -10,7 +10,7 @@ from dielectric_gnn import optics
 from dielectric_gnn.backbones import OptiMetal2B
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.grid import EnergyGrid
-from dielectric_gnn.metrics import COLUMNS, DrudeR2, MaterialMeans, MaterialTable, material_metrics
+from dielectric_gnn.metrics import COLUMNS, BatchMean, DrudeR2, MaterialMeans, MaterialTable, material_metrics
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.response import Response
 
@@ -103,3 +103,15 @@ def test_reported_means_do_not_depend_on_batch_size() -> None:
         results.append(means.compute())
     for column in COLUMNS:
         assert float(results[0][column.key]) == pytest.approx(float(results[1][column.key]), rel=1e-4), column.key
+
+
+def test_mean_of_batches_counts_materials_and_hides_no_nan() -> None:
+    mean = BatchMean()
+    mean.update(torch.tensor(1.0), 64)
+    mean.update(torch.tensor(3.0), 1)
+    assert mean.compute().item() == pytest.approx((64 * 1.0 + 3.0) / 65)
+    mean.update(torch.tensor(torch.nan), 8)
+    assert mean.compute().isnan()
+    mean.reset()
+    mean.update(torch.tensor(2.0), 3)
+    assert mean.compute().item() == 2.0
