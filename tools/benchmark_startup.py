@@ -30,7 +30,6 @@ _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", re.MULTILINE)
 _FIRST_STEP = """\
 import sys, time
 from lightning.pytorch import Trainer
-from benchmark_options import positive
 from dielectric_gnn.module import DielectricModule
 
 def first_step(self, *args):

@@ -260,6 +260,8 @@ def test_ctrl_c_says_what_is_kept(repository: Path, tmp_path: Path, workers: int
     process = subprocess.Popen(
         line, cwd=repository, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
+        # A shell lets what it runs in the background ignore Ctrl-C, and so would what these tests launch.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while process.poll() is None and not journal.exists():
         time.sleep(0.05)
