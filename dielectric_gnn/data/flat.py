@@ -18,15 +18,15 @@ def offsets(counts: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
-def segments(rows: NDArray[Any], bounds: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[Any]:
-    """The rows of the chosen segments one after another; `rows` must be contiguous.
+def segments(rows: NDArray[Any], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[Any]:
+    """Segments of rows, from each start to its stop, one after another; `rows` must be contiguous.
 
     Joined as bytes: a slice of memory costs a fraction of a slice of an array.
     """
     width = math.prod(rows.shape[1:])
     flat = rows.reshape(-1).data
-    starts, stops = ((width * ends).tolist() for ends in (bounds[chosen], bounds[chosen + 1]))
-    joined = bytearray().join(map(flat.__getitem__, map(slice, starts, stops)))
+    ends = ((width * places).tolist() for places in (starts, stops))
+    joined = bytearray().join(map(flat.__getitem__, map(slice, *ends)))
     return np.frombuffer(joined, dtype=rows.dtype).reshape(-1, *rows.shape[1:])
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dielectric_gnn.data.flat import offsets, ragged_rows, segments, shared
+from dielectric_gnn.data.flat import offsets, ragged_rows, segments
 from dielectric_gnn.data.graph import CrystalGraph, neighbour_edges
 from dielectric_gnn.data.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
@@ -134,8 +132,8 @@ class CrystalStore:
         graph = self._orbit_graph(chosen) or self._full_graph(chosen)
         return replace(
             graph,
-            eps_inter=None if self._eps_inter is None else self._eps_inter.index_select(0, graph.index),
-            drude=None if self.drude is None else torch.from_numpy(self.drude[chosen]),
+            eps_inter=None if self.eps_inter is None else torch.from_numpy(self.eps_inter.take(chosen, axis=0)),
+            drude=None if self.drude is None else torch.from_numpy(self.drude.take(chosen)),
             anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),
         )
 
@@ -143,16 +141,16 @@ class CrystalStore:
         """Every atom and every edge."""
         atoms, atom_counts = ragged_rows(self.atom_offsets, chosen)
         first_atom = np.cumsum(atom_counts) - atom_counts
-        pairs = segments(self.edge_index.T, self.edge_offsets, chosen)
-        shifts = np.repeat(first_atom, self.edge_offsets[chosen + 1] - self.edge_offsets[chosen])
+        edges = self.edge_offsets.take(chosen), self.edge_offsets.take(chosen + 1)
+        pairs = segments(self.edge_index.T, *edges)
         # A store holds edges one after another; models want two contiguous rows.
         edge_index = np.empty(pairs.shape[::-1], dtype=np.int64)
-        for end, numbers in zip(edge_index, pairs.T, strict=True):
-            np.add(numbers, shifts, out=end)
+        edge_index[...] = pairs.T
+        edge_index += np.repeat(first_atom, edges[1] - edges[0])
         return CrystalGraph(
             atomic_numbers=torch.from_numpy(self.atomic_numbers[atoms].astype(np.int64)),
             edge_index=torch.from_numpy(edge_index),
-            edge_vectors=torch.from_numpy(segments(self.edge_vectors, self.edge_offsets, chosen)),
+            edge_vectors=torch.from_numpy(segments(self.edge_vectors, *edges)),
             batch=torch.from_numpy(np.repeat(np.arange(chosen.size), atom_counts)),
             index=torch.tensor(chosen),
         )
@@ -175,10 +173,6 @@ class CrystalStore:
         """A crystal without orbits in a batch with some."""
         atoms, edges = (slice(*bounds[row : row + 2]) for bounds in (self.atom_offsets, self.edge_offsets))
         return every_one(self.atomic_numbers[atoms], self.edge_index[:, edges], self.edge_vectors[edges])
-
-    @cached_property
-    def _eps_inter(self) -> Tensor | None:
-        return None if self.eps_inter is None else shared(self.eps_inter)
 
     def elements(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
         """Atomic numbers that occur in the given crystals, sorted."""
