@@ -42,7 +42,7 @@ def test_refusal_and_no_job_are_said(
     put_scontrol(tmp_path, 1)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="lightning.pytorch"):  # which other tests may have silenced
         requeue_job()
         monkeypatch.delenv("SLURM_JOB_ID")
         requeue_job()
