@@ -32,7 +32,7 @@ import torch
 from benchmark_options import positive
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph, neighbour_edges
+from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph, many_neighbour_edges
 from dielectric_gnn.data.orbits import find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
@@ -182,12 +182,13 @@ def run(options: argparse.Namespace) -> None:
     )
     records = [replace(record, labels=None) for record in source.records()][: options.number]
     structures = [pymatgen_structure(record) for record in records]
-    graphs = [(record.atomic_numbers, *neighbour_edges(record, DEFAULT_CUTOFF)) for record in records]
+    edges_of = many_neighbour_edges(records, DEFAULT_CUTOFF)
+    graphs = [(record.atomic_numbers, *ours) for record, ours in zip(records, edges_of, strict=True)]
     edges, pairs = check_equal(records, structures)
     works: dict[str, Callable[[], object]] = {
         **{f"usual: {form}": partial(build, structures) for form, build in USUAL.items()},
         "ours: neighbours and pairs": lambda: our_graphs(records),
-        "ours: neighbours alone": lambda: [neighbour_edges(record, DEFAULT_CUTOFF) for record in records],
+        "ours: neighbours alone": lambda: many_neighbour_edges(records, DEFAULT_CUTOFF),
         "usual: neighbours alone": lambda: [structure.get_neighbor_list(DEFAULT_CUTOFF) for structure in structures],
         "ours: orbits, beside": lambda: our_orbits(graphs),
     }

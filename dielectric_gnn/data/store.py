@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.flat import offsets, ragged_rows, segments
-from dielectric_gnn.data.graph import CrystalGraph, neighbour_edges
+from dielectric_gnn.data.graph import CrystalGraph, many_neighbour_edges
 from dielectric_gnn.data.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store_facts import SetKind, graph_sizes
@@ -92,7 +92,7 @@ class CrystalStore:
         kind = SetKind.of(records[0])
         for record in records:
             kind.check(SetKind.of(record))
-        edges = [neighbour_edges(record, cutoff) for record in records]
+        edges = many_neighbour_edges(records, cutoff)
         labels = [record.labels for record in records if record.labels is not None]
         targets = [target_rows(label) for label in labels]
         counts = [record.atomic_numbers.size for record in records]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dielectric_gnn.data.frames import with_whole_tensors
-from dielectric_gnn.data.graph import neighbour_edges
+from dielectric_gnn.data.graph import many_neighbour_edges
 from dielectric_gnn.data.orbits import Symmetry, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import OnError
@@ -143,11 +143,12 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
     """
     chunk = Chunk()
     rows: list[dict[str, NDArray[Any]]] = []
+    records: list[CrystalRecord] = []
     for item in items:
         chunk.num_items += 1
         try:
             record = read(item)
-            made = _rows(recipe, with_whole_tensors(record) if recipe.tensors else record)
+            made = _label_rows(recipe, with_whole_tensors(record) if recipe.tensors else record)
         except RecordError as error:
             chunk.rejects.append((len(rows), error.source, error.problem))
             if on_error == "raise":
@@ -161,9 +162,12 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
             chunk.failure = (error.source, error.problem) if isinstance(error, RecordError) else ("", str(error))
             break
         rows.append(made)
+        records.append(record)
         chunk.ids.append(record.material_id)
         chunk.formulas.append(record.formula)
         chunk.sources.append(record.source)
+    for made, record, graph in zip(rows, records, many_neighbour_edges(records, recipe.cutoff), strict=True):
+        made |= _graph_rows(recipe, record, *graph)
     if rows:
         chunk.arrays = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         num_atoms, num_edges = ([len(row[name]) for row in rows] for name in ("atomic_numbers", "edge_index"))
@@ -172,17 +176,14 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
     return chunk
 
 
-def _rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:
-    """The rows of one material."""
+def _label_rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:
+    """The rows of one material but for its graph."""
     num_atoms = record.atomic_numbers.size
     if num_atoms > _MAX_ATOMS:
         raise RecordError(_where(record), f"{num_atoms} atoms; a store takes crystals of up to {_MAX_ATOMS}")
-    index, vectors = neighbour_edges(record, recipe.cutoff)
     rows: dict[str, NDArray[Any]] = {
         "volumes": np.array([record.volume], dtype=np.float32),
         "atomic_numbers": record.atomic_numbers.astype(np.uint8),
-        "edge_index": index.T.astype(np.uint16),
-        "edge_vectors": vectors.astype(np.float32),
     }
     if record.labels is not None:
         eps, drude = target_rows(record.labels)
@@ -192,6 +193,17 @@ def _rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:
             deviator, root, known = anisotropy_rows(record.labels)
             rows["eps_deviator"] = _fitting(deviator, recipe, record)[None]
             rows["drude_root"], rows["known"] = root[None], known[None]
+    return rows
+
+
+def _graph_rows(
+    recipe: Recipe, record: CrystalRecord, index: NDArray[np.int32], vectors: NDArray[np.float64]
+) -> dict[str, NDArray[Any]]:
+    """The rows of the graph of one material."""
+    rows: dict[str, NDArray[Any]] = {
+        "edge_index": index.T.astype(np.uint16),
+        "edge_vectors": vectors.astype(np.float32),
+    }
     if recipe.symmetry == "orbit":
         orbits = find_orbits(record.atomic_numbers, index, vectors)
         rows["orbit_sizes"] = np.array([orbit_sizes(orbits)], dtype=np.int32)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from dielectric_gnn.data.graph import neighbour_edges
+from dielectric_gnn.data import graph as graphs
+from dielectric_gnn.data.graph import many_neighbour_edges, neighbour_edges
+from dielectric_gnn.data.neighbours import FEW_ATOMS
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.splits import composition_split, nested_subset
 from dielectric_gnn.data.store import CrystalStore
@@ -35,6 +37,56 @@ def test_edges_equal_a_brute_force_enumeration(record: CrystalRecord) -> None:
     np.testing.assert_allclose(np.array(found), np.array(sorted(expected)), atol=2e-6)
 
 
+def any_crystals(rng: np.random.Generator, number: int) -> list[CrystalRecord]:
+    """Cells of any shape, some flat or skew, with atoms outside of them; at the end those that are searched alone."""
+    made = []
+    while len(made) < number:
+        lattice = rng.normal(size=(3, 3)) * rng.uniform(1, 6) + np.diag(rng.uniform(1, 6, size=3))
+        atoms = rng.integers(1, FEW_ATOMS + 3)
+        if abs(np.linalg.det(lattice)) < 8 * atoms:
+            continue
+        places = (rng.uniform(-2, 3, size=(atoms, 3)) @ lattice).tolist()
+        try:
+            made.append(crystal(f"any-{len(made)}", lattice.tolist(), [29] * int(atoms), places))
+        except RecordError:  # overlapping atoms
+            continue
+    return [*made, crystal("flat", [[2.5, 0, 0], [0, 2.5, 0], [60.0, 50, 4]], [29], [[0, 0, 0]])]
+
+
+def in_order(index: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    rows = np.column_stack([index.T, np.round(vectors, 6) + 0.0])
+    return rows[np.lexsort(rows.T)]
+
+
+def test_searched_together_crystals_have_the_edges_that_each_has(rng: np.random.Generator) -> None:
+    records = [*sample_crystals(), TINY, *any_crystals(rng, 60)]
+    together = many_neighbour_edges(records, 5.5)
+    for record, (index, vectors) in zip(records, together, strict=True):
+        expected = neighbour_edges(record, 5.5)
+        assert index.dtype == np.int32 and (np.diff(index[0]) >= 0).all()
+        np.testing.assert_allclose(in_order(index, vectors), in_order(*expected), atol=2e-6)
+    # To the last digit, whoever else is searched: stores must not depend on how work is shared out.
+    for record, (index, vectors) in zip(records, together, strict=True):
+        ((alone, alone_vectors),) = many_neighbour_edges([record], 5.5)
+        np.testing.assert_array_equal(alone, index)
+        np.testing.assert_array_equal(alone_vectors, vectors)
+    assert many_neighbour_edges([], 5.5) == []
+
+
+def test_flat_and_large_cells_are_searched_alone(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    records = any_crystals(rng, 40)
+    alone: list[str] = []
+
+    def noted(record: CrystalRecord, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+        alone.append(record.material_id)
+        return neighbour_edges(record, cutoff)
+
+    monkeypatch.setattr(graphs, "neighbour_edges", noted)
+    many_neighbour_edges(records, 5.5)
+    assert "flat" in alone and {one.material_id for one in records if one.atomic_numbers.size > FEW_ATOMS} <= set(alone)
+    assert len(alone) < len(records) / 2
+
+
 def test_edges_are_sorted_by_source_and_have_their_reverse() -> None:
     index, vectors = neighbour_edges(sample_crystals()[2], 5.5)
     assert (np.diff(index[0]) >= 0).all()
@@ -50,7 +102,7 @@ def test_gathered_batch_equals_collation_one_by_one(metals: list[CrystalRecord])
     first_atom, first_edge = 0, 0
     for place, row in enumerate(chosen):
         record = metals[row]
-        index, vectors = neighbour_edges(record, 5.5)
+        ((index, vectors),) = many_neighbour_edges([record], 5.5)
         atoms = slice(first_atom, first_atom + record.atomic_numbers.size)
         edges = slice(first_edge, first_edge + index.shape[1])
         np.testing.assert_array_equal(batch.atomic_numbers[atoms], record.atomic_numbers)

@@ -10,7 +10,7 @@ PACKAGE = Path(dielectric_gnn.__file__).parent
 ROOMS = [
     "", "errors", "files", "meter", "grid", "run_record", "scaling", "study", "irreducible", "oscillators",
     "response", "optics", "screening", "export", "plots", "training_facts", "data.figshare", "data.flat",
-    "data.record", "data.sources", "data.frames", "data.store_facts", "data.graph", "data.orbits",
+    "data.record", "data.sources", "data.frames", "data.store_facts", "data.neighbours", "data.graph", "data.orbits",
     "data.stored_orbits", "data.targets", "data.store", "data.store_means", "data.checks", "data.resident",
     "data.splits", "data.growing", "data.store_files", "data.store_rows", "data.partial", "data.store_writer",
     "data.store_check", "data.prepare", "data.sampling", "data.datamodule", "nn", "backbones", "heads", "objective",
