@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.response import Response
 
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """Facts about a training set.
+    """Facts about a training set; what is None is not known, as of weights that were trained elsewhere.
 
     Shapes:
         mean_eps_inter: (W, 2). mean_drude: () in eV.
@@ -27,16 +28,31 @@ class TrainingFacts:
     """
 
     num_materials: int
-    elements: list[int]
+    elements: list[int] | None
     broadening: float | None
-    mean_eps_inter: Tensor
-    mean_drude: Tensor
+    mean_eps_inter: Tensor | None
+    mean_drude: Tensor | None
     num_tensors: int = 0
+
+    def means(self) -> tuple[Tensor, Tensor]:
+        """Mean spectrum (W, 2) and mean Drude frequency ().
+
+        Raises:
+            InputError: They are not known.
+        """
+        if self.mean_eps_inter is None or self.mean_drude is None:
+            raise InputError("the mean response of the training materials is not known of this model")
+        return self.mean_eps_inter, self.mean_drude
+
+    @property
+    def knows_means(self) -> bool:
+        """Whether `means` are known."""
+        return self.mean_eps_inter is not None and self.mean_drude is not None
 
     def trivial_response(self, num_crystals: int) -> Response:
         """The training mean for every one of `num_crystals` crystals."""
-        eps_inter = self.mean_eps_inter.expand(num_crystals, -1, -1)
-        return Response(eps_inter, self.mean_drude.expand(num_crystals))
+        mean_eps_inter, mean_drude = self.means()
+        return Response(mean_eps_inter.expand(num_crystals, -1, -1), mean_drude.expand(num_crystals))
 
     def to_plain(self) -> dict[str, Any]:
         """As plain types and tensors, for a checkpoint."""

@@ -1,6 +1,7 @@
 """The published models as one usually writes them, from stock PyG layers: the slow twins of the fast backbones.
 
-Nothing is shared with the package but the embeddings, the head and the list of three-body pairs.
+Written from the description of the study: links are rows of source and target, and PyG collects at the target. Nothing
+is shared with the package but the embeddings, the head and the list of three-body pairs.
 """
 
 from __future__ import annotations
@@ -86,8 +87,7 @@ class UsualBlock(nn.Module):
         self.norm = usual_norm(source.norm)
 
     def forward(self, x: Tensor, links: Tensor, edges: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
-        # PyG collects at the second row.
-        x = self.conv(x, links.flip(0), edges)
+        x = self.conv(x, links, edges)
         x = x + self.mlp(x)
         return self.norm(x, batch, num_crystals)
 
@@ -114,6 +114,7 @@ class UsualTripletLayer(nn.Module):
         self.angle_update = UsualPairUpdate(source.angle_update)
         self.edge_block = UsualBlock(source.edge_block)
         self.atom_block = UsualBlock(source.atom_block)
+        self.angles_at_sender = source.angles_at_sender
 
     def forward(
         self, x: Tensor, edges: Tensor, angles: Tensor, graph: CrystalGraph, triplets: Triplets
@@ -122,8 +123,11 @@ class UsualTripletLayer(nn.Module):
         edge_batch = graph.batch[graph.edge_index[0]]
         edges = self.edge_update(edges, x, graph.edge_index, edge_batch, num)
         angles = self.angle_update(angles, edges, triplets.pairs, triplets.batch, num)
-        edges = self.edge_block(edges, triplets.pairs, angles, edge_batch, num)
-        x = self.atom_block(x, graph.edge_index, edges, graph.batch, num)
+        pairs, edge_index = triplets.pairs, graph.edge_index
+        if not self.angles_at_sender:
+            pairs, edge_index = pairs.flip(0), edge_index.flip(0)
+        edges = self.edge_block(edges, pairs, angles, edge_batch, num)
+        x = self.atom_block(x, edge_index, edges, graph.batch, num)
         return x, edges, angles
 
 

@@ -9,10 +9,10 @@ from torch import nn
 from dielectric_gnn.backbones.base import AtomFeatures, Backbone
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph, Orbits
 from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
-from dielectric_gnn.nn.interaction import InteractionBlock
+from dielectric_gnn.nn.interaction import ConvolutionBlock, InteractionBlock
 from dielectric_gnn.nn.links import EdgeFeatures, Edges, FactoredFeatures, Undirected
 from dielectric_gnn.nn.message_passing import CGConv, MessagePassing
-from dielectric_gnn.nn.mlp import MLP
+from dielectric_gnn.nn.mlp import MLP, Activation
 from dielectric_gnn.nn.radial import GaussianBasis, RadialBasis
 from dielectric_gnn.nn.segment import segment_sum
 
@@ -28,6 +28,10 @@ class OptiMetal2B(Backbone):
         message_passing: Layer of each block; a subclass of `MessagePassing`, by class path.
         expansion: Hidden width of the MLP in a block, in units of h.
         cutoff: Distance up to which atoms are neighbours (Å).
+        depth: Hidden layers of the MLPs of elements and distances.
+        activation: Of all MLPs.
+        residual_blocks: Whether x + MLP(x) and a norm follow each message passing; without them, this is the
+            `no_residual` variant of the published search.
     """
 
     def __init__(
@@ -39,13 +43,22 @@ class OptiMetal2B(Backbone):
         message_passing: Callable[[int, int], MessagePassing] = CGConv,
         expansion: int = 6,
         cutoff: float = DEFAULT_CUTOFF,
+        depth: int = 2,
+        activation: Activation = "relu",
+        residual_blocks: bool = True,
     ) -> None:
         super().__init__(scalar_dim=width, cutoff=cutoff)
+        widths = [width] * (depth + 1)
         self.node_embedding = node_embedding()
-        self.node_mlp = MLP([self.node_embedding.dim, width, width, width])
+        self.node_mlp = MLP([self.node_embedding.dim, *widths], activation)
         self.edge_embedding = edge_embedding(cutoff)
-        self.edge_mlp = MLP([self.edge_embedding.dim, width, width, width])
-        blocks = [InteractionBlock(width, message_passing, expansion) for _ in range(num_layers)]
+        self.edge_mlp = MLP([self.edge_embedding.dim, *widths], activation)
+        blocks = [
+            InteractionBlock(width, message_passing, expansion, activation)
+            if residual_blocks
+            else ConvolutionBlock(width, message_passing)
+            for _ in range(num_layers)
+        ]
         self.blocks = nn.ModuleList(blocks)
         self.takes_orbits = all(FactoredFeatures in block.conv.takes for block in blocks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,12 @@ from dielectric_gnn.nn.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.nn.interaction import InteractionBlock
 from dielectric_gnn.nn.links import EdgeFeatures, FactoredFeatures
 from dielectric_gnn.nn.message_passing import MessagePassing, MessagePassingFactory, TransformerConv
-from dielectric_gnn.nn.mlp import MLP
+from dielectric_gnn.nn.mlp import MLP, Activation
 from dielectric_gnn.nn.norm import GraphLayerNorm
 from dielectric_gnn.nn.radial import GaussianBasis, RadialBasis
 from dielectric_gnn.nn.triplets import AngleBasis
+
+AnglesOf: TypeAlias = Literal["at_sender", "at_receiver"]
 
 
 class PairUpdate(nn.Module):
@@ -66,20 +69,38 @@ class PairUpdate(nn.Module):
 class TripletLayer(nn.Module):
     """Edges learn from atoms, angles from edges, edges from angles, and atoms from edges.
 
-    The third step is message passing on the edge graph: its nodes are the edges, its links the three-body pairs.
+    The third step is message passing on the edge graph: its nodes are the edges, its links the three-body pairs. A pair
+    (a, b) is a link from a to b, so that b collects, and its update is f + W [e_a, e_b, f]. In the fourth step an atom
+    collects the edges that end at it, j → i, whose features depend on the angles at j, the sender.
 
     Args:
         dim: Width h of atoms, edges and angles.
-        message_passing: Layer used on both graphs.
+        message_passing: Layer used on the atoms.
         expansion: Hidden width of the MLPs in the blocks, in units of h.
+        angles: `at_sender`, as published, or `at_receiver`: a collects from b, and an atom i collects the edges i → j
+            that start at it, whose features depend on the angles at i.
+        edge_message_passing: Layer used on the edges; None means the same as on the atoms.
+        edge_expansion: Hidden width of the MLP in the block of the edges; None means the same as of the atoms.
+        activation: Of the MLPs.
     """
 
-    def __init__(self, dim: int, message_passing: MessagePassingFactory, expansion: int) -> None:
+    def __init__(
+        self,
+        dim: int,
+        message_passing: MessagePassingFactory,
+        expansion: int,
+        angles: AnglesOf = "at_sender",
+        edge_message_passing: MessagePassingFactory | None = None,
+        edge_expansion: int | None = None,
+        activation: Activation = "relu",
+    ) -> None:
         super().__init__()
+        self.angles_at_sender = angles == "at_sender"
         self.edge_update = PairUpdate(dim)
         self.angle_update = PairUpdate(dim)
-        self.edge_block = InteractionBlock(dim, message_passing, expansion)
-        self.atom_block = InteractionBlock(dim, message_passing, expansion)
+        on_edges = edge_message_passing or message_passing
+        self.edge_block = InteractionBlock(dim, on_edges, edge_expansion or expansion, activation)
+        self.atom_block = InteractionBlock(dim, message_passing, expansion, activation)
 
     def forward(
         self, x: Tensor, edges: EdgeFeatures, angles: AngleFeatures, graph: CrystalGraph
@@ -91,10 +112,13 @@ class TripletLayer(nn.Module):
         if graph.orbits is not None:
             atom_counts, edge_counts = graph.orbits.atom_counts, graph.orbits.edge_totals(graph.edge_index[0])
         rows = self.edge_update(edges, x, graph.edge_index, edge_batch, num_crystals, edge_counts)
-        angles = angles.updated(rows, self.angle_update.linear).normalised(self.angle_update.norm)
+        angles = angles.updated(rows, self.angle_update.linear, receiver_last=self.angles_at_sender)
+        angles = angles.normalised(self.angle_update.norm)
         rows = self.edge_block(rows, None, angles, edge_batch, num_crystals, edge_counts)
-        edges = EdgeFeatures(edges.edges, rows)
-        x = self.atom_block(x, graph.edge_index, edges, graph.batch, num_crystals, atom_counts)
+        edges = collected = EdgeFeatures(edges.edges, rows)
+        if self.angles_at_sender:  # edges are sorted by the atom that they leave; their reverses end there
+            collected = EdgeFeatures(edges.edges, rows, graph.reverse, graph.reverse[None])
+        x = self.atom_block(x, graph.edge_index, collected, graph.batch, num_crystals, atom_counts)
         return x, edges, angles
 
 
@@ -107,10 +131,16 @@ class OptiMetal3B(Backbone):
         node_embedding: Elements as features; a subclass of `NodeEmbedding`, by class path.
         edge_embedding: Distances as features; a subclass of `RadialBasis`, by class path.
         message_passing: Layer on atoms and edges; a subclass of `MessagePassing`, by class path.
+        edge_message_passing: Another layer on edges; null means the same.
         l_max: Highest degree of the angle features, 1 to 4.
         expansion: Hidden width of the MLP in a block, in units of h.
         cutoff: Distance up to which atoms are neighbours (Å).
         three_body_cutoff: Largest length of both edges of a three-body pair (Å), at most `cutoff`.
+        angles: Which angles the edges carry that an atom collects. `at_sender`: those at its neighbour, as published;
+            `at_receiver`: those at the atom itself, as in checkpoints of version 0.1 before this option.
+        edge_expansion: Hidden width of the MLP in the block of the edges, in units of h; null means `expansion`.
+        depth: Hidden layers of the MLPs of elements, distances and angles.
+        activation: Of all MLPs.
     """
 
     def __init__(
@@ -124,6 +154,11 @@ class OptiMetal3B(Backbone):
         expansion: int = 6,
         cutoff: float = DEFAULT_CUTOFF,
         three_body_cutoff: float = 4.0,
+        edge_message_passing: Callable[[int, int], MessagePassing] | None = None,
+        angles: AnglesOf = "at_sender",
+        edge_expansion: int | None = None,
+        depth: int = 2,
+        activation: Activation = "relu",
     ) -> None:
         super().__init__(scalar_dim=width, cutoff=cutoff)
         if not 0 < three_body_cutoff <= cutoff:
@@ -132,13 +167,17 @@ class OptiMetal3B(Backbone):
                 "edges, so the first must be positive and at most the second"
             )
         self.three_body_cutoff = three_body_cutoff
+        widths = [width] * (depth + 1)
         self.node_embedding = node_embedding()
-        self.node_mlp = MLP([self.node_embedding.dim, width, width, width])
+        self.node_mlp = MLP([self.node_embedding.dim, *widths], activation)
         self.edge_embedding = edge_embedding(cutoff)
-        self.edge_mlp = MLP([self.edge_embedding.dim, width, width, width])
+        self.edge_mlp = MLP([self.edge_embedding.dim, *widths], activation)
         self.angle_embedding = AngleBasis(l_max)
-        self.angle_mlp = MLP([self.angle_embedding.dim, width, width, width])
-        self.layers = nn.ModuleList(TripletLayer(width, message_passing, expansion) for _ in range(num_layers))
+        self.angle_mlp = MLP([self.angle_embedding.dim, *widths], activation)
+        self.layers = nn.ModuleList(
+            TripletLayer(width, message_passing, expansion, angles, edge_message_passing, edge_expansion, activation)
+            for _ in range(num_layers)
+        )
         convs = [layer.conv for layer in self.modules() if isinstance(layer, InteractionBlock)]
         # Orbit graphs know the pairs up to there.
         known = three_body_cutoff <= THREE_BODY_CUTOFF

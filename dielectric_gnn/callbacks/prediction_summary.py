@@ -94,7 +94,8 @@ def summarise(
     summaries: list[Row] = []
     for place, (row, spectrum) in enumerate(zip(rows, spectra, strict=True)):
         spread = spectrum.spread
-        unseen = [] if facts is None else [z for z in store.elements([row]) if z not in facts.elements]
+        known = None if facts is None else facts.elements
+        unseen = [] if known is None else [z for z in store.elements([row]) if z not in known]
         summary: Row = {
             "material_id": str(store.material_ids[row]),
             "formula": str(store.formulas[row]),

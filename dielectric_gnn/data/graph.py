@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dielectric_gnn.data.neighbours import FEW_ATOMS, MANY_IMAGES, Cells
+from dielectric_gnn.data.neighbours import CUTOFF_TOLERANCE, FEW_ATOMS, MANY_IMAGES, Cells, both_directions, within
 from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.reverse import reverse_edges
 from dielectric_gnn.response import Anisotropy
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ _TOGETHER = 64
 
 
 def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """All ordered pairs of atoms closer than `cutoff`, periodic images included, the zero-length pair excluded.
+    """All ordered pairs of atoms within `cutoff`, periodic images included, the zero-length pair excluded.
 
-    Every edge has its reverse, and edges are sorted by source atom, so each atom's edges are contiguous.
+    Every edge has its reverse, with exactly the opposite vector, and edges are sorted by source atom, so each atom's
+    edges are contiguous. A neighbour at exactly the cutoff counts, see `neighbours.within`.
 
     Shapes:
         edge_index (2, E), source → target; edge_vectors (E, 3) from the source to the target image.
@@ -41,7 +43,9 @@ def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.in
     """
     search = _search(cutoff, get_ident())
     pairs, vectors = search.compute(record.positions, record.lattice, periodic=True, quantities="PD")
-    return pairs.T.astype(np.int32, order="C"), vectors
+    near = within(np.linalg.norm(vectors, axis=1), cutoff)
+    source, target = pairs[near].T.astype(np.int64)
+    return both_directions(source, target, vectors[near])
 
 
 def many_neighbour_edges(
@@ -77,7 +81,7 @@ def _search(cutoff: float, thread: int) -> NeighborList:
     """A search that is used again, because it keeps its memory; one for each thread, because it keeps its results."""
     from vesin import NeighborList
 
-    return NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    return NeighborList(cutoff=cutoff + 2 * CUTOFF_TOLERANCE, full_list=False, sorted=True, n_threads=1)
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,12 @@ class Orbits:
     Shapes:
         atom_counts: (N,), atoms of each class. edge_counts: (E,), edges of the class at each atom of its source.
         pairs: (2, T) int64, edges that leave one atom, sorted by the first; cosines: (T,); pair_counts: (T,), how many
-        partners each edge of the first class has.
+        partners each edge of the first class has. reverse: (E,) int64, the class of the reversed edges of each class.
     """
 
     atom_counts: Tensor
     edge_counts: Tensor
+    reverse: Tensor
     pairs: Tensor
     cosines: Tensor
     pair_counts: Tensor
@@ -117,7 +122,7 @@ class CrystalGraph:
         widens it), and drude: (B,), the targets; None where nothing is known. anisotropy:
         what belongs to them where whole tensors were read. orbits: of an orbit graph, whose atoms and edges are classes
         of equal ones: how often each occurs; such edges have no direction, only the length of edge_vectors means
-        anything, and no reverse.
+        anything.
 
     Units:
         edge_vectors Å, drude eV.
@@ -147,6 +152,13 @@ class CrystalGraph:
     def edge_lengths(self) -> Tensor:
         """Neighbour distances (E,) in Å, computed once per batch."""
         return torch.linalg.vector_norm(self.edge_vectors, dim=1)
+
+    @cached_property
+    def reverse(self) -> Tensor:
+        """The edge in the opposite direction of every edge (E,) int64, computed once per batch."""
+        if self.orbits is not None:
+            return self.orbits.reverse
+        return reverse_edges(self.edge_index, self.edge_vectors)
 
     def to(self, *args: Any, **kwargs: Any) -> CrystalGraph:
         """Move to a device; with a floating `dtype`, convert the floating tensors too."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,26 @@ FEW_ATOMS = 8
 MANY_IMAGES = 2000
 """As it is for flat or skew cells that have to look at so many images."""
 
-_ITSELF = 1e-12
-"""Squared distance (Å²) of an atom from itself."""
+CUTOFF_TOLERANCE = 1e-5
+"""A length may exceed a cutoff by this much (Å): rounding must not decide about neighbours at exactly the cutoff."""
+
+
+def within(lengths: Any, cutoff: float) -> Any:
+    """Which lengths, an array or a tensor, count as at most `cutoff` (Å): the rule for neighbours and for angles."""
+    return lengths <= cutoff + CUTOFF_TOLERANCE
+
+
+def both_directions(
+    source: NDArray[np.integer], target: NDArray[np.integer], vectors: Floats
+) -> tuple[NDArray[np.int32], Floats]:
+    """Every pair that was found once as two edges with exactly opposite vectors, sorted by source.
+
+    Shapes:
+        source, target (P,), vectors (P, 3) from source to target image → edge_index (2, 2 P), edge_vectors (2 P, 3).
+    """
+    order = np.concatenate([source, target]).argsort(kind="stable")
+    index = np.stack([np.concatenate([source, target]), np.concatenate([target, source])])
+    return index.take(order, axis=1).astype(np.int32), np.concatenate([vectors, -vectors]).take(order, axis=0)
 
 
 @dataclass(frozen=True)
@@ -75,55 +94,70 @@ class Cells:
         """How many images of each cell are looked at (M,)."""
         return np.asarray((2 * self.reach + 1).prod(axis=1))
 
-    def images(self, cutoff: float) -> tuple[Floats, Integers]:
-        """Translations (3, I) to the images of each cell that may hold neighbours, and how many each has (M,)."""
+    def images(self, distance: float) -> tuple[Floats, Integers, Integers]:
+        """Translations to the images of each cell that may hold atoms up to `distance` (Å) from those of the cell.
+
+        Shapes:
+            translations (3, I); ranks (I,), numbers that are opposite for opposite translations; how many translations
+            each cell has (M,).
+        """
         widths = 2 * self.reach + 1
         cell = np.repeat(np.arange(self.sizes.size), self.num_images)
         # The images of a cell are numbered through; each number has three digits, to the bases of the widths.
-        number, last = np.divmod(_places(self.num_images), widths[:, 2].take(cell))
+        numbers = _places(self.num_images)
+        number, last = np.divmod(numbers, widths[:, 2].take(cell))
         first, middle = np.divmod(number, widths[:, 1].take(cell))
         steps = np.stack([first, middle, last]) - self.reach.T.take(cell, axis=1)
         translations = _products(steps.astype(np.float64), self.lattices.take(cell, axis=0))
-        near = np.flatnonzero(_squares(translations) <= ((cutoff + 2 * self.radius) ** 2).take(cell))
-        return translations.take(near, axis=1), np.bincount(cell.take(near), minlength=self.sizes.size)
+        near = np.flatnonzero(_squares(translations) <= ((distance + 2 * self.radius) ** 2).take(cell))
+        ranks = 2 * numbers + 1 - self.num_images.take(cell)
+        return (
+            translations.take(near, axis=1),
+            ranks.take(near),
+            np.bincount(cell.take(near), minlength=self.sizes.size),
+        )
 
-    def candidates(self, cutoff: float) -> tuple[Floats, Integers]:
-        """Atoms in images (3, C), near enough to the sphere around those of the cell, and which they are (C,)."""
-        translations, counts = self.images(cutoff)
+    def candidates(self, distance: float) -> tuple[Floats, Integers, Integers]:
+        """Atoms in images that are near enough to the sphere around those of the cell.
+
+        Shapes:
+            places (3, C); which atoms they are (C,); ranks of their images (C,).
+        """
+        translations, ranks, counts = self.images(distance)
         number = counts[self.crystal]
         first = (np.cumsum(counts) - counts)[self.crystal]
         atom = np.repeat(np.arange(self.crystal.size), number)
-        places = translations.take(_places(number) + np.repeat(first, number), axis=1)
+        image = _places(number) + np.repeat(first, number)
+        places = translations.take(image, axis=1)
         places += np.repeat(self.positions, number, axis=1)
         distances = _squares(places - np.repeat(self.centre[:, self.crystal], number, axis=1))
-        near = np.flatnonzero(distances <= ((cutoff + self.radius) ** 2).take(self.crystal.take(atom)))
-        return places.take(near, axis=1), atom.take(near)
+        near = np.flatnonzero(distances <= ((distance + self.radius) ** 2).take(self.crystal.take(atom)))
+        return places.take(near, axis=1), atom.take(near), ranks.take(image.take(near))
 
     def neighbours(self, cutoff: float) -> tuple[NDArray[np.int32], Floats, Integers]:
-        """All ordered pairs of atoms closer than `cutoff`, sorted by crystal and source.
+        """All ordered pairs of atoms within `cutoff`, sorted by crystal and source.
+
+        A pair is found in one direction and reversed, so both directions are neighbours or neither is.
 
         Shapes:
             Source and target, counted within their crystal (2, E); vectors from source to target image (E, 3); how many
             edges each crystal has (M,).
         """
-        places, atom = self.candidates(cutoff)
+        places, atom, ranks = self.candidates(cutoff + 2 * CUTOFF_TOLERANCE)
         counts = np.bincount(self.crystal.take(atom), minlength=self.sizes.size)
         number = counts[self.crystal]
         source = np.repeat(np.arange(self.crystal.size), number)
         partner = _places(number) + np.repeat((np.cumsum(counts) - counts)[self.crystal], number)
-        vectors = places.take(partner, axis=1)
-        vectors -= np.repeat(self.positions, number, axis=1)
-        squares = _squares(vectors)
-        near = np.flatnonzero((squares <= cutoff**2) & (squares > _ITSELF))
-        source, target = source.take(near), atom.take(partner.take(near))
-        crystal = self.crystal.take(source)
+        target = atom.take(partner)
+        once = np.flatnonzero((source < target) | ((source == target) & (ranks.take(partner) > 0)))
+        source, target = source.take(once), target.take(once)
+        vectors = places.take(partner.take(once), axis=1) - self.positions.take(source, axis=1)
+        near = np.flatnonzero(within(np.sqrt(_squares(vectors)), cutoff))
+        index, edge_vectors = both_directions(source.take(near), target.take(near), vectors.take(near, axis=1).T)
+        crystal = self.crystal.take(index[0])
         shift = (np.cumsum(self.sizes) - self.sizes).take(crystal)
         edges = np.bincount(crystal, minlength=self.sizes.size)
-        return (
-            np.stack([source - shift, target - shift]).astype(np.int32),
-            np.ascontiguousarray(vectors.take(near, axis=1).T),
-            edges,
-        )
+        return (index - shift).astype(np.int32), edge_vectors, edges
 
 
 def _places(counts: Integers) -> Integers:

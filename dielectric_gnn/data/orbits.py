@@ -2,9 +2,9 @@
 
 Atoms that a symmetry maps onto each other carry the same features in any network that sees elements, distances and
 angles alone, and so do their edges. Colour refinement finds what is alike: colours start from elements and distances;
-two atoms stay alike as long as their edges do, two edges as long as their atoms and three-body pairs do. What is left
-is an equitable partition, on which message passing over classes, each counted as often as it occurs, equals message
-passing over atoms.
+two atoms stay alike as long as their edges do, two edges as long as their atoms, their reverses and their three-body
+pairs do. What is left is an equitable partition, on which message passing over classes, each counted as often as it
+occurs, equals message passing over atoms.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.neighbours import within
+from dielectric_gnn.data.reverse import reverse_edges
 from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
 
 Symmetry = Literal["full", "orbit"]
@@ -39,7 +42,7 @@ class CrystalOrbits:
     Shapes:
         atomic_numbers, atom_counts: (n,), how many atoms each class has.
         edge_index: (2, e), classes of source and target, sorted by source; edge_counts: (e,), how many edges of the
-        class leave *each* atom of the source's class; lengths: (e,) in Å.
+        class leave *each* atom of the source's class; lengths: (e,) in Å; reverse: (e,), the class of their reverses.
         pairs: (2, t), classes of both edges, sorted by the first; pair_counts: (t,), how many partners *each* edge of
         the first class has; cosines: (t,).
     """
@@ -49,6 +52,7 @@ class CrystalOrbits:
     edge_index: NDArray[np.int64]
     edge_counts: NDArray[np.int64]
     lengths: NDArray[np.float64]
+    reverse: NDArray[np.int64]
     pairs: NDArray[np.int64]
     pair_counts: NDArray[np.int64]
     cosines: NDArray[np.float64]
@@ -63,6 +67,9 @@ def find_orbits(
         atomic_numbers: (n,).
         edge_index: (2, E), sorted by source.
         edge_vectors: (E, 3) in Å, in double precision, so that equal distances are equal to the tolerance.
+
+    Raises:
+        InputError: An edge has no reverse.
     """
     if max(len(atomic_numbers), len(edge_vectors)) > _MAX_SIZE:
         return None
@@ -70,10 +77,11 @@ def find_orbits(
     pairs = _short_pairs(edge_index[0], lengths)
     cosines = _cosines(edge_vectors, lengths, pairs)
     length_ids, cosine_ids = _clusters(lengths), _clusters(cosines)
-    atoms, edges = _refined(np.asarray(atomic_numbers), edge_index, length_ids, pairs, cosine_ids)
+    reverse = _reverse(edge_index, edge_vectors)
+    atoms, edges = _refined(np.asarray(atomic_numbers), edge_index, length_ids, reverse, pairs, cosine_ids)
     if edges.max(initial=-1) + 1 >= _WORTHWHILE * edges.size:
         return None
-    return _classes(atomic_numbers, edge_index, lengths, pairs, cosines, atoms, edges, cosine_ids)
+    return _classes(atomic_numbers, edge_index, lengths, reverse, pairs, cosines, atoms, edges, cosine_ids)
 
 
 def every_one(
@@ -86,14 +94,18 @@ def every_one(
     atom_counts, edge_counts, pair_counts = ones
     cosines = _cosines(edge_vectors, lengths, pairs)
     numbers = np.asarray(atomic_numbers, dtype=np.uint8)
-    return CrystalOrbits(
-        numbers, atom_counts, edge_index.astype(np.int64), edge_counts, lengths, pairs, pair_counts, cosines
-    )
+    index, reverse = edge_index.astype(np.int64), _reverse(edge_index, edge_vectors)
+    return CrystalOrbits(numbers, atom_counts, index, edge_counts, lengths, reverse, pairs, pair_counts, cosines)
+
+
+def _reverse(edge_index: NDArray[np.integer], edge_vectors: NDArray[np.floating]) -> NDArray[np.int64]:
+    vectors = torch.from_numpy(np.array(edge_vectors))
+    return reverse_edges(torch.from_numpy(edge_index.astype(np.int64)), vectors).numpy()
 
 
 def _short_pairs(sources: NDArray[np.integer], lengths: NDArray[np.floating]) -> NDArray[np.int64]:
     """Ordered pairs of distinct short edges with one source (2, T), sorted by the first; as in `nn.triplets`."""
-    short = np.flatnonzero(lengths.astype(np.float32) <= np.float32(THREE_BODY_CUTOFF))
+    short = np.flatnonzero(within(lengths.astype(np.float32), THREE_BODY_CUTOFF))
     sources = sources[short]
     first = np.searchsorted(sources, sources)
     degree = np.searchsorted(sources, sources, side="right") - first
@@ -139,6 +151,7 @@ def _refined(
     atomic_numbers: NDArray[np.integer],
     edge_index: NDArray[np.integer],
     length_ids: NDArray[np.int64],
+    reverse: NDArray[np.int64],
     pairs: NDArray[np.int64],
     cosine_ids: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -148,7 +161,7 @@ def _refined(
     num_classes = 0
     while True:
         partners = _sums(_mixed(edges[pairs[1]], cosine_ids), pairs[0], edges.size)
-        edges = _mixed(edges, atoms[source], atoms[target], partners)
+        edges = _mixed(edges, edges[reverse], atoms[source], atoms[target], partners)
         atoms = _mixed(atoms, _sums(edges, source, atoms.size))
         edge_classes = np.unique(edges, return_inverse=True)[1]
         atom_classes = np.unique(atoms, return_inverse=True)[1]
@@ -162,6 +175,7 @@ def _classes(
     atomic_numbers: NDArray[np.integer],
     edge_index: NDArray[np.integer],
     lengths: NDArray[np.float64],
+    reverse: NDArray[np.int64],
     pairs: NDArray[np.int64],
     cosines: NDArray[np.float64],
     atoms: NDArray[np.int64],
@@ -184,6 +198,7 @@ def _classes(
         edge_index=ends,
         edge_counts=_exact(edge_totals, atom_counts[ends[0]]),
         lengths=lengths[first_edge],
+        reverse=edge_class[reverse[first_edge]],
         pairs=pair_class,
         pair_counts=_exact(pair_totals, edge_totals[pair_class[0]]),
         cosines=cosines[first_pair],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,7 +136,10 @@ class CrystalRecord:
 
         counts = Counter(int(z) for z in self.atomic_numbers)
         composition = Composition({element_symbol(z): count for z, count in counts.items()})
-        return str(composition.reduced_formula)
+        with warnings.catch_warnings():
+            # Formulas are ordered by electronegativity; noble gases without one come last.
+            warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+            return str(composition.reduced_formula)
 
     @cached_property
     def volume(self) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.flat import offsets
+from dielectric_gnn.data.neighbours import within
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
@@ -107,7 +108,7 @@ def graph_sizes(
         edge_vectors: (E, 3) in Å. → (M, 3).
     """
     bounds = offsets(num_atoms)
-    short = np.sqrt((edge_vectors.astype(np.float32) ** 2).sum(axis=1)) <= THREE_BODY_CUTOFF
+    short = within(np.sqrt((edge_vectors.astype(np.float32) ** 2).sum(axis=1)), THREE_BODY_CUTOFF)
     atoms = (sources + np.repeat(bounds[:-1], num_edges))[short]
     degrees = np.bincount(atoms, minlength=int(bounds[-1]))
     pairs = np.diff(offsets(degrees * (degrees - 1))[bounds])

@@ -32,6 +32,7 @@ COLUMNS = {
     "edge_index": OrbitColumn(np.uint16, (2,), "edge"),
     "edge_counts": OrbitColumn(np.uint16, (), "edge"),
     "lengths": OrbitColumn(np.float32, (), "edge"),
+    "reverse": OrbitColumn(np.uint16, (), "edge"),
     "pairs": OrbitColumn(np.uint16, (2,), "pair"),
     "pair_counts": OrbitColumn(np.uint16, (), "pair"),
     "cosines": OrbitColumn(np.float32, (), "pair"),
@@ -134,6 +135,7 @@ class OrbitBatch:
         orbits = Orbits(
             atom_counts=joined("atom_counts").to(dtype),
             edge_counts=joined("edge_counts").to(dtype),
+            reverse=joined("reverse", edges),
             pairs=joined("pairs", edges),
             cosines=joined("cosines").to(dtype),
             pair_counts=joined("pair_counts").to(dtype),

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads.base import Head, Quantity
-from dielectric_gnn.nn.mlp import MLP
+from dielectric_gnn.nn.mlp import MLP, Activation
 from dielectric_gnn.response import Response
 
 Component = Literal["re", "im"]
@@ -30,6 +30,8 @@ class FreeFormHead(Head):
         components: Parts of ε_inter to predict, of `re` and `im`; the published OptiMate has `im` only.
         leaky_output: Leaky ReLU on the spectrum, as in the published OptiMate.
         drude: Whether to predict the Drude frequency.
+        drude_hidden_dims: Hidden widths of the Drude MLP; null means two layers of F, as published.
+        activation: Of the hidden layers.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class FreeFormHead(Head):
         components: Sequence[Component] = _COMPONENTS,
         leaky_output: bool = False,
         drude: bool = True,
+        drude_hidden_dims: Sequence[int] | None = None,
+        activation: Activation = "relu",
     ) -> None:
         chosen = [name for name in _COMPONENTS if name in components]
         if not chosen or len(chosen) != len(components):
@@ -50,8 +54,9 @@ class FreeFormHead(Head):
         self.components = chosen
         self.leaky_output = leaky_output
         hidden = [4 * dim, 4 * dim] if hidden_dims is None else list(hidden_dims)
-        self.spectrum_mlp = MLP([dim, *hidden, grid.num * len(chosen)])
-        self.drude_mlp = MLP([dim, dim, dim, 1]) if drude else None
+        self.spectrum_mlp = MLP([dim, *hidden, grid.num * len(chosen)], activation)
+        drude_hidden = [dim, dim] if drude_hidden_dims is None else list(drude_hidden_dims)
+        self.drude_mlp = MLP([dim, *drude_hidden, 1], activation) if drude else None
 
     def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
         """Pooled features (B, F) → response of B crystals."""

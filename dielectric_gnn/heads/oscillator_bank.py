@@ -83,8 +83,9 @@ class OscillatorBank(nn.Module):
             )
         # In place, because DistributedDataParallel knows these very tensors by now.
         self.broadening.fill_(broadening)
-        self.typical_drude.copy_(facts.mean_drude.clamp(min=0.1))
-        mean = torch.view_as_complex(facts.mean_eps_inter.double().cpu().contiguous()).numpy()
+        mean_eps_inter, mean_drude = facts.means()
+        self.typical_drude.copy_(mean_drude.clamp(min=0.1))
+        mean = torch.view_as_complex(mean_eps_inter.double().cpu().contiguous()).numpy()
         self.scale.copy_(torch.from_numpy(self.dictionary.smooth_strengths(mean, self.grid, broadening)))
         self.build_kernel()
 

@@ -48,9 +48,14 @@ class AngleFeatures(FactoredFeatures):
         scale = widened(rows.new_ones(angles.num_crystals))
         return cls(angles, angles.spread(rows), angles.partner_sums(rows), moments, last.weight, scale, last.bias[None])
 
-    def updated(self, edges: Tensor, linear: nn.Linear) -> AngleFeatures:
-        """f_ab + W [e_a, e_b, f_ab] + b, from the features e of all edges (E, C)."""
+    def updated(self, edges: Tensor, linear: nn.Linear, receiver_last: bool) -> AngleFeatures:
+        """f_ab + W [e_b, e_a, f_ab] + b with `receiver_last`, else f_ab + W [e_a, e_b, f_ab] + b.
+
+        The features e are of all edges (E, C); a is the edge that collects.
+        """
         first, second, own = linear.weight.chunk(3, dim=1)
+        if receiver_last:
+            first, second = second, first
         own = own + torch.eye(own.shape[0], dtype=own.dtype, device=own.device)
         edges = edges.index_select(0, self.angles.hoods.nodes)
         new_first = F.linear(edges, first, linear.bias) + F.linear(self.first, own)

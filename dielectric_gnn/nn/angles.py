@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dielectric_gnn.data.graph import CrystalGraph, Orbits
+from dielectric_gnn.data.neighbours import within
 from dielectric_gnn.nn.neighbourhoods import (
     Bucket,
     Neighbourhoods,
@@ -20,7 +21,7 @@ from dielectric_gnn.nn.neighbourhoods import (
     positions_of,
 )
 from dielectric_gnn.nn.segment import counted, segment_sum
-from dielectric_gnn.nn.triplets import cosines_of, pairs_once
+from dielectric_gnn.nn.triplets import clamped, cosines_of, pairs_once
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class EveryAngle(Angles):
     @classmethod
     def of(cls, graph: CrystalGraph, cutoff: float) -> EveryAngle:
         """The angles between edges up to `cutoff` (Å)."""
-        short = (graph.edge_lengths <= cutoff).nonzero().squeeze(1)
+        short = within(graph.edge_lengths, cutoff).nonzero().squeeze(1)
         sources = graph.edge_index[0].index_select(0, short)
         once = pairs_once(sources)
         first = short.index_select(0, once[0])
@@ -137,13 +138,14 @@ class OrbitAngles(Angles):
     @classmethod
     def of(cls, graph: CrystalGraph, orbits: Orbits, cutoff: float) -> OrbitAngles:
         """The angles between edges up to `cutoff` (Å)."""
-        short = graph.edge_lengths <= cutoff
+        short = within(graph.edge_lengths, cutoff)
         kept = short[orbits.pairs].all(dim=0).nonzero().squeeze(1)
         pairs, partners = orbits.pairs.index_select(1, kept), orbits.pair_counts.index_select(0, kept)
         hoods, pair_of_slot, slot_of_pair = atom_neighbourhoods(pairs, graph.edge_index.shape[1], partners)
         sources = graph.edge_index[0]
         edge_batch, totals = graph.batch.index_select(0, sources), orbits.edge_totals(sources)
-        cosines, batch, row = _distinct(orbits.cosines.index_select(0, kept), edge_batch.index_select(0, pairs[0]))
+        every_cosine = clamped(orbits.cosines.index_select(0, kept))
+        cosines, batch, row = _distinct(every_cosine, edge_batch.index_select(0, pairs[0]))
         collector, neighbour = (part.index_select(0, slot_of_pair) for part in (hoods.collector, hoods.neighbour))
         degree = segment_sum(partners, collector, hoods.nodes.shape[0])
         pair_counts = segment_sum(partners * totals.index_select(0, pairs[0]), row, cosines.shape[0])

@@ -146,7 +146,7 @@ class GATv2Conv(nn.Module):
     """Graph attention v2 with edge features, heads concatenated, no self loops; it may change the width.
 
     a_ij = softmax_j(a · LeakyReLU(W_r x_i + W_l x_j + W_e e_ij)); out_i = Σ_j a_ij W_l x_j + b.
-    Source: arXiv:2105.14491.
+    Weights start as in torch_geometric: Glorot for the linear maps and the attention vector. Source: arXiv:2105.14491.
 
     Shapes:
         x (N, C), edge_index (2, E), edges (E, D), counts (E,), how many edges each stands for; None means one →
@@ -169,7 +169,8 @@ class GATv2Conv(nn.Module):
         self.edge = nn.Linear(edge_dim, heads * out_dim, bias=False)
         self.attention = nn.Parameter(torch.empty(heads, out_dim))
         self.bias = nn.Parameter(torch.zeros(heads * out_dim))
-        nn.init.xavier_uniform_(self.attention)
+        for weight in (self.center.weight, self.neighbour.weight, self.edge.weight, self.attention):
+            nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, counts: Tensor | None = None) -> Tensor:
         """Update every node; one without neighbours gets the bias."""
@@ -198,6 +199,7 @@ class ResidualGATv2(MessagePassing):
         heads = _checked_heads(type(self).__name__, dim, heads)
         self.attention = GATv2Conv(dim, dim // heads, edge_dim, heads)
         self.residual = nn.Linear(dim, dim, bias=False)
+        nn.init.xavier_uniform_(self.residual.weight)
 
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | FactoredFeatures) -> Tensor:
         """Update every node."""

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dielectric_gnn.errors import InputError
 from dielectric_gnn.nn.hidden_layer import hidden_layer, residual_mlp
 from dielectric_gnn.nn.segment import widened
 
 _WIDENING = 2
 """Ratio of widths from which statistics are cheaper to have from the input of a layer than from its output."""
+
+Activation: TypeAlias = Literal[
+    "relu", "leakyrelu", "silu", "celu", "gelu", "elu", "mish", "softplus", "sigmoid", "tanh"
+]
+"""Those of the published search, with PyTorch's default parameters; only ReLU, which was chosen, has the fast forms."""
+
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leakyrelu": nn.LeakyReLU,
+    "silu": nn.SiLU,
+    "celu": nn.CELU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "mish": nn.Mish,
+    "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
 
 Counts: TypeAlias = int | Tensor
 """How many equal rows each row stands for: one number for all, or (R,)."""
@@ -74,22 +93,31 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class MLP(nn.Module):
-    """Linear → batch norm → ReLU for every hidden layer, then a plain linear layer.
+    """Linear → batch norm → activation for every hidden layer, then a plain linear layer.
 
-    Equals `torch_geometric.nn.MLP(dims)` with its defaults (`plain_last=True`), parameter for parameter.
+    Equals `torch_geometric.nn.MLP(dims, act=activation)` with its other defaults (`plain_last=True`), parameter for
+    parameter.
 
     Shapes:
         (R, dims[0]) → (R, dims[-1]).
 
     Args:
         dims: Widths from input to output; two of them give a single linear layer.
+        activation: Of the hidden layers.
+
+    Raises:
+        InputError: The activation is unknown, or there are fewer than two widths.
     """
 
-    def __init__(self, dims: Sequence[int]) -> None:
+    def __init__(self, dims: Sequence[int], activation: Activation = "relu") -> None:
         super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise InputError(f"activation is {activation!r}, expected one of {', '.join(get_args(Activation))}")
+        if len(dims) < 2:
+            raise InputError(f"an MLP of the widths {list(dims)}: expected input and output; depth must be at least 0")
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(dims[:-1]):
-            layers += [nn.Linear(fan_in, fan_out), BatchNorm(fan_out), nn.ReLU()]
+            layers += [nn.Linear(fan_in, fan_out), BatchNorm(fan_out), _ACTIVATIONS[activation]()]
         layers.append(nn.Linear(dims[-2], dims[-1]))
         self.layers = nn.Sequential(*layers)
 
@@ -100,9 +128,9 @@ class MLP(nn.Module):
 
     def hidden(self, x: Tensor, counts: Counts = 1) -> Tensor:
         """What the last linear layer acts on, of rows that stand for several equal rows each."""
-        for linear, norm in pairwise(list(self.layers)[:-1]):
-            if isinstance(linear, nn.Linear):
-                x = _hidden_layer(x, linear, norm, counts)
+        layers = list(self.layers)[:-1]
+        for linear, norm, activation in zip(layers[::3], layers[1::3], layers[2::3], strict=True):
+            x = _hidden_layer(x, cast("nn.Linear", linear), norm, activation, counts)
         return x
 
     def forward(self, x: Tensor, counts: Counts = 1) -> Tensor:
@@ -112,14 +140,13 @@ class MLP(nn.Module):
 
     def residual(self, x: Tensor, counts: Counts = 1) -> Tensor:
         """X + MLP(x)."""
-        layers = list(self.layers)
-        first, norm, last = layers[0], layers[1], self.last
-        if len(layers) == 4 and isinstance(first, nn.Linear) and isinstance(norm, BatchNorm) and _folds(x, first, norm):
-            own = (first.weight, first.bias, norm.weight, norm.bias)
-            weights = counts if isinstance(counts, Tensor) else None
-            out, mean, variance = residual_mlp(x, *own, last.weight, last.bias, norm.eps, weights)
-            norm.remember(mean, variance, _number(x, counts))
-            return out
+        match list(self.layers):
+            case [nn.Linear() as first, BatchNorm() as norm, nn.ReLU(), nn.Linear() as last] if _folds(x, first, norm):
+                own = (first.weight, first.bias, norm.weight, norm.bias)
+                weights = counts if isinstance(counts, Tensor) else None
+                out, mean, variance = residual_mlp(x, *own, last.weight, last.bias, norm.eps, weights)
+                norm.remember(mean, variance, _number(x, counts))
+                return out
         return x + self(x, counts)
 
 
@@ -138,19 +165,23 @@ def _folds(x: Tensor, linear: nn.Linear, norm: BatchNorm) -> bool:
     return norm.training and widens and many and not torch.is_autocast_enabled(x.device.type)
 
 
-def _hidden_layer(x: Tensor, linear: nn.Linear, norm: nn.Module, counts: Counts) -> Tensor:
-    """Linear → batch norm → ReLU, by the form that costs least and equals the others."""
+def _hidden_layer(x: Tensor, linear: nn.Linear, norm: nn.Module, activation: nn.Module, counts: Counts) -> Tensor:
+    """Linear → batch norm → activation, by the form that costs least and equals the others."""
+    out: Tensor
     if not isinstance(norm, BatchNorm):  # replaced from outside, by batch norm over processes for example
         repeats = torch.as_tensor(counts, device=x.device).long().expand(x.shape[0])
         every = norm(linear(x.repeat_interleave(repeats, dim=0)))
-        return F.relu(every.index_select(0, repeats.cumsum(0) - repeats))
+        out = activation(every.index_select(0, repeats.cumsum(0) - repeats))
+        return out
     if not norm.training:
         # The running statistics are constants, so linear layer and norm are one linear layer.
         factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
         shift = norm.bias + factor * (linear.bias - norm.running_mean)
-        return F.relu(F.linear(x, factor[:, None] * linear.weight, shift))
-    if not _folds(x, linear, norm):
-        return F.relu(norm(linear(x), counts))
+        out = activation(F.linear(x, factor[:, None] * linear.weight, shift))
+        return out
+    if not isinstance(activation, nn.ReLU) or not _folds(x, linear, norm):
+        out = activation(norm(linear(x), counts))
+        return out
     weights = counts if isinstance(counts, Tensor) else None
     out, mean, variance = hidden_layer(x, linear.weight, linear.bias, norm.weight, norm.bias, norm.eps, weights)
     norm.remember(mean, variance, _number(x, counts))

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.data.neighbours import within
 from dielectric_gnn.errors import InputError
 
 MAX_L = 4
+
+_LARGEST_COSINE = 1 - 1e-7
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def triplets_of(graph: CrystalGraph, cutoff: float) -> Triplets:
         graph: The batch.
         cutoff: Largest length (Å) of both edges.
     """
-    short = (graph.edge_lengths <= cutoff).nonzero().squeeze(1)
+    short = within(graph.edge_lengths, cutoff).nonzero().squeeze(1)
     sources = graph.edge_index[0].index_select(0, short)
     among_short = three_body_pairs(sources)
     pairs = short.index_select(0, among_short.flatten()).view(2, -1)
@@ -79,7 +82,12 @@ def cosines_of(graph: CrystalGraph, edges: Tensor, pairs: Tensor) -> Tensor:
     lengths = graph.edge_lengths.index_select(0, edges)
     components = (graph.edge_vectors.index_select(0, edges) / lengths[:, None]).T.contiguous()
     x, y, z = (part.index_select(0, pairs[0]).mul_(part.index_select(0, pairs[1])) for part in components)
-    return x.add_(y).add_(z)
+    return clamped(x.add_(y).add_(z))
+
+
+def clamped(cosines: Tensor) -> Tensor:
+    """Cosines within ±(1 − 1e-7), as in the published implementation."""
+    return cosines.clamp(-_LARGEST_COSINE, _LARGEST_COSINE)
 
 
 class AngleBasis(nn.Module):

@@ -32,6 +32,8 @@ MODELS: dict[str, Callable[[int], OptiMetal2B | OptiMetal3B]] = {
     "2b_tc": partial(OptiMetal2B, message_passing=TransformerConv),
     "3b_tc": OptiMetal3B,
     "3b_cgc": partial(OptiMetal3B, message_passing=CGConv),
+    "3b_mixed": partial(OptiMetal3B, edge_message_passing=CGConv),
+    "3b_at_receiver": partial(OptiMetal3B, angles="at_receiver"),
     "3b_long": partial(OptiMetal3B, three_body_cutoff=5.5, num_layers=3),
 }
 

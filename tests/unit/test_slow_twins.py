@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dielectric_gnn.backbones import OptiMetal2B, OptiMetal3B
-from dielectric_gnn.backbones.optimetal3b import PairUpdate
+from dielectric_gnn.backbones.optimetal3b import AnglesOf, PairUpdate
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.nn.angle_features import AngleFeatures
 from dielectric_gnn.nn.angles import EveryAngle
@@ -171,9 +171,12 @@ def test_pair_update(graph: CrystalGraph) -> None:
     assert_twins(layer, fast, naive_pair_update(layer, edges, x, graph.edge_index, batch), [x, edges])
 
 
+@pytest.mark.parametrize("angles_of", ["at_sender", "at_receiver"])
 @pytest.mark.parametrize("name", FACTORIES)
-def test_triplet_layer(graph: CrystalGraph, name: str) -> None:
-    layer = OptiMetal3B(4, num_layers=1, message_passing=FACTORIES[name], cutoff=3.4, three_body_cutoff=3.2).layers[0]
+def test_triplet_layer(graph: CrystalGraph, name: str, angles_of: AnglesOf) -> None:
+    """As published, a pair (a, b) carries a message from a to b, and an edge i → j one from i to j."""
+    sizes = {"num_layers": 1, "cutoff": 3.4, "three_body_cutoff": 3.2}
+    layer = OptiMetal3B(4, message_passing=FACTORIES[name], angles=angles_of, **sizes).layers[0]
     triplets = triplets_of(graph, 3.2)
     pairs = triplets.pairs
     assert pairs.shape[1] > 100
@@ -188,11 +191,15 @@ def test_triplet_layer(graph: CrystalGraph, name: str) -> None:
     batch = graph.batch[graph.edge_index[0]]
     slow_edges = naive_pair_update(layer.edge_update, edges, x, graph.edge_index, batch)
     slow_angles = naive_pair_update(layer.angle_update, last(rows)[angle_of_pair], slow_edges, pairs, triplets.batch)
-    slow_edges = naive_block(layer.edge_block, slow_edges, pairs, slow_angles, batch)
-    slow_x = naive_block(layer.atom_block, x, graph.edge_index, slow_edges, graph.batch)
+    # The naive layers collect at the first row of the links.
+    links = (pairs, graph.edge_index) if angles_of == "at_receiver" else (pairs.flip(0), graph.edge_index.flip(0))
+    slow_edges = naive_block(layer.edge_block, slow_edges, links[0], slow_angles, batch)
+    slow_x = naive_block(layer.atom_block, x, links[1], slow_edges, graph.batch)
     fast_pairs, fast_features, _ = fast_angles.dense()
-    torch.testing.assert_close(fast_pairs, pairs)
-    for quick, naive in zip((fast_edges.rows, fast_features), (slow_edges, slow_angles), strict=True):
+    place = {pair: number for number, pair in enumerate(map(tuple, links[0].T.tolist()))}
+    places = [place[a, b] for a, b in fast_pairs.T.tolist()]
+    assert sorted(places) == list(range(pairs.shape[1]))
+    for quick, naive in zip((fast_edges.rows, fast_features), (slow_edges, slow_angles[places]), strict=True):
         torch.testing.assert_close(quick, naive, **TOLERANCE)
     assert_twins(layer, fast_x, slow_x, [x, edges, rows, last.weight, last.bias])
 

@@ -1,0 +1,52 @@
+r"""Turn trained weights of the published study (arXiv:2602.05702) into a run of this toolkit.
+
+    python tools/import_published.py optimetal/optimetal/files/optimetal3b_seed1.pt --out runs/published-3b
+    dielectric-gnn predict --ckpt_path runs/published-3b/checkpoints/best.ckpt --crystals my_structures/
+
+The study's package is not needed, and nothing in the file is executed. `test`, `predict`, `--ensemble` and
+`fit --fine_tune_from` take the checkpoint. The published models were trained in bf16 on GPUs: `--trainer.precision
+bf16-mixed` gives the study's numbers, the default of 32 bits slightly other ones. Their spectra have a broadening of
+0.1 eV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from dielectric_gnn.errors import InputError
+from dielectric_gnn.published import convert
+from dielectric_gnn.trainer_parts import quiet
+
+
+def main() -> None:
+    """Parse the command line and convert one file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="a file that the study's trainer saved, such as optimetal2b_seed1.pt")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run to make")
+    parser.add_argument(
+        "--data.store",
+        dest="store",
+        type=Path,
+        help="a store of the published data: its training materials give the mean response, which `test` shows beside "
+        "the model, and the elements that the model has seen",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
+    options = parser.parse_args()
+    quiet()
+    try:
+        checkpoint = convert(options.file, options.out, options.store, options.overwrite)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    print(
+        f"The weights are in {checkpoint}\n"
+        f"  dielectric-gnn predict --ckpt_path {shlex.quote(str(checkpoint))} --crystals FILES\n"
+        "  add --trainer.precision bf16-mixed for the precision that the study used"
+    )
+
+
+if __name__ == "__main__":
+    main()
