@@ -24,7 +24,9 @@ from dielectric_gnn.files import write_atomically
 from dielectric_gnn.training_facts import TrainingFacts
 
 SECTION = "dielectric_gnn"
-SCHEMA = 1
+SCHEMA = 2
+"""Since 2, OptiMetal3B states `angles`: before, it computed what `at_receiver` now is."""
+
 _TRUSTED_PACKAGES = ("dielectric_gnn", "torch")
 
 
@@ -63,8 +65,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{file}: not a readable checkpoint, truncated or unsafe? ({reason})") from error
-    section_of(checkpoint, str(file))
-    return dict(checkpoint)
+    return {**checkpoint, SECTION: section_of(checkpoint, str(file))}
 
 
 def add_section(checkpoint: dict[str, Any], config: dict[str, Any] | None, facts: TrainingFacts | None) -> None:
@@ -78,7 +79,7 @@ def add_section(checkpoint: dict[str, Any], config: dict[str, Any] | None, facts
 
 
 def section_of(checkpoint: Any, name: str) -> dict[str, Any]:
-    """The toolkit's own section of a checkpoint.
+    """The toolkit's own section of a checkpoint, as this version writes it.
 
     Raises:
         InputError: There is none, or it was written by a newer version.
@@ -91,7 +92,18 @@ def section_of(checkpoint: Any, name: str) -> dict[str, Any]:
             f"{name}: written by dielectric_gnn {section['version']} (schema {section['schema']}), this is "
             f"{__version__} (schema {SCHEMA}); update dielectric_gnn"
         )
-    return section
+    return _upgraded(section)
+
+
+def _upgraded(section: dict[str, Any]) -> dict[str, Any]:
+    """A section of any earlier schema, with what was meant before an option existed."""
+    config = section["config"]
+    if section["schema"] == 1 and config is not None:
+        backbone = config["model"]["backbone"]
+        if backbone["class_path"].rsplit(".", 1)[-1] == "OptiMetal3B":
+            backbone = {**backbone, "init_args": {**(backbone.get("init_args") or {}), "angles": "at_receiver"}}
+            config = {**config, "model": {**config["model"], "backbone": backbone}}
+    return {**section, "schema": SCHEMA, "config": config}
 
 
 def fingerprint(paths: Sequence[str | os.PathLike[str]]) -> str:

@@ -76,7 +76,19 @@ class ResponseModule(LightningModule):
             return
         if data.store.grid != self.grid:
             raise InputError(f"the spectra have {data.store.grid}, but the model {self.grid}; set model.grid")
-        known, given = self.facts and self.facts.broadening, data.store.broadening
+        self._check_broadening()
+
+    def on_validation_start(self) -> None:
+        """Check again: what a checkpoint says of its training is known only after `setup`."""
+        self._check_broadening()
+
+    def on_test_start(self) -> None:
+        """As `on_validation_start`."""
+        self._check_broadening()
+
+    def _check_broadening(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        known, given = self.facts and self.facts.broadening, data and data.store.broadening
         if known is not None and given is not None and known != given:
             raise InputError(
                 f"the model was trained on spectra of broadening {known} eV, but these have {given} eV; "

@@ -7,10 +7,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.growing import array_checksum
 from dielectric_gnn.data.record import MAX_ATOMIC_NUMBER, NEGATIVE_LOSS_TOLERANCE
+from dielectric_gnn.data.reverse import reverse_edges
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import graph_sizes, names_array
@@ -114,6 +116,18 @@ def _atoms_and_edges(store: CrystalStore, start: int, stop: int) -> Iterator[str
     said, found = store.sizes[start:stop], graph_sizes(num_atoms, num_edges, index[0], vectors)
     for row in np.flatnonzero((said != found).any(axis=1)).tolist():
         yield f"sizes.npy says {said[row].tolist()} of material {start + row}, which its graph does not bear out"
+    targets = index[1] + sources - index[0]
+    if not _are_reversed(np.stack([sources, targets]), vectors):
+        yield f"edge_vectors.npy {where} holds an edge without its reverse"
+
+
+def _are_reversed(edge_index: NDArray[np.int64], vectors: NDArray[np.floating]) -> bool:
+    """Whether every edge has its reverse."""
+    try:
+        reverse_edges(torch.from_numpy(edge_index), torch.from_numpy(np.array(vectors)))
+    except InputError:
+        return False
+    return True
 
 
 def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
@@ -124,6 +138,8 @@ def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
             continue
         atoms, edges = orbits.atom_counts.astype(np.int64), orbits.edge_counts.astype(np.int64)
         inside = (orbits.edge_index < atoms.size).all() and (orbits.pairs < edges.size).all()
+        inside = inside and (orbits.reverse < edges.size).all()
+        inside = inside and np.array_equal(orbits.reverse[orbits.reverse], np.arange(edges.size))
         if not inside or [atoms.sum(), (atoms[orbits.edge_index[0]] * edges).sum()] != store.sizes[row, :2].tolist():
             yield f"the orbits of material {row} (orbit_*.npy) do not make up its atoms and edges"
 

@@ -29,7 +29,9 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
 from dielectric_gnn.grid import EnergyGrid
 
-SCHEMA = 3
+SCHEMA = 4
+"""Since 4, neighbours at exactly the cutoff count and edges and their reverses have exactly opposite vectors."""
+
 METADATA = "metadata.json"
 SpectraDtype = Literal["float32", "float16"]
 # What NumPy raises when a header is not as it wrote it, which it reads with the parser of Python.
@@ -114,7 +116,10 @@ def read_metadata(folder: Path) -> StoreMetadata:
         raise InputError(f"{path.parent}: not a store, it has no {METADATA}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error!r}); {_CURE}") from error
-    raise InputError(f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew")
+    raise InputError(
+        f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew "
+        "(the graphs of earlier stores may lack neighbours at exactly the cutoff)"
+    )
 
 
 def checksum_text(checksum: int) -> str:

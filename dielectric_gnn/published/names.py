@@ -29,7 +29,7 @@ _MODULES = (
     (r"^triplet_block\.layers\.(\d+)\.(edge|angle)_norm\.", r"backbone.layers.\1.\2_update.norm."),
     (r"^triplet_block\.layers\.(\d+)\.edge_graph_mp\.layers\.0\.", r"backbone.layers.\1.edge_block."),
     (r"^triplet_block\.layers\.(\d+)\.node_graph_mp\.layers\.0\.", r"backbone.layers.\1.atom_block."),
-    (r"^pooling\.(mlp|gate_nn)\.lins\.0\.", "pooling.attention."),
+    (r"^pooling\.(mlp|gate_nn|gate_mlp)\.lins\.0\.", "pooling.attention."),
     (r"^pooling\.pooling\.lstm\.(\w+)_l0$", r"pooling.cell.\1"),
     (r"^pooling\.proj\.", "pooling.projection."),
     (r"^(spectra_mlp|mlp_eps_imag)\.", "head.spectrum_mlp."),
@@ -52,7 +52,7 @@ _LAYERS = {
 }
 """Layers of torch_geometric: CGConv, TransformerConv and GATv2Conv."""
 
-_ATTENTION = re.compile(r"(.*\.conv)\.(lin_l|lin_r|lin_edge|att|bias)(\..*)?")
+_ATTENTION = re.compile(r"(.*\.conv)\.((lin_l|lin_r|lin_edge|att|bias)(\..*)?)")
 
 
 def renamed(weights: Mapping[str, Tensor], trainable_basis: bool = False) -> dict[str, Tensor]:
@@ -65,28 +65,31 @@ def renamed(weights: Mapping[str, Tensor], trainable_basis: bool = False) -> dic
     Raises:
         InputError: A name fits no module of the study.
     """
-    residual = any(name.endswith(".conv.att") or re.search(r"^mp_block\.\d+\.att$", name) for name in weights)
-    found = {}
+    placed = {}
     for name, value in weights.items():
-        if _CONSTANTS.fullmatch(name) and not (trainable_basis and name == _WAVE_NUMBERS):
-            continue
-        ours = _renamed(name, residual)
+        if not _CONSTANTS.fullmatch(name) or (trainable_basis and name == _WAVE_NUMBERS):
+            placed[_place(name)] = value
+    # ResidualGATv2 has its attention as a part.
+    residual = {name.removesuffix(".att") for name in placed if name.endswith(".conv.att")}
+    found = {}
+    for name, value in placed.items():
+        match = _ATTENTION.fullmatch(name)
+        if match and match[1] in residual:
+            name = f"{match[1]}.attention.{match[2]}"
+        name = ".".join(_LAYERS.get(part, part) for part in name.split("."))
         # GATv2Conv keeps its attention vectors as (1, heads, channels).
-        found[ours] = value[0] if ours.endswith(".attention") and value.dim() == 3 else value
+        found[name] = value[0] if name.endswith(".attention") and value.dim() == 3 else value
     return found
 
 
-def _renamed(name: str, residual_attention: bool) -> str:
+def _place(name: str) -> str:
+    """A name with its modules, but not yet the layers of torch_geometric, as here."""
     for pattern, replacement in _MODULES:
         ours, number = re.subn(pattern, replacement, name)
         if number:
             break
     else:
         raise InputError(f"the weights hold {name!r}, which no model of the published study has")
-    match = _ATTENTION.fullmatch(ours)
-    if residual_attention and match:  # ResidualGATv2 has its attention as a part
-        ours = f"{match[1]}.attention.{match[2]}{match[3] or ''}"
     ours = re.sub(r"\.res\.weight$", ".residual.weight", ours)
     ours = re.sub(r"\.lins\.(\d+)\.", lambda layer: f".layers.{3 * int(layer[1])}.", ours)
-    ours = re.sub(r"\.norms\.(\d+)\.module\.", lambda layer: f".layers.{3 * int(layer[1]) + 1}.", ours)
-    return ".".join(_LAYERS.get(part, part) for part in ours.split("."))
+    return re.sub(r"\.norms\.(\d+)\.module\.", lambda layer: f".layers.{3 * int(layer[1]) + 1}.", ours)

@@ -95,7 +95,7 @@ def test_whole_tensors_survive(some: list[CrystalRecord], tmp_path: Path) -> Non
 def test_layout_is_readable_with_numpy_alone(some: list[CrystalRecord], folder: Path) -> None:
     facts = json.loads((folder / "metadata.json").read_text())
     edges = np.load(folder / "edge_index.npy")
-    assert facts["schema"] == 3 and facts["cutoff"] == CUTOFF and facts["broadening"] == 0.3
+    assert facts["schema"] == 4 and facts["cutoff"] == CUTOFF and facts["broadening"] == 0.3
     assert facts["source"] == "some metals" and facts["grid"] == [0.0, 20.0, 2001]
     assert edges.shape == (facts["num_edges"], 2) and edges.dtype == np.uint16
     assert facts["checksums"]["edge_index"] == f"{zlib.crc32(edges.tobytes()):08x}"
@@ -248,7 +248,7 @@ DAMAGE = {
     "cut metadata": (cut("metadata.json"), "metadata.json: damaged"),
     "list": (lambda folder: (folder / "metadata.json").write_text("[]"), "metadata.json: damaged"),
     "extra field": (edit(colour="red"), "metadata.json: damaged"),
-    "schema": (edit(schema=1), "schema 1, this version reads 3; build the store anew"),
+    "schema": (edit(schema=1), "schema 1, this version reads 4; build the store anew"),
     "cutoff": (edit(signed=False, cutoff=5.0), "metadata.json: damaged .*checksum"),
     "edges": (edit(num_edges=3), "edge_offsets.npy: damaged"),
     "cut spectra": (cut("eps_inter.npy"), "eps_inter.npy: missing, truncated or damaged"),
@@ -317,6 +317,7 @@ SPOILT = {
     "target": ("edge_index", put((0, 1), 50), "edge_index.npy of materials 0 to 11 points beyond"),
     "order": ("edge_index", lambda values: values.__setitem__(slice(None), values[::-1].copy()), "edge_index.npy"),
     "vector": ("edge_vectors", put((5, 1), np.nan), "edge_vectors.npy of materials 0 to 11 has lengths beyond"),
+    "reverse": ("edge_vectors", put((5, 1), 0.75), "edge_vectors.npy of materials 0 to 11 holds an edge without"),
     "size": ("sizes", put((2, 2), 7), r"sizes.npy says \[.*7\] of material 2"),
     "nan": ("eps_inter", put((3, 100, 0), np.nan), "eps_inter.npy of materials 0 to 11 has values that are not finite"),
     "gain": ("eps_inter", put((3, 100, 1), -1), "or a negative imaginary part"),
