@@ -17,6 +17,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,13 @@ from dielectric_gnn.nn.message_passing import TransformerConv
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
+TWO_HEADS = partial(TransformerConv, heads=2)
+"""Attention of OptiMetal2B (TC) as in every published run."""
+
 MODELS: dict[str, Callable[[], Backbone]] = {
     "optimate": OptiMate,
     "optimetal2b_cgc": OptiMetal2B,
-    "optimetal2b_tc": lambda: OptiMetal2B(message_passing=TransformerConv),
+    "optimetal2b_tc": lambda: OptiMetal2B(message_passing=TWO_HEADS),
     "optimetal3b_tc": OptiMetal3B,
     "goten": lambda: Goten(64),
     "escn": lambda: ESCN(64),

@@ -137,8 +137,8 @@ def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
         if orbits is None:
             continue
         atoms, edges = orbits.atom_counts.astype(np.int64), orbits.edge_counts.astype(np.int64)
-        inside = (orbits.edge_index < atoms.size).all() and (orbits.pairs < edges.size).all()
-        inside = inside and (orbits.reverse < edges.size).all()
+        places = (orbits.edge_index, atoms.size), (orbits.pairs, edges.size), (orbits.reverse, edges.size)
+        inside = all((values < size).all() for values, size in places)
         inside = inside and np.array_equal(orbits.reverse[orbits.reverse], np.arange(edges.size))
         if not inside or [atoms.sum(), (atoms[orbits.edge_index[0]] * edges).sum()] != store.sizes[row, :2].tolist():
             yield f"the orbits of material {row} (orbit_*.npy) do not make up its atoms and edges"
