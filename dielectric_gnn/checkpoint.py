@@ -25,7 +25,7 @@ from dielectric_gnn.training_facts import TrainingFacts
 
 SECTION = "dielectric_gnn"
 SCHEMA = 2
-"""Since 2, OptiMetal3B states `angles`: before, it computed what `at_receiver` now is."""
+"""Since 2, OptiMetal3B states `angles` (before, it computed what `at_receiver` is) and the data state `split`."""
 
 _TRUSTED_PACKAGES = ("dielectric_gnn", "torch")
 
@@ -103,6 +103,7 @@ def _upgraded(section: dict[str, Any]) -> dict[str, Any]:
         if backbone["class_path"].rsplit(".", 1)[-1] == "OptiMetal3B":
             backbone = {**backbone, "init_args": {**(backbone.get("init_args") or {}), "angles": "at_receiver"}}
             config = {**config, "model": {**config["model"], "backbone": backbone}}
+        config = {**config, "data": {**(config.get("data") or {}), "split": "seeded"}}
     return {**section, "schema": SCHEMA, "config": config}
 
 

@@ -22,3 +22,7 @@ class RecordError(InputError):
         super().__init__(f"{source}: {problem}")
         self.source = source
         self.problem = problem
+
+    def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
+        """Both parts, for pickling: an exception is made again from its arguments, of which the message is one only."""
+        return type(self), (self.source, self.problem)

@@ -124,7 +124,12 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="of synthetic crystals (default: 0)")
     add("--rattle", type=float, metavar="A", help="random shifts of the atoms of synthetic crystals in Å (default: 0)")
     split = parser.add_mutually_exclusive_group()
-    split.add_argument("--split-seed", type=int, metavar="N", help="of the split that is drawn (default: 0)")
+    split.add_argument(
+        "--split-seed",
+        type=int,
+        metavar="N",
+        help="draw another split, with this seed (default: the split that the published study draws from raw data)",
+    )
     lists = ("TRAIN.txt", "VAL.txt", "TEST.txt")
     split.add_argument("--ids", nargs=3, type=Path, metavar=lists, help="lists with one material id per line")
 
@@ -135,6 +140,7 @@ def _build(args: argparse.Namespace) -> None:
         cutoff=args.cutoff,
         spectra=args.spectra,
         on_error=args.on_error,
+        split="published" if args.split_seed is None else "seeded",
         split_seed=args.split_seed,
         id_lists=None if args.ids is None else read_id_lists(args.ids),
         overwrite=args.overwrite,

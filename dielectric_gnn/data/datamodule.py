@@ -40,7 +40,14 @@ from dielectric_gnn.data.sampling import (
 )
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFiles
 from dielectric_gnn.data.sources.base import OnError
-from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, subset_rows
+from dielectric_gnn.data.splits import (
+    SPLIT_NAMES,
+    SplitMethod,
+    SubsetMethod,
+    composition_split,
+    published_split,
+    subset_rows,
+)
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import names_array
 from dielectric_gnn.data.store_files import open_store, read_metadata
@@ -79,12 +86,16 @@ class CrystalDataModule(LightningDataModule):
         symmetry: `orbit` treats equal atoms, edges and angles of a crystal as one, which gives the same results many
             times faster where crystals are symmetric; for invariant backbones. A store must have been built with it.
         resident: Keep all materials in the memory of the device (GPU), where batches are gathered too.
-        train_size: Number of training materials, strictly nested: smaller sets are inside larger ones; null: all.
+        train_size: Number of training materials; null: all.
+        subset: How they are drawn. `nested`: smaller sets are inside larger ones; `published`: as in the published
+            study (arXiv:2602.05702).
         train_ids: A file with one material id per line: exactly these training materials, in place of train_size; such
             as a published subset, or the train_ids.txt that another training left in its folder.
-        subset_seed: Of the permutation whose first `train_size` materials are taken.
-        split_fractions: Shares of train, validation and test, by formula, where the source fixes no split.
-        split_seed: Of that split.
+        subset_seed: Of the permutation whose first `train_size` materials a nested subset takes.
+        split: How materials are split by formula where the source fixes no split. `published`: as in the published
+            study, 80/10/10; `seeded`: by the next two options.
+        split_fractions: Shares of train, validation and test of a seeded split; null means 80/10/10.
+        split_seed: Of a seeded split; null means 0.
         shuffle_seed: Of the order of training batches; null means seed_everything.
     """
 
@@ -106,9 +117,11 @@ class CrystalDataModule(LightningDataModule):
         resident: bool = False,
         train_size: int | None = None,
         train_ids: str | None = None,
+        subset: SubsetMethod = "nested",
         subset_seed: int = 0,
-        split_fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
-        split_seed: int = 0,
+        split: SplitMethod = "published",
+        split_fractions: tuple[float, float, float] | None = None,
+        split_seed: int | None = None,
         shuffle_seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -139,7 +152,14 @@ class CrystalDataModule(LightningDataModule):
         self.resident = resident
         self.train_size = train_size
         self.train_ids = None if train_ids is None else Path(train_ids)
+        self.subset = subset
         self.subset_seed = subset_seed
+        if split == "published" and (split_fractions is not None or split_seed is not None):
+            raise InputError(
+                "data.split_fractions and data.split_seed are of seeded splits, but data.split is published; set "
+                "data.split to seeded, or drop them"
+            )
+        self.split = split
         self.split_fractions = split_fractions
         self.split_seed = split_seed
         self.shuffle_seed = shuffle_seed
@@ -167,7 +187,9 @@ class CrystalDataModule(LightningDataModule):
             return
         self.indices = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
         train, ids = self.indices["train"], names_array(self.store.material_ids)
-        self.indices["train"] = train[subset_rows(ids[train], self.train_ids, self.train_size, self.subset_seed)]
+        self.indices["train"] = train[
+            subset_rows(ids[train], self.train_ids, self.train_size, self.subset_seed, self.subset)
+        ]
         self.asked = self.indices["test"]
         self.indices["predict"] = self._unfinished(self.asked)
         if stage == "fit":
@@ -208,13 +230,16 @@ class CrystalDataModule(LightningDataModule):
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
         self._read(self.source, stage)
         ids = self.store.material_ids
-        split = self.source.split() or composition_split(
-            ids, self.store.formulas, self.split_fractions, self.split_seed
-        )
+        split = self.source.split() or self._drawn_split(ids, self.store.formulas)
         position = {material_id: row for row, material_id in enumerate(ids)}
         return {
             name: np.array([position[m] for m in split[name] if m in position], dtype=np.int64) for name in SPLIT_NAMES
         }
+
+    def _drawn_split(self, ids: Sequence[str], formulas: Sequence[str]) -> dict[str, list[str]]:
+        if self.split == "published":
+            return published_split(ids, formulas)
+        return composition_split(ids, formulas, self.split_fractions or (0.8, 0.1, 0.1), self.split_seed or 0)
 
     def _open_split(self, folder: Path) -> dict[str, NDArray[np.int64]]:
         """Open the store; positions of its split."""

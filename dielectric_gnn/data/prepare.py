@@ -20,7 +20,7 @@ from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, S
 from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, report_rejects
 from dielectric_gnn.data.sources.parallel import chunks, ordered_map
 from dielectric_gnn.data.sources.prepared_hdf5 import HDF5_FILES
-from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split, read_ids
+from dielectric_gnn.data.splits import SPLIT_NAMES, SplitMethod, composition_split, published_split, read_ids
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import names_array
 from dielectric_gnn.data.store_files import SCHEMA, SpectraDtype, open_store, read_metadata
@@ -44,7 +44,8 @@ class BuildOptions:
         cutoff: Neighbour cutoff of the graphs in Å.
         spectra: Precision of the spectra on disk.
         on_error: A material that cannot be used: `raise` stops, `skip` lists it beside the store and goes on.
-        split_seed: Of the split, where one is drawn; None means 0.
+        split: How a split is drawn, where the source fixes none: as in the published study, or with a seed.
+        split_seed: Of a seeded split; None means 0.
         id_lists: Material ids of train, val and test, instead of a split that is drawn.
         overwrite: Replace an existing store, when the new one is complete.
         tensors: Keep whole tensors beside their averages; files whose tensors contradict the structure are bad.
@@ -56,6 +57,7 @@ class BuildOptions:
     cutoff: float = DEFAULT_CUTOFF
     spectra: SpectraDtype = "float32"
     on_error: OnError = "raise"
+    split: SplitMethod = "published"
     split_seed: int | None = None
     id_lists: IdLists | None = None
     overwrite: bool = False
@@ -126,7 +128,8 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     be read in pieces (`RecordSource.tasks`); the store is the same, byte by byte, as that of a build in one go, and
     does not depend on the number of processes.
 
-    The split is the one that the source fixes; else `options.id_lists`; else drawn by composition, 80/10/10.
+    The split is the one that the source fixes; else `options.id_lists`; else drawn by composition as `options.split`
+    says, 80/10/10.
 
     Args:
         source: The materials.
@@ -145,6 +148,8 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     check_positive(cutoff=options.cutoff)
     check_whole(1, workers=options.workers)
     check_whole(0, split_seed=options.split_seed)
+    if options.split == "published" and options.split_seed is not None:
+        raise InputError("split_seed is of seeded splits; set split to seeded, or drop the seed")
     folder = folder.expanduser().resolve()
     check_free(folder, options.overwrite)
     split = _stated_split(source, options)
@@ -233,6 +238,8 @@ def _stated_split(source: RecordSource, options: BuildOptions) -> IdLists | None
 
 def _split_rule(lists: IdLists | None, options: BuildOptions, num_rejects: int) -> SplitRule:
     if lists is None:
+        if options.split == "published":
+            return published_split
         return partial(composition_split, seed=options.split_seed or 0)
     return lambda ids, _: _fitted(lists, ids, num_rejects)
 

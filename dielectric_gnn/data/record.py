@@ -82,6 +82,8 @@ class OpticalLabels:
             return f"eps_inter holds {np.count_nonzero(~np.isfinite(self.eps_inter))} NaN or infinite values"
         if not np.isfinite(self.drude).all() or (self.drude[:3] < 0).any():
             return f"drude_freq is {self.drude.tolist()}, expected finite values >= 0 eV"
+        if self.broadening is not None and not 0 < self.broadening < np.inf:
+            return f"the broadening is {self.broadening} eV, expected a positive number, or none where it is unknown"
         lowest = float(self.eps_inter[:3].imag.min())
         if lowest < -NEGATIVE_LOSS_TOLERANCE:
             return (

@@ -1,9 +1,11 @@
-"""Splits that no composition crosses, and strictly nested training subsets."""
+"""Splits that no composition crosses, and training subsets."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,15 @@ from numpy.typing import NDArray
 from dielectric_gnn.errors import InputError
 
 SPLIT_NAMES = ("train", "val", "test")
+
+SplitMethod: TypeAlias = Literal["published", "seeded"]
+"""How a split is drawn: as in the published study, or with shares and a seed that can be chosen."""
+
+SubsetMethod: TypeAlias = Literal["nested", "published"]
+"""How a smaller training set is drawn: inside every larger one, or as in the published study."""
+
+_PUBLISHED_SEED = 42
+_PUBLISHED_SHARES = (0.8, 0.1)
 
 
 def composition_split(
@@ -53,6 +64,38 @@ def composition_split(
     }
 
 
+def published_split(material_ids: Sequence[str], formulas: Sequence[str]) -> dict[str, list[str]]:
+    """The split that the study of arXiv:2602.05702 draws from its raw data, for the whole database the published one.
+
+    The distinct reduced formulas are sorted and shuffled by NumPy's legacy generator with seed 42; the first 80 % of
+    them are training, the next 10 % validation, the rest test, each count rounded down.
+
+    Args:
+        material_ids: The materials.
+        formulas: Their reduced formulas.
+
+    Returns:
+        Material ids under `train`, `val` and `test`, in the order given.
+
+    Raises:
+        InputError: There are so few formulas that a part would be empty.
+    """
+    unique = np.unique(np.asarray(formulas, dtype=np.str_))
+    np.random.RandomState(_PUBLISHED_SEED).shuffle(unique)
+    num_train, num_val = (int(share * unique.size) for share in _PUBLISHED_SHARES)
+    parts = np.split(unique, [num_train, num_train + num_val])
+    if any(part.size == 0 for part in parts):
+        raise InputError(
+            f"{unique.size} distinct formulas are too few for the published split, which needs 10; set split to seeded, "
+            "which keeps at least one for validation and test each"
+        )
+    side = {formula: name for name, part in zip(SPLIT_NAMES, parts, strict=True) for formula in part.tolist()}
+    return {
+        name: [m for m, formula in zip(material_ids, formulas, strict=True) if side[formula] == name]
+        for name in SPLIT_NAMES
+    }
+
+
 def nested_subset(material_ids: Sequence[str], size: int | None, seed: int = 0) -> list[str]:
     """The first `size` ids of one seeded permutation: every smaller subset is inside every larger one.
 
@@ -69,11 +112,30 @@ def nested_subset(material_ids: Sequence[str], size: int | None, seed: int = 0) 
     return [material_ids[row] for row in nested_rows(np.array(material_ids, dtype=np.str_), size, seed)]
 
 
-def subset_rows(ids: NDArray[np.str_], listed: Path | None, size: int | None, subset_seed: int) -> NDArray[np.int64]:
-    """Positions of the materials that a training takes: all, those in a list, or the first `size` of a permutation."""
+def subset_rows(
+    ids: NDArray[np.str_], listed: Path | None, size: int | None, subset_seed: int, method: SubsetMethod = "nested"
+) -> NDArray[np.int64]:
+    """Positions of the materials that a training takes: all, those in a list, or `size` drawn by `method`."""
     if listed is not None:
         return listed_rows(listed, ids)
-    return np.arange(ids.size) if size is None else nested_rows(ids, size, subset_seed)
+    if size is None:
+        return np.arange(ids.size)
+    return published_rows(ids, size) if method == "published" else nested_rows(ids, size, subset_seed)
+
+
+def published_rows(material_ids: NDArray[np.str_], size: int) -> NDArray[np.int64]:
+    """Places of the training materials that the study draws: `random.Random(42).sample` of the list sorted by id.
+
+    Its prepared files hold the materials in the order of their ids. Smaller subsets are not inside larger ones.
+
+    Raises:
+        InputError: As `nested_subset`.
+    """
+    _check_size(size, material_ids)
+    order = np.argsort(material_ids)
+    if size == material_ids.size:
+        return order
+    return order[random.Random(_PUBLISHED_SEED).sample(range(material_ids.size), size)]
 
 
 def nested_rows(material_ids: NDArray[np.str_], size: int, seed: int = 0) -> NDArray[np.int64]:
@@ -82,10 +144,14 @@ def nested_rows(material_ids: NDArray[np.str_], size: int, seed: int = 0) -> NDA
     Raises:
         InputError: As `nested_subset`.
     """
-    if not 1 <= size <= material_ids.size:
-        raise InputError(f"train_size is {size}, expected 1 to {material_ids.size}, the training materials")
+    _check_size(size, material_ids)
     # Sorting first makes the subset depend on the ids alone, not on the order of files on a disk.
     return np.argsort(material_ids)[np.random.default_rng(seed).permutation(material_ids.size)[:size]]
+
+
+def _check_size(size: int, material_ids: NDArray[np.str_]) -> None:
+    if not 1 <= size <= material_ids.size:
+        raise InputError(f"train_size is {size}, expected 1 to {material_ids.size}, the training materials")
 
 
 def listed_rows(path: Path, material_ids: NDArray[np.str_]) -> NDArray[np.int64]:

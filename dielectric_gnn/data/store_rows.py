@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from dielectric_gnn.data.frames import with_whole_tensors
 from dielectric_gnn.data.graph import many_neighbour_edges
 from dielectric_gnn.data.orbits import Symmetry, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.sources.base import OnError
+from dielectric_gnn.data.sources.base import OnError, attempt
 from dielectric_gnn.data.store_facts import SetKind, graph_sizes
 from dielectric_gnn.data.store_files import SpectraDtype
 from dielectric_gnn.data.stored_orbits import COLUMNS as ORBITS
@@ -146,14 +147,13 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
     records: list[CrystalRecord] = []
     for item in items:
         chunk.num_items += 1
-        try:
-            record = read(item)
-            made = _label_rows(recipe, with_whole_tensors(record) if recipe.tensors else record)
-        except RecordError as error:
-            chunk.rejects.append((len(rows), error.source, error.problem))
+        outcome = attempt(partial(_read_item, recipe, read), item)
+        if isinstance(outcome, RecordError):
+            chunk.rejects.append((len(rows), outcome.source, outcome.problem))
             if on_error == "raise":
                 break
             continue
+        record, made = outcome
         kind = SetKind.of(record)
         chunk.kind = chunk.kind or kind
         try:
@@ -174,6 +174,13 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
         sources, vectors = chunk.arrays["edge_index"][:, 0], chunk.arrays["edge_vectors"]
         chunk.arrays["sizes"] = graph_sizes(num_atoms, num_edges, sources, vectors)
     return chunk
+
+
+def _read_item(
+    recipe: Recipe, read: Callable[[Any], CrystalRecord], item: Any
+) -> tuple[CrystalRecord, dict[str, NDArray[Any]]]:
+    record = read(item)
+    return record, _label_rows(recipe, with_whole_tensors(record) if recipe.tensors else record)
 
 
 def _label_rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:

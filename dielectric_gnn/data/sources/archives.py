@@ -36,12 +36,12 @@ class JsonDocument(NamedTuple):
 
 def is_archive(path: Path) -> bool:
     """Whether the name of `path` is that of a zip or tar archive."""
-    return path.name.endswith((ZIP_SUFFIX, *TAR_SUFFIXES))
+    return path.name.lower().endswith((ZIP_SUFFIX, *TAR_SUFFIXES))
 
 
 def count_members(path: Path, suffixes: tuple[str, ...]) -> int | None:
     """How many members of the archive end in one of `suffixes`; None for tar, which has no table of contents."""
-    if not path.name.endswith(ZIP_SUFFIX):
+    if not path.name.lower().endswith(ZIP_SUFFIX):
         return None
     with _open_zip(path) as archive:
         return sum(_is_wanted(name, suffixes) for name in archive.namelist())
@@ -55,7 +55,7 @@ def archive_documents(path: Path, suffixes: tuple[str, ...]) -> Iterator[JsonDoc
     Raises:
         InputError: Not an archive, or a tar archive that breaks off.
     """
-    is_zip = path.name.endswith(ZIP_SUFFIX)
+    is_zip = path.name.lower().endswith(ZIP_SUFFIX)
     return _zip_documents(path, suffixes) if is_zip else _tar_documents(path, suffixes)
 
 
@@ -105,7 +105,7 @@ def _check_end(archive: tarfile.TarFile) -> None:
 
 
 def _is_wanted(name: str, suffixes: tuple[str, ...]) -> bool:
-    return name.endswith(suffixes) and not is_shadow(name)
+    return name.lower().endswith(suffixes) and not is_shadow(name)
 
 
 def is_shadow(name: str) -> bool:

@@ -20,6 +20,7 @@ Outcome = CrystalRecord | RecordError
 """What reading one material gives: the record, or why there is none."""
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +124,22 @@ def report_rejects(rejects: Sequence[RecordError], path: Path) -> None:
     log.warning("%d materials were rejected and skipped; they are listed in %s", len(rejects), path)
 
 
-def attempt(read: Callable[[T], CrystalRecord], item: T) -> Outcome:
-    """`read(item)`, or the RecordError that it raised."""
+def attempt(read: Callable[[T], R], item: T) -> R | RecordError:
+    """`read(item)`, or the RecordError that it raised; whatever else goes wrong with one material becomes one."""
     try:
         return read(item)
     except RecordError as error:
         return error
+    except InputError:  # of the whole source
+        raise
+    except Exception as error:
+        return unreadable(str(getattr(item, "source", item)), error)
+
+
+def unreadable(source: str, error: Exception) -> RecordError:
+    """A reject for an exception that no reader foresaw."""
+    reason = str(error).strip().split("\n")[0]
+    return RecordError(source, f"cannot be read ({type(error).__name__}{': ' if reason else ''}{reason})")
 
 
 def stamps(paths: Iterable[Path]) -> str:

@@ -5,20 +5,16 @@ The JSON is read as plain data: no class that a file names is ever imported.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import json
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, atomic_number
+from dielectric_gnn.data.checks import check_positive
+from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.archives import (
     JsonDocument,
     archive_documents,
@@ -27,25 +23,27 @@ from dielectric_gnn.data.sources.archives import (
     is_shadow,
 )
 from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, stamps
+from dielectric_gnn.data.sources.json_files import JSON_SUFFIXES, json_suffix, load_document
 from dielectric_gnn.data.sources.parallel import read_parallel
+from dielectric_gnn.data.sources.structure_dict import parse_structure, plain_array
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
 
-JSON_OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File]] = {
-    ".json": lambda raw: raw,
-    ".json.gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    ".json.bz2": bz2.BZ2File,
-}
-_SUFFIXES = tuple(JSON_OPENERS)
 _AXES = 3
+_TABLES = ("eps_inter_re", "eps_inter_im")
+"""What is read of the large arrays of a file; more than half of a published file are others."""
+
+_LABELS = {*_TABLES, "drude_freq", "mat_id"}
+_MOST_VALUES = 64
+"""Metadata of more values, or texts of more than 16 times as many letters, are not kept: files hold whole tables."""
 
 
 class EntryJson(RecordSource):
     """JSON files of the published data set (arXiv:2602.05702), one material each.
 
     Args:
-        path: A file (.json, .json.gz, .json.bz2); a folder searched for such files, subfolders included; or an
-            archive of them (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), which is read without unpacking it.
+        path: A file (.json, .json.gz, .json.bz2, .json.xz); a folder searched for such files, subfolders included; or
+            an archive of them (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), which is read without unpacking it.
         broadening_ev: Broadening Γ (eV) of the spectra; null reads `parameters.broadening_ev` of each file.
         workers: Processes that read; the records and their order do not depend on it.
     """
@@ -54,6 +52,8 @@ class EntryJson(RecordSource):
         super().__init__()
         if workers < 1:
             raise InputError(f"workers is {workers}, expected at least 1")
+        if broadening_ev is not None:
+            check_positive(broadening_ev=broadening_ev)
         self.path = path
         self.broadening_ev = broadening_ev
         self.workers = workers
@@ -76,7 +76,7 @@ class EntryJson(RecordSource):
     def size(self) -> int | None:
         """The number of files; None for a tar archive."""
         path = existing_path(self.path)
-        return count_members(path, _SUFFIXES) if is_archive(path) else len(self._files(path))
+        return count_members(path, JSON_SUFFIXES) if is_archive(path) else len(self._files(path))
 
     def _documents(self) -> Iterator[JsonDocument]:
         path = existing_path(self.path)
@@ -84,20 +84,20 @@ class EntryJson(RecordSource):
             yield from (JsonDocument(str(file), file) for file in self._files(path))
             return
         empty = True
-        for document in archive_documents(path, _SUFFIXES):
+        for document in archive_documents(path, JSON_SUFFIXES):
             empty = False
             yield document
         if empty:
-            raise InputError(f"{path}: the archive holds no {', '.join(_SUFFIXES)} files")
+            raise InputError(f"{path}: the archive holds no {', '.join(JSON_SUFFIXES)} files")
 
     @staticmethod
     def _files(path: Path) -> list[Path]:
         if path.is_file():
             return [path]
-        found = (file for suffix in _SUFFIXES for file in path.rglob(f"*{suffix}"))
+        found = (file for file in path.rglob("*") if json_suffix(file.name) and not file.is_dir())
         files = sorted(file for file in found if not is_shadow(file.name))
         if not files:
-            raise InputError(f"{path}: the folder holds no {', '.join(_SUFFIXES)} files")
+            raise InputError(f"{path}: the folder holds no {', '.join(JSON_SUFFIXES)} files")
         return files
 
 
@@ -116,52 +116,57 @@ def read_entry(path: Path, broadening_ev: float | None = None) -> CrystalRecord:
 
 def _read_document(document: JsonDocument, broadening_ev: float | None) -> CrystalRecord:
     source = document.source
-    entry = _load(document)
+    entry = load_document(document, _TABLES)
     data = _get(entry, "data", source)
     try:
         parameters = entry.get("parameters") or {}
         if broadening_ev is None:
-            stated = parameters.get("broadening_ev")
-            broadening_ev = None if stated is None else float(stated)
+            broadening_ev = _broadening(parameters.get("broadening_ev"), source)
         labels = _labels(data, broadening_ev, source)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         if isinstance(error, RecordError):
             raise
         raise RecordError(source, f"not a ComputedStructureEntry of the published format ({error!r})") from error
     lattice, numbers, positions = parse_structure(_get(entry, "structure", source), source)
-    arrays = {"eps_inter_re", "eps_inter_im", "drude_freq", "mat_id"}
     return CrystalRecord(
-        material_id=str(_get(data, "mat_id", source)),
+        material_id=_identifier(_get(data, "mat_id", source), source),
         lattice=lattice,
         atomic_numbers=numbers,
         positions=positions,
         labels=labels,
-        metadata={key: value for key, value in data.items() if key not in arrays} | {"parameters": parameters},
+        metadata=_small({key: value for key, value in data.items() if key not in _LABELS})
+        | {"parameters": _small(parameters)},
         source=source,
     )
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object from a plain, gzip or bzip2 file; raises RecordError if that is not what it holds."""
-    return _load(JsonDocument(str(path), path))
+def _identifier(value: Any, source: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise RecordError(source, f"mat_id is {value!r}, expected a name")
+    return value
 
 
-def _load(document: JsonDocument) -> dict[str, Any]:
-    source, content, problem = document
-    if problem:
-        raise RecordError(source, problem)
-    suffix = next((suffix for suffix in JSON_OPENERS if source.endswith(suffix)), None)
-    if suffix is None:
-        raise RecordError(source, f"expected a name ending in {', '.join(JSON_OPENERS)}")
-    try:
-        raw = content.open("rb") if isinstance(content, Path) else BytesIO(content)
-        with raw, JSON_OPENERS[suffix](raw) as file:
-            entry = json.load(file)
-    except (OSError, EOFError, ValueError, zlib.error, RecursionError) as error:
-        raise RecordError(source, f"not readable JSON, truncated? ({error})") from error
-    if not isinstance(entry, dict):
-        raise RecordError(source, f"expected a JSON object, got a {type(entry).__name__}")
-    return entry
+def _broadening(stated: Any, source: str) -> float | None:
+    """Γ in eV that the file states."""
+    if stated is None:
+        return None
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        raise RecordError(source, f"parameters.broadening_ev is {stated!r}, expected a number of eV, or none")
+    return float(stated)
+
+
+def _small(values: dict[str, Any]) -> dict[str, Any]:
+    """Values that are worth keeping: numbers, texts, and short lists and dictionaries of them."""
+    return {key: value for key, value in values.items() if value is not None and _count(value) <= _MOST_VALUES}
+
+
+def _count(value: Any) -> int:
+    """How many values something holds; a text counts by its length."""
+    if isinstance(value, dict):
+        return sum(map(_count, value.values()))
+    if isinstance(value, list):
+        return sum(map(_count, value)) + 1
+    return 1 + (len(value) // 16 if isinstance(value, str) else 0)
 
 
 def _get(mapping: dict[str, Any], key: str, source: str) -> Any:
@@ -170,16 +175,9 @@ def _get(mapping: dict[str, Any], key: str, source: str) -> Any:
     return mapping[key]
 
 
-def _array(value: Any) -> NDArray[np.float64]:
-    """A plain nested list, or the monty encoding of a NumPy array."""
-    if isinstance(value, dict):
-        value = value["data"]
-    return np.asarray(value, dtype=np.float64)
-
-
 def _spectrum(data: dict[str, Any], key: str, grid: EnergyGrid, source: str) -> NDArray[np.float64]:
     """One (W, 1 + 3) table → the three axes (3, W); the energy column must be the grid."""
-    table = _array(_get(data, key, source))
+    table = plain_array(_get(data, key, source))
     if table.ndim != 2 or table.shape[1] != 1 + _AXES:
         raise RecordError(source, f"{key} has shape {table.shape}, expected ({grid.num}, {1 + _AXES})")
     if not grid.matches(table[:, 0]):
@@ -195,30 +193,5 @@ def _spectrum(data: dict[str, Any], key: str, grid: EnergyGrid, source: str) -> 
 def _labels(data: dict[str, Any], broadening_ev: float | None, source: str) -> OpticalLabels:
     grid = EnergyGrid()
     eps = _spectrum(data, "eps_inter_re", grid, source) + 1j * _spectrum(data, "eps_inter_im", grid, source)
-    drude = _array(_get(data, "drude_freq", source))
+    drude = plain_array(_get(data, "drude_freq", source))
     return OpticalLabels(eps, drude, grid, broadening_ev)
-
-
-def parse_structure(
-    structure: dict[str, Any], source: str
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Lattice (3, 3), atomic numbers (n,) and Cartesian positions (n, 3) of a pymatgen `Structure` dictionary.
-
-    Raises:
-        RecordError: A part is missing or malformed, a site is disordered, or an element is unknown.
-    """
-    try:
-        lattice = _array(structure["lattice"]["matrix"])
-        numbers, fractional = [], []
-        for index, site in enumerate(structure["sites"]):
-            species = site["species"]
-            if len(species) != 1 or abs(species[0].get("occu", 1) - 1) > 1e-8:
-                raise RecordError(source, f"site {index} is disordered; models need one element per site")
-            numbers.append(atomic_number(species[0]["element"]))
-            fractional.append(site["abc"])
-        positions = np.asarray(fractional, dtype=np.float64).reshape(-1, 3) @ lattice
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(source, f"the structure is not a pymatgen Structure dictionary ({error!r})") from error
-    return lattice, np.asarray(numbers, dtype=np.int64), positions

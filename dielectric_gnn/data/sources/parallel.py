@@ -17,15 +17,12 @@ from typing import Any, TypeVar
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import Outcome, T, attempt
-from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.errors import InputError
 
 R = TypeVar("R")
 
 _CHUNK = 8
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-# RecordError does not survive pickling, its two parts do.
-Sent = CrystalRecord | tuple[str, str]
 
 
 def ordered_map(function: Callable[[T], R], arguments: Iterable[T], workers: int) -> Generator[R, None, None]:
@@ -66,8 +63,7 @@ def read_parallel(
 ) -> Generator[Outcome, None, None]:
     """Read every item, several at a time; the order and the outcomes are those of one process; see `ordered_map`."""
     for chunk in ordered_map(partial(_read_chunk, read), chunks(items, _CHUNK), workers):
-        for outcome in chunk:
-            yield outcome if isinstance(outcome, CrystalRecord) else RecordError(*outcome)
+        yield from chunk
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -86,9 +82,8 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-def _read_chunk(read: Callable[[Any], CrystalRecord], chunk: list[Any]) -> list[Sent]:
-    outcomes = [attempt(read, item) for item in chunk]
-    return [out if isinstance(out, CrystalRecord) else (out.source, out.problem) for out in outcomes]
+def _read_chunk(read: Callable[[Any], CrystalRecord], chunk: list[Any]) -> list[Outcome]:
+    return [attempt(read, item) for item in chunk]
 
 
 def _drained(pending: deque[Future[R]]) -> Iterator[R]:

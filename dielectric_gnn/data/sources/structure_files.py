@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import OnError, RecordSource, existing_path
-from dielectric_gnn.data.sources.entry_json import JSON_OPENERS, load_json, parse_structure
+from dielectric_gnn.data.sources.json_files import json_suffix, load_json
+from dielectric_gnn.data.sources.structure_dict import parse_structure
 from dielectric_gnn.errors import InputError, RecordError
 
 
@@ -51,7 +52,7 @@ def read_structure(path: Path) -> CrystalRecord:
         RecordError: The file cannot be read, or the structure is disordered or unusable.
     """
     source = str(path)
-    if path.name.endswith(tuple(JSON_OPENERS)):
+    if json_suffix(path.name):
         content = load_json(path)
         lattice, numbers, positions = parse_structure(content.get("structure", content), source)
     else:
@@ -83,5 +84,5 @@ def _read_with_pymatgen(
 def _material_id(path: Path) -> str:
     if path.name in ("POSCAR", "CONTCAR"):  # the folder tells such files apart
         return f"{path.resolve().parent.name}-{path.name}"
-    suffix = next((suffix for suffix in JSON_OPENERS if path.name.endswith(suffix)), path.suffix)
+    suffix = json_suffix(path.name) or path.suffix
     return path.name.removesuffix(suffix)

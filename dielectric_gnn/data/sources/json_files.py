@@ -1,0 +1,86 @@
+"""JSON files, plain or compressed, read as plain data: no class that a file names is ever imported."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Collection
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dielectric_gnn.data.sources.archives import JsonDocument
+from dielectric_gnn.errors import RecordError
+
+_OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    ".json": lambda raw: raw,
+    ".json.gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".json.bz2": bz2.BZ2File,
+    ".json.xz": lzma.LZMAFile,
+}
+JSON_SUFFIXES = tuple(_OPENERS)
+"""Endings of the names of JSON files, in any case."""
+
+_DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, RecursionError)
+
+_TABLE = re.compile(rb'"([^"\\]+)"(\s*:\s*)(\{[^{}]*?"@module"\s*:\s*"numpy"[^{}]*\})')
+"""A key and an encoded array, which has no braces within; quotes within strings are escaped, so no text looks like it."""
+
+_LARGE = 4096
+"""Arrays with shorter texts (bytes) are cheaper to parse than to cut."""
+
+
+def json_suffix(name: str) -> str | None:
+    """The ending of the name of a JSON file, as it is spelt; None for other files."""
+    return next((name[-len(suffix) :] for suffix in JSON_SUFFIXES if name.lower().endswith(suffix)), None)
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object from a file; raises RecordError if that is not what it holds."""
+    return load_document(JsonDocument(str(path), path))
+
+
+def load_document(document: JsonDocument, tables: Collection[str] | None = None) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Args:
+        document: A file, or what an archive holds.
+        tables: Names of the large arrays that are wanted; others are null. None keeps all.
+
+    Raises:
+        RecordError: It cannot be read or is no JSON object.
+    """
+    source, content, problem = document
+    if problem:
+        raise RecordError(source, problem)
+    suffix = json_suffix(source)
+    if suffix is None:
+        raise RecordError(source, f"expected a name ending in {', '.join(JSON_SUFFIXES)}")
+    try:
+        raw = content.open("rb") if isinstance(content, Path) else BytesIO(content)
+        with raw, _OPENERS[suffix.lower()](raw) as file:
+            text = file.read()
+        entry = json.loads(text if tables is None else without_tables(text, tables))
+    except _DAMAGE as error:
+        raise RecordError(source, f"not readable JSON, truncated? ({_reason(error)})") from error
+    if not isinstance(entry, dict):
+        raise RecordError(source, f"expected a JSON object, got a {type(entry).__name__}")
+    return entry
+
+
+def without_tables(text: bytes, wanted: Collection[str]) -> bytes:
+    """JSON text in which large encoded arrays under other keys are null, so that nothing parses them."""
+
+    def kept(match: re.Match[bytes]) -> bytes:
+        small = len(match[3]) < _LARGE
+        return match[0] if small or match[1].decode("utf-8", "replace") in wanted else b'"%b"%bnull' % match.group(1, 2)
+
+    return _TABLE.sub(kept, text)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,69 @@
+"""Structures as pymatgen writes them into JSON, read as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.record import atomic_number
+from dielectric_gnn.errors import RecordError
+
+_FULL = 1e-8
+"""Occupancies may differ from 1 by this much."""
+
+
+def plain_array(value: Any) -> NDArray[np.float64]:
+    """A plain nested list, or the monty encoding of a NumPy array, as numbers.
+
+    Raises:
+        ValueError: It is neither, or a number is beyond double precision.
+    """
+    if isinstance(value, dict):
+        value = value["data"]
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except OverflowError as error:
+        raise ValueError("a number is too large") from error
+
+
+def parse_structure(
+    structure: dict[str, Any], source: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Lattice (3, 3), atomic numbers (n,) and Cartesian positions (n, 3) of a pymatgen `Structure` dictionary.
+
+    Raises:
+        RecordError: A part is missing or malformed, a direction is not periodic, a site is disordered, or an element is
+            unknown.
+    """
+    try:
+        lattice = plain_array(structure["lattice"]["matrix"])
+        periodic = structure["lattice"].get("pbc", [True, True, True])
+        if not all(periodic):
+            raise RecordError(
+                source, f"the lattice has pbc {list(periodic)}; models need periodicity in all directions"
+            )
+        numbers, fractional = [], []
+        for index, site in enumerate(structure["sites"]):
+            numbers.append(_element_of(site["species"], index, source))
+            fractional.append(site["abc"])
+        positions = plain_array(fractional).reshape(-1, 3) @ lattice
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(source, f"the structure is not a pymatgen Structure dictionary ({error!r})") from error
+    return lattice, np.asarray(numbers, dtype=np.int64), positions
+
+
+def _element_of(species: list[dict[str, Any]], index: int, source: str) -> int:
+    """Atomic number of the element of a site."""
+    # NaN compares as false, so it is refused as well.
+    if len(species) != 1 or not abs(species[0].get("occu", 1) - 1) <= _FULL:
+        shown = ", ".join(f"{one.get('element')}: {one.get('occu', 1)}" for one in species)
+        raise RecordError(source, f"site {index} is disordered ({shown}); models need one element per site")
+    name = species[0]["element"]
+    try:
+        return atomic_number(name)
+    except ValueError:
+        raise RecordError(source, f"site {index} is {name!r}, which is no element") from None
