@@ -86,8 +86,8 @@ def published_split(material_ids: Sequence[str], formulas: Sequence[str]) -> dic
     parts = np.split(unique, [num_train, num_train + num_val])
     if any(part.size == 0 for part in parts):
         raise InputError(
-            f"{unique.size} distinct formulas are too few for the published split, which needs 10; set split to seeded, "
-            "which keeps at least one for validation and test each"
+            f"{unique.size} distinct formulas are too few for the published split, which needs 10; set split to "
+            "seeded, which keeps at least one for validation and test each"
         )
     side = {formula: name for name, part in zip(SPLIT_NAMES, parts, strict=True) for formula in part.tolist()}
     return {

@@ -143,7 +143,7 @@ def test_one_bad_value_is_one_reject(entry: dict[str, Any], tmp_path: Path, name
     source = EntryJson(str(tmp_path), workers=workers)
     assert [record.material_id for record in source.records("skip")] == ["agm-like"]
     (reject,) = source.rejects
-    assert message in reject.problem and reject.source.endswith("bad.json") and "\n" not in str(reject)
+    assert message in reject.problem and "bad.json" in reject.source and "\n" not in str(reject)
     with pytest.raises(RecordError, match="bad"):
         list(source.records("raise"))
 

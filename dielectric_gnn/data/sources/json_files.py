@@ -28,7 +28,7 @@ JSON_SUFFIXES = tuple(_OPENERS)
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, RecursionError)
 
 _TABLE = re.compile(rb'"([^"\\]+)"(\s*:\s*)(\{[^{}]*?"@module"\s*:\s*"numpy"[^{}]*\})')
-"""A key and an encoded array, which has no braces within; quotes within strings are escaped, so no text looks like it."""
+"""A key and an encoded array, without braces within; quotes in strings are escaped, so that no text looks like it."""
 
 _LARGE = 4096
 """Arrays with shorter texts (bytes) are cheaper to parse than to cut."""
