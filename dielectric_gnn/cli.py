@@ -35,7 +35,13 @@ from dielectric_gnn.ensemble import Ensemble
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.loading import load_model
 from dielectric_gnn.module import DielectricModule
-from dielectric_gnn.resume import TRAINER_SETTINGS, checkpoint_to_continue, continuation, load_weights
+from dielectric_gnn.resume import (
+    TRAINER_SETTINGS,
+    check_callbacks,
+    checkpoint_to_continue,
+    continuation,
+    load_weights,
+)
 from dielectric_gnn.run_folder import CHECKPOINTS, PREDICTIONS, checkpoints_of, choose_run_dir, named_checkpoint
 from dielectric_gnn.trainer_parts import as_list, check_devices, fit_callbacks, loggers, quiet
 
@@ -70,6 +76,18 @@ class DielectricCLI(LightningCLI):
             default=False,
             help="In a SLURM job: when SIGUSR1 announces the time limit, write a checkpoint and requeue the job, which "
             "then continues the training.",
+        )
+        parser.add_argument(
+            "--best_min_delta",
+            type=float,
+            default=0.0,
+            help="best.ckpt is replaced only if the validation loss falls by more than this (published study: 1e-3).",
+        )
+        parser.add_argument(
+            "--best_from_epoch",
+            type=int,
+            default=0,
+            help="best.ckpt is written only from this epoch on, counted from 0 (published study: 10).",
         )
         parser.add_lightning_class_args(SpectrumFigures, "figures")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
@@ -163,7 +181,7 @@ class DielectricCLI(LightningCLI):
         callbacks: list[Callback] = [
             ScalingRecord(config.study if fit else ""),  # first: GracefulStop may end a training
             *as_list(config.trainer.callbacks),
-            *(fit_callbacks(self.run_dir, config.requeue) if fit else []),
+            *(self._fit_callbacks() if fit else []),
         ]
         callbacks += [TrainingLines(every_epoch=not bar), TestReport()]
         if bar and not any(isinstance(callback, LightningProgressBar) for callback in callbacks):
@@ -172,6 +190,14 @@ class DielectricCLI(LightningCLI):
         kwargs["enable_checkpointing"] = config.trainer.enable_checkpointing if fit else False
         kwargs["plugins"] = [*as_list(config.trainer.plugins), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
+
+    def _callbacks(self) -> list[Callback]:
+        """Those of the trainer, where there is one: the preflight builds none."""
+        return list(getattr(self.trainer, "callbacks", []))
+
+    def _fit_callbacks(self) -> list[Callback]:
+        config = self.config["fit"]
+        return fit_callbacks(self.run_dir, config.requeue, config.best_min_delta, config.best_from_epoch)
 
     def after_instantiate_classes(self) -> None:
         """Build an ensemble, or let checkpoints say what they were made from."""
@@ -200,7 +226,7 @@ class DielectricCLI(LightningCLI):
     def _take_over(self, ckpt_path: str | None, fine_tune_from: str | None, config: dict[str, Any]) -> None:
         """Say what a continued training takes from where, or load weights to fine-tune."""
         if ckpt_path is not None:
-            rank_zero_info(continuation(ckpt_path, config))
+            rank_zero_info(continuation(ckpt_path, config) + check_callbacks(ckpt_path, self._callbacks()))
         elif fine_tune_from is not None:
             rank_zero_info(str(load_weights(self.model, fine_tune_from)))
 

@@ -43,7 +43,7 @@ class Ensemble(ResponseModule):
             broadenings = [model.facts.broadening if model.facts else None for model in (first, member)]
             if broadenings[0] != broadenings[1]:
                 raise InputError(f"members of an ensemble were trained on spectra of {broadenings} eV broadening")
-        super().__init__(first.grid, first.objective, first.outputs, first.cutoff, first.tensorial)
+        super().__init__(first.grid, first.objective, first.outputs, first.cutoff, first.tensorial, first.definitions)
         self.members = nn.ModuleList(members)
         self.facts = first.facts
         self.knows_tensors = first.tensorial and _all_saw_tensors(members)

@@ -12,7 +12,15 @@ from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads.base import Quantity
-from dielectric_gnn.metrics import COLUMNS, TENSOR_COLUMNS, DrudeR2, MaterialMeans, material_metrics, tensor_metrics
+from dielectric_gnn.metrics import (
+    COLUMNS,
+    TENSOR_COLUMNS,
+    Definitions,
+    DrudeR2,
+    MaterialMeans,
+    material_metrics,
+    tensor_metrics,
+)
 from dielectric_gnn.nn.segment import widened
 from dielectric_gnn.objective import COMPONENT_AXIS, Objective
 from dielectric_gnn.response import Response
@@ -31,6 +39,7 @@ class ResponseModule(LightningModule):
         outputs: The quantities that `forward` predicts.
         cutoff: Neighbour cutoff (Å) that the graphs must have.
         tensorial: Whether the responses are whole tensors.
+        definitions: Of some metrics; see `metrics.material_metrics`.
     """
 
     def __init__(
@@ -40,6 +49,7 @@ class ResponseModule(LightningModule):
         outputs: frozenset[Quantity],
         cutoff: float,
         tensorial: bool = False,
+        definitions: Definitions = "default",
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -47,10 +57,11 @@ class ResponseModule(LightningModule):
         self.outputs = outputs
         self.cutoff = cutoff
         self.tensorial = tensorial
+        self.definitions = definitions
         self.facts: TrainingFacts | None = None
         self.columns = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS
         self.eval_means = MaterialMeans((*self.metric_keys, *OBJECTIVE_TERMS))
-        self.eval_drude_r2 = DrudeR2()
+        self.eval_drude_r2 = DrudeR2(definitions)
 
     @property
     def takes_orbits(self) -> bool:
@@ -123,7 +134,9 @@ class ResponseModule(LightningModule):
         target = labels_of(graph)
         terms = self.objective.per_material(response, target)
         undefined = torch.full_like(terms["loss"], torch.nan)
-        values = {"loss": terms["loss"].double()} | material_metrics(response, target, self.grid)
+        values = {"loss": terms["loss"].double()} | material_metrics(
+            response, target, self.grid, definitions=self.definitions
+        )
         values |= {key: terms.get(key.removeprefix("loss_"), undefined) for key in OBJECTIVE_TERMS}
         return values | tensor_metrics(response, target) if self.tensorial else values
 

@@ -6,6 +6,7 @@ The states are sums and counts, so a mean depends neither on the batch size nor 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -50,8 +51,13 @@ TENSOR_COLUMNS = (
 )
 """What a tensor model reports beside them, where the whole tensor is known; the optic axis, of uniaxial crystals."""
 
+Definitions: TypeAlias = Literal["default", "published"]
+"""Of R² and of the relative error of ω_D: undefined where nothing can be divided by, or as in the study's code."""
+
 SMALLEST_DRUDE = 1e-2
 """Below this ω_D (eV) the relative error of the Drude frequency is left undefined."""
+
+_PUBLISHED_OFFSET = 1e-7
 
 _ROUNDING = 1e-4
 """A smaller deviator is a rounding error of a crystal that is isotropic."""
@@ -60,18 +66,25 @@ _ONE_AXIS, _EQUAL = 0.99, 0.1
 
 
 def material_metrics(
-    prediction: Response, target: Response, grid: EnergyGrid, damping: float = optics.DEFAULT_DAMPING
+    prediction: Response,
+    target: Response,
+    grid: EnergyGrid,
+    damping: float = optics.DEFAULT_DAMPING,
+    definitions: Definitions = "default",
 ) -> dict[str, Tensor]:
     """Every metric of the published table (arXiv:2602.05702) but the loss, for each material on its own.
 
     MAE over energies; R² = 1 − Σ(p − t)² / Σ(t − t̄)²; similarity coefficient SC = 1 − ∫|p − t| / ∫|t|
-    (trapezoid); |Δω_D| and its relative error; ΔE (CIE 1976) of the colours of the total responses.
+    (trapezoid); |Δω_D| and its relative error; ΔE (CIE 1976) of the colours of the total responses, NaN where the grid
+    does not cover the visible range.
 
     Args:
         prediction: Of B materials; quantities that are not predicted are NaN and so are their metrics.
         target: The labels.
         grid: Photon energies.
         damping: γ of the Drude term in eV, for the colour.
+        definitions: Those of the published study's code add 1e-7 to what R² and the relative error of ω_D divide by, so
+            that they are finite, if huge, for flat spectra and vanishing Drude frequencies.
 
     Returns:
         (B,) float64 for each key of `COLUMNS` except `loss`, on the device of the prediction.
@@ -81,15 +94,17 @@ def material_metrics(
     difference = (predicted - true).abs()
     mae = difference.mean(dim=1)
     spread = (true - true.mean(dim=1, keepdim=True)).square().sum(dim=1)
-    r2 = 1 - difference.square().sum(dim=1) / spread
+    published = definitions == "published"
+    r2 = 1 - difference.square().sum(dim=1) / (spread + _PUBLISHED_OFFSET if published else spread)
     similarity = 1 - torch.trapezoid(difference, dim=1) / torch.trapezoid(true.abs(), dim=1)
     drude_error = (prediction.drude.double() - target.drude.double()).abs()
-    relative = 100 * drude_error / target.drude.double()
+    true_drude = target.drude.double()
+    relative = 100 * drude_error / (true_drude + _PUBLISHED_OFFSET if published else true_drude)
     values = {"mae": mae.mean(dim=1)}
     for axis, name in enumerate(("re", "im")):
         values |= {f"mae_{name}": mae[:, axis], f"r2_{name}": r2[:, axis], f"sc_{name}": similarity[:, axis]}
     values["drude_error"] = drude_error
-    values["drude_error_percent"] = torch.where(target.drude >= SMALLEST_DRUDE, relative, torch.nan)
+    values["drude_error_percent"] = relative.where((true_drude >= SMALLEST_DRUDE) | published, torch.nan)
     difference_e = optics.colour_difference(_colour(prediction, grid, damping), _colour(target, grid, damping))
     values["delta_e"] = torch.from_numpy(difference_e).to(device)
     return values
@@ -153,7 +168,7 @@ def optic_axis(deviator: Tensor, uniaxial: bool = False) -> Tensor:
 def _colour(response: Response, grid: EnergyGrid, damping: float) -> optics.FloatArray:
     response = response.cpu()
     eps_inter = torch.view_as_complex(response.eps_inter.contiguous()).numpy()
-    return optics.response_colour(grid.energies(), eps_inter, response.drude.numpy(), damping)
+    return optics.response_colour_or_nan(grid.energies(), eps_inter, response.drude.numpy(), damping)
 
 
 class BatchMean(Metric):
@@ -212,13 +227,18 @@ class MaterialMeans(Metric):
 
 
 class DrudeR2(Metric):
-    """Coefficient of determination of the Drude frequency over the whole set, from sums alone."""
+    """Coefficient of determination of the Drude frequency over the whole set, from sums alone.
+
+    Args:
+        definitions: As for `material_metrics`.
+    """
 
     full_state_update = False
     sums: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, definitions: Definitions = "default") -> None:
         super().__init__()
+        self.offset = _PUBLISHED_OFFSET if definitions == "published" else 0.0
         self.add_state("sums", default=torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -231,7 +251,7 @@ class DrudeR2(Metric):
     def compute(self) -> Tensor:
         """R²; NaN for fewer than two distinct values, or where ω_D is not predicted."""
         count, total, squares, residuals = self.sums
-        return 1 - residuals / (squares - total.square() / count)
+        return 1 - residuals / (squares - total.square() / count + self.offset)
 
 
 class MaterialTable(Metric):
@@ -255,6 +275,11 @@ class MaterialTable(Metric):
         """Add B materials: their positions in the data set (B,) and values (B,) each."""
         self.index.append(index.detach())
         self.rows.append(torch.stack([values[key].detach().double() for key in self.keys], dim=1))
+
+    def table(self) -> tuple[Tensor, Tensor]:
+        """What `compute` gives, (M,) and (M, len(keys)) for a single material as well, which torchmetrics squeezes."""
+        index, rows = self.compute()
+        return index.reshape(-1), rows.reshape(-1, len(self.keys))
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Positions (M,) in increasing order and rows (M, len(keys))."""

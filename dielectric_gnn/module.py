@@ -17,7 +17,7 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import ResponseModule, labels_of
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads import FreeFormHead, Head
-from dielectric_gnn.metrics import BatchMean
+from dielectric_gnn.metrics import BatchMean, Definitions
 from dielectric_gnn.nn.pooling import Pooling, TensorPooling, VectorAttentionPooling
 from dielectric_gnn.objective import MaeObjective, Objective
 from dielectric_gnn.response import Response
@@ -37,6 +37,8 @@ class DielectricModule(ResponseModule):
         schedule: Learning-rate schedule; null keeps the optimiser's rate.
         lr_scaling: Multiplies the optimiser's rate by (N₀/N)^γ for a model of N parameters; null leaves it.
         grid: Photon energies (eV) of the spectra; null means 2001 points on 0 to 20 eV.
+        metrics: Definitions of R² and of the relative error of ω_D: `default`, or `published`, those of the code of the
+            study (arXiv:2602.05702), which are finite for flat spectra and vanishing Drude frequencies.
         compile_backend: Compile the backbone by this backend of torch.compile; weights and checkpoints stay the same.
             Meant for equivariant backbones on GPUs; on CPUs it was measured to be slower.
 
@@ -55,6 +57,7 @@ class DielectricModule(ResponseModule):
         lr_scaling: LearningRateScaling | None = None,
         grid: EnergyGrid | None = None,
         compile_backend: Literal["inductor", "cudagraphs", "eager"] | None = None,
+        metrics: Definitions = "default",
     ) -> None:
         grid = grid or EnergyGrid()
         objective = objective or MaeObjective()
@@ -71,7 +74,7 @@ class DielectricModule(ResponseModule):
                 f"{type(objective).__name__} compares {'tensors' if objective.tensorial else 'averages'}; choose "
                 f"{'TensorObjective' if built_head.tensorial else 'MaeObjective'}"
             )
-        super().__init__(grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial)
+        super().__init__(grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial, metrics)
         self.backbone = backbone
         if compile_backend is not None:
             # In place, so that names of parameters do not change; sizes differ from batch to batch.

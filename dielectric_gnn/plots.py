@@ -65,8 +65,9 @@ class Spectrum:
     tensor: TensorSpectrum | None = None
 
     def srgb(self, energies: optics.FloatArray, damping: float) -> tuple[float, float, float] | None:
-        """Colour of a polished sample, or None where the response is not fully known."""
-        if not (np.isfinite(self.eps_inter).all() and np.isfinite(self.drude)):
+        """Colour of a polished sample, or None where the response is not known throughout the visible range."""
+        known = np.isfinite(self.eps_inter).all() and np.isfinite(self.drude)
+        if not known or not optics.covers_visible(energies):
             return None
         xyz = optics.response_colour(energies, self.eps_inter, self.drude, damping)
         red, green, blue = optics.colour_srgb(xyz).tolist()
@@ -192,14 +193,16 @@ def response_figure(
                 low, high = (part(values) + sign * part(spectrum.spread.eps_inter) for sign in (-1, 1))
                 axis.fill_between(energies, low, high, color=colour, alpha=0.25, lw=0)
     # The Drude term diverges at zero energy: show the total where it tells something.
-    visible = spectrum.eps_inter[energies > 1.0]
+    telling = energies > min(1.0, 0.5 * energies[-1])
+    visible = spectrum.eps_inter[telling]
     reach = 1.3 * max(5.0, float(np.abs([visible.real, visible.imag]).max()))
     total.set_ylim(-reach, reach)
     index.plot(energies, n, color=_TRUE, label="n")
     index.plot(energies, k, color=_PREDICTED, label="k")
-    index.set_ylim(0, 1.3 * max(2.0, float(np.max([n[energies > 1.0], k[energies > 1.0]]))))
+    index.set_ylim(0, 1.3 * max(2.0, float(np.max([n[telling], k[telling]]))))
     mirror.plot(energies, optics.reflectivity(n, k), color=_THIRD, label="reflectivity")
-    mirror.axvspan(*(optics.HC_EV_NM / np.array(optics.VISIBLE_NM)), color="0.92", zorder=0, label="visible")
+    if optics.covers_visible(energies):
+        mirror.axvspan(*(optics.HC_EV_NM / np.array(optics.VISIBLE_NM)), color="0.92", zorder=0, label="visible")
     mirror.set_ylim(0, 1)
     _swatches(mirror, [spectrum.srgb(energies, damping)], ["colour"])
     for axis in (inter, total, index, mirror):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from torch import Tensor, nn
 
 from dielectric_gnn.checkpoint import SECTION, read_checkpoint
@@ -22,6 +23,9 @@ TRAINER_SETTINGS = ("max_epochs", "max_steps", "gradient_clip_val", "accumulate_
 
 _KEPT_BY_CHECKPOINT = ("model.optimizer", "model.lr_scaling", "fine_tune_from")
 """What restored weights and the optimiser's restored state overrule; all else is built from the configuration."""
+
+_OWN_CHECKPOINTS = {"ModelCheckpoint", "BestCheckpoint"}
+"""Callbacks that every training has; their state is found by what they monitor."""
 
 _LONGER = "trainer.max_epochs"
 
@@ -132,6 +136,36 @@ def continuation(path: str, configured: dict[str, Any]) -> str:
         words += "a learning-rate schedule that spans the training follows the new max_epochs from here on\n"
     configured["fine_tune_from"] = stored.get("fine_tune_from")
     return words
+
+
+def check_callbacks(path: str, callbacks: Sequence[Callback]) -> str:
+    """Compare the callbacks whose state a checkpoint holds with those of a launch that continues it.
+
+    Args:
+        path: The checkpoint.
+        callbacks: Of the trainer.
+
+    Returns:
+        Callbacks that have no state in the checkpoint and begin anew, in words; empty without any.
+
+    Raises:
+        InputError: One with a state is missing: an average of the weights, for example, would no longer be taken, and
+            the weights that are restored would mean something else.
+    """
+    checkpoint = read_checkpoint(path)
+    stored = {str(key).split("{")[0] for key in checkpoint.get("callbacks") or {}} - _OWN_CHECKPOINTS
+    if "averaging_state" in checkpoint and not any(isinstance(callback, WeightAveraging) for callback in callbacks):
+        stored.add(WeightAveraging.__name__)
+    present = {type(callback).__qualname__ for callback in callbacks}
+    if missing := sorted(stored - present):
+        raise InputError(
+            f"{path} was written with the callback {missing[0]}, whose state it holds, but this launch has none; give "
+            "it again (trainer.callbacks), or begin a new training with these weights: "
+            f"--fine_tune_from {path} and another --run_dir"
+        )
+    fresh = [type(callback).__qualname__ for callback in callbacks if callback.state_dict()]
+    begun = sorted(set(fresh) - stored - _OWN_CHECKPOINTS)
+    return f"no state in the checkpoint, so they begin anew: {', '.join(begun)}\n" if begun else ""
 
 
 def _class_of(optimizer: Any) -> str | None:

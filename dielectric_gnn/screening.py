@@ -67,7 +67,9 @@ def figures_of_merit(
     localised, localised_at = _best(omega[window], optics.quality_localised(eps[:, window]))
     bound, bound_at = _best(omega[window], optics.quality_propagating(eps[:, window]))
     return {
-        "luminous_reflectance": optics.response_colour(omega, eps_inter, drude, damping, illuminant, observer)[:, 1],
+        "luminous_reflectance": optics.response_colour_or_nan(omega, eps_inter, drude, damping, illuminant, observer)[
+            :, 1
+        ],
         "screened_plasma_ev": optics.screened_plasma_energy(omega, eps),
         "q_lsp": localised,
         "q_lsp_ev": localised_at,
@@ -107,6 +109,8 @@ def spectrum_quality(
 
 def _best(energies: optics.FloatArray, quality: optics.FloatArray) -> tuple[optics.FloatArray, optics.FloatArray]:
     """The largest value of each row and its energy; NaN where nothing is defined."""
+    if energies.size == 0:
+        return np.full(len(quality), np.nan), np.full(len(quality), np.nan)
     known = np.where(np.isnan(quality), -np.inf, quality)
     place = known.argmax(axis=1)
     best = np.take_along_axis(known, place[:, None], axis=1)[:, 0]

@@ -12,22 +12,24 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from dielectric_gnn.callbacks import GracefulStop, RandomState
+from dielectric_gnn.callbacks import BestCheckpoint, GracefulStop, RandomState
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.run_folder import CHECKPOINTS
 
 _DEVICES = re.compile(r"auto|-1|[1-9]\d*|\d+(, ?\d+)*,|\d+(, ?\d+)+|\[\d+(, ?\d+)*\]")
 
 
-def fit_callbacks(run_dir: Path, requeue: bool) -> list[Callback]:
+def fit_callbacks(run_dir: Path, requeue: bool, min_delta: float = 0.0, from_epoch: int = 0) -> list[Callback]:
     """Checkpoints, stopping and random state of a training.
 
     Args:
         run_dir: Folder of the run.
         requeue: Requeue the SLURM job when its time limit is announced.
+        min_delta: As for `BestCheckpoint`.
+        from_epoch: As for `BestCheckpoint`.
     """
     folder = run_dir / CHECKPOINTS
-    best = ModelCheckpoint(folder, "best", monitor="val/loss", save_top_k=1, enable_version_counter=False)
+    best = BestCheckpoint(folder, min_delta, from_epoch)
     last = ModelCheckpoint(folder, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
     return [best, last, GracefulStop(folder / "last.ckpt", requeue), RandomState(), LearningRateMonitor("epoch")]
 

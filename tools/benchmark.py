@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import benchmark_entries
 import benchmark_graphs
 import benchmark_launches
 import benchmark_loading
@@ -166,6 +167,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 OTHERS = {
     "training": (benchmark_training, "training steps of the published models against their usual form"),
     "graphs": (benchmark_graphs, "building graphs and orbits"),
+    "entries": (benchmark_entries, "reading raw files of the published layout"),
     "launches": (benchmark_launches, "what a training step asks of a GPU"),
     "loading": (benchmark_loading, "preparing, opening and loading a store"),
     "predict": (benchmark_predict, "predictions per second of every model"),

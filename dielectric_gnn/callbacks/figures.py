@@ -42,7 +42,7 @@ class SpectrumFigures(Callback):
         with torch.inference_mode():
             response = pl_module(graph)
         cases = comparison_cases(data.store, graph, response)
-        figure = comparison_figure(data.store.grid.energies(), cases)
+        figure = comparison_figure(pl_module.grid.energies(), cases)  # type: ignore[union-attr, operator]
         for logger in loggers:
             logger.experiment.add_figure("val/spectra", figure, trainer.global_step, close=False)
 

@@ -16,6 +16,7 @@ from dielectric_gnn.callbacks.spectra import quality_of
 from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.files import write_csv, write_text
+from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.plots import Spectrum
 from dielectric_gnn.screening import FIGURES, QUALITY, figures_of_merit
 from dielectric_gnn.training_facts import TrainingFacts
@@ -71,6 +72,7 @@ class Conditions:
 def summarise(
     rows: Sequence[int],
     spectra: Sequence[Spectrum],
+    grid: EnergyGrid,
     store: CrystalStore,
     facts: TrainingFacts | None,
     conditions: Conditions,
@@ -80,16 +82,17 @@ def summarise(
     Args:
         rows: Their positions in the store.
         spectra: Their predicted responses.
+        grid: Photon energies of the model.
         store: The materials.
         facts: Of the training, for elements that it lacked.
         conditions: Damping and light.
     """
     eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
-    energies, damping = store.grid.energies(), conditions.damping_ev
+    energies, damping = grid.energies(), conditions.damping_ev
     light = (conditions.illuminant, conditions.observer)
     figures = figures_of_merit(energies, eps_inter, drude, damping, *light)
-    figures |= quality_of(spectra, store, rows)
-    xyz = optics.response_colour(energies, eps_inter, drude, damping, *light)
+    figures |= quality_of(spectra, grid, store, rows)
+    xyz = optics.response_colour_or_nan(energies, eps_inter, drude, damping, *light)
     lab, srgb = optics.colour_lab(xyz, *light), optics.colour_srgb(xyz, *light)
     summaries: list[Row] = []
     for place, (row, spectrum) in enumerate(zip(rows, spectra, strict=True)):

@@ -22,6 +22,7 @@ from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.export import WRITERS
 from dielectric_gnn.files import file_stem
+from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads.base import Quantity
 from dielectric_gnn.meter import Meter
 from dielectric_gnn.response import Response
@@ -117,14 +118,15 @@ class PredictionWriter(Callback):
         journal = _begun(self.journal)
         store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
         facts: TrainingFacts | None = getattr(pl_module, "facts", None)
+        grid: EnergyGrid = pl_module.grid  # type: ignore[assignment]
         spectra, rows = spectra_of(outputs), batch.index.tolist()
-        summaries = summarise(rows, spectra, store, facts, self.conditions)
+        summaries = summarise(rows, spectra, grid, store, facts, self.conditions)
         draw, damping = self._draws(trainer), self.conditions.damping_ev
         for spectrum, summary in zip(spectra, summaries, strict=True):
             stem = journal.folder / file_stem(summary["material_id"])
             tensor = spectrum.tensor if facts is not None and facts.num_tensors > 0 else None
             files = (draw, self.formats, self.source)
-            write_material(stem, store.grid.energies(), spectrum, tensor, summary, damping, *files)
+            write_material(stem, grid.energies(), spectrum, tensor, summary, damping, *files)
         crystals = [{"crystal": store.fingerprint(row)} for row in rows]
         journal.append([s | crystal for s, crystal in zip(summaries, crystals, strict=True)], trainer.global_rank)
         if self._lines is not None:

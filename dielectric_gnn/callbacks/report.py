@@ -55,7 +55,7 @@ class TestReport(Callback):
         names = [_MODEL] + ([_TRIVIAL] if module.facts and module.facts.knows_means else [])
         keys = tuple(column.key for column in _columns(module))
         self._tables = {name: MaterialTable(keys).to(module.device) for name in names}
-        self._drude_r2 = {name: DrudeR2().to(module.device) for name in names}
+        self._drude_r2 = {name: DrudeR2(module.definitions).to(module.device) for name in names}
         self._spread = EnergyMeans(module.grid.num).to(module.device) if isinstance(module, Ensemble) else None
 
     def on_test_batch_end(
@@ -71,13 +71,13 @@ class TestReport(Callback):
         module = _checked(pl_module)
         response, values = outputs["response"], outputs["values"]
         store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
-        self._tables[_MODEL].update(batch.index, values | _quality(response, batch, store))
+        self._tables[_MODEL].update(batch.index, values | _quality(response, batch, module, store))
         self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
         if self._spread is not None:
             self._spread.update(response, labels_of(batch))
         if module.facts and module.facts.knows_means:
             trivial = module.facts.trivial_response(batch.num_crystals).to(module.device)
-            values = module.evaluate_response(trivial, batch) | _quality(trivial, batch, store)
+            values = module.evaluate_response(trivial, batch) | _quality(trivial, batch, module, store)
             self._tables[_TRIVIAL].update(batch.index, values)
             self._drude_r2[_TRIVIAL].update(trivial.drude, labels_of(batch).drude)
 
@@ -86,7 +86,7 @@ class TestReport(Callback):
         module = _checked(pl_module)
         rows, drude_r2 = {}, {}
         for name, table in self._tables.items():  # collective: every process takes part
-            index, values = table.compute()
+            index, values = table.table()
             rows[name] = values.cpu().numpy()
             drude_r2[name] = float(self._drude_r2[name].compute())
         spread = None if self._spread is None else self._spread.compute().cpu().numpy()
@@ -128,15 +128,15 @@ class TestReport(Callback):
             (f"{quantile:.0%} quantile, loss {loss[place]:.3f}: {title}", true, predicted)
             for quantile, place, (title, true, predicted) in zip(QUANTILES, places, cases, strict=True)
         ]
-        save_figure(comparison_figure(data.store.grid.energies(), titled), path)
+        save_figure(comparison_figure(module.grid.energies(), titled), path)
 
 
 def _columns(module: ResponseModule) -> tuple[Column, ...]:
     return (*module.columns, *_QUALITY_COLUMNS)
 
 
-def _quality(response: Response, batch: CrystalGraph, store: CrystalStore) -> dict[str, Tensor]:
-    quality = quality_of(spectra_of(response), store, batch.index.tolist())
+def _quality(response: Response, batch: CrystalGraph, module: ResponseModule, store: CrystalStore) -> dict[str, Tensor]:
+    quality = quality_of(spectra_of(response), module.grid, store, batch.index.tolist())
     return {key: torch.from_numpy(values).to(batch.index.device) for key, values in quality.items()}
 
 

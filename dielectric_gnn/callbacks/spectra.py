@@ -9,6 +9,7 @@ import torch
 
 from dielectric_gnn import optics
 from dielectric_gnn.data.store import CrystalStore
+from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.irreducible import TO_CARTESIAN, to_components, to_matrices
 from dielectric_gnn.plots import Spectrum, TensorSpectrum
 from dielectric_gnn.response import Response
@@ -26,11 +27,13 @@ def spectra_of(response: Response) -> list[Spectrum]:
     ]
 
 
-def quality_of(spectra: Sequence[Spectrum], store: CrystalStore, rows: Sequence[int]) -> dict[str, optics.FloatArray]:
-    """`screening.spectrum_quality` of the spectra of B materials of a store: (B,) for each key."""
+def quality_of(
+    spectra: Sequence[Spectrum], grid: EnergyGrid, store: CrystalStore, rows: Sequence[int]
+) -> dict[str, optics.FloatArray]:
+    """`screening.spectrum_quality` of the spectra, on the grid of their model, of B materials: (B,) for each key."""
     eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
     electrons = np.array([optics.valence_electrons(store.numbers_of(row)).sum() for row in rows])
-    return spectrum_quality(store.grid.energies(), eps_inter, drude, electrons, store.volumes[np.asarray(rows)])
+    return spectrum_quality(grid.energies(), eps_inter, drude, electrons, store.volumes[np.asarray(rows)])
 
 
 def _tensors_of(response: Response) -> Sequence[TensorSpectrum | None]:

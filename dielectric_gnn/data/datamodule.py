@@ -167,37 +167,49 @@ class CrystalDataModule(LightningDataModule):
         self.finished: Mapping[str, str] = {}
         """Crystals that `predict` leaves out, because an earlier launch predicted them: ids and fingerprints."""
         self._on_device: ResidentStore | None = None
+        self._materials: dict[tuple[str, ...] | None, tuple[CrystalStore, dict[str, NDArray[np.int64]]]] = {}
+        """What was read, by the structure files that `predict` was given; None: the materials with spectra."""
         self.asked: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """Crystals that `predict` was asked for, finished or not."""
 
     def setup(self, stage: str) -> None:
-        """Read the materials and build graphs and splits, once."""
-        if self.indices:
-            return
+        """Read the materials of a stage, and build graphs and splits; what an earlier stage has read is kept."""
         check_model(self.symmetry, None if self.trainer is None else self.trainer.lightning_module)
-        self._read_materials(stage)
-        if self.store.orbits is not None:
-            rank_zero_info(f"orbit graphs: {self.store.orbits.describe(self.store.sizes)}")
-
-    def _read_materials(self, stage: str) -> None:
-        if stage == "predict" and self.crystals is not None:
-            self._read(StructureFiles(self.crystals), stage)
-            self.asked = np.arange(len(self.store))
-            self.indices = {"predict": self._unfinished(self.asked)}
-            return
-        self.indices = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
-        train, ids = self.indices["train"], names_array(self.store.material_ids)
-        self.indices["train"] = train[
-            subset_rows(ids[train], self.train_ids, self.train_size, self.subset_seed, self.subset)
-        ]
-        self.asked = self.indices["test"]
+        crystals = tuple(self.crystals) if stage == "predict" and self.crystals is not None else None
+        if crystals not in self._materials:
+            self.indices = self._read_labelled(stage) if crystals is None else self._read_structures(crystals, stage)
+            self._materials[crystals] = (self.store, self.indices)
+            if self.store.orbits is not None:
+                rank_zero_info(f"orbit graphs: {self.store.orbits.describe(self.store.sizes)}")
+        store, self.indices = self._materials[crystals]
+        if store is not self.store:
+            self.store, self._on_device = store, None
+        self.asked = self.indices["test"] if crystals is None else np.arange(len(store))
         self.indices["predict"] = self._unfinished(self.asked)
         if stage == "fit":
-            check_shares(self.indices["train"].size, self._rank()[1])
-        if stage == "fit" and self.trainer is not None and self.trainer.is_global_zero:
-            chosen = ids[self.indices["train"]].tolist()
+            self._note_training_materials()
+
+    def _read_structures(self, crystals: Sequence[str], stage: str) -> dict[str, NDArray[np.int64]]:
+        """Read structures without spectra, which belong to no split."""
+        self._read(StructureFiles(crystals), stage)
+        return {}
+
+    def _read_labelled(self, stage: str) -> dict[str, NDArray[np.int64]]:
+        """Read the materials with spectra; positions of their split, with the training subset."""
+        indices = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
+        train = indices["train"]
+        ids = names_array(self.store.material_ids)[train]
+        indices["train"] = train[subset_rows(ids, self.train_ids, self.train_size, self.subset_seed, self.subset)]
+        log.info("%d materials: %s", len(self.store), {name: indices[name].size for name in SPLIT_NAMES})
+        return indices
+
+    def _note_training_materials(self) -> None:
+        """Check that every process can train, and write the ids of the training materials into the run's folder."""
+        train = self.indices["train"]
+        check_shares(train.size, self._rank()[1])
+        if self.trainer is not None and self.trainer.is_global_zero:
+            chosen = names_array(self.store.material_ids)[train].tolist()
             write_text(Path(self.trainer.default_root_dir) / TRAIN_IDS, "\n".join(chosen) + "\n")
-        log.info("%d materials: %s", len(self.store), {name: self.indices[name].size for name in SPLIT_NAMES})
 
     @property
     def source_name(self) -> str:

@@ -18,8 +18,10 @@ from dielectric_gnn.optics.colour import (
     colour_lab,
     colour_srgb,
     colour_xyz,
+    covers_visible,
     hex_colour,
     response_colour,
+    response_colour_or_nan,
     white_point,
 )
 from dielectric_gnn.optics.conduction import drude_conductivity, optical_conductivity
@@ -49,6 +51,7 @@ __all__ = [
     "colour_lab",
     "colour_srgb",
     "colour_xyz",
+    "covers_visible",
     "drude_conductivity",
     "drude_term",
     "hex_colour",
@@ -64,6 +67,7 @@ __all__ = [
     "reflectivity",
     "refractive_index",
     "response_colour",
+    "response_colour_or_nan",
     "screened_plasma_energy",
     "skin_depth",
     "sum_rule_fraction",

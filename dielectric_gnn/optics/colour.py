@@ -145,6 +145,27 @@ def response_colour(
     return colour_xyz(omega, reflectivity(*refractive_index(eps)), illuminant, observer)
 
 
+def covers_visible(energies: ArrayLike) -> bool:
+    """Whether photon energies (eV, increasing) reach from 780 to 380 nm, which a colour needs."""
+    omega = np.asarray(energies, dtype=np.float64)
+    low, high = HC_EV_NM / VISIBLE_NM[1], HC_EV_NM / VISIBLE_NM[0]
+    return bool(omega.size and omega[0] <= low and omega[-1] >= high)
+
+
+def response_colour_or_nan(
+    energies: ArrayLike,
+    eps_inter: ArrayLike,
+    drude: ArrayLike,
+    damping: float = DEFAULT_DAMPING,
+    illuminant: str = DEFAULT_ILLUMINANT,
+    observer: Observer = DEFAULT_OBSERVER,
+) -> FloatArray:
+    """`response_colour`, but NaN (..., 3) where the energies do not cover the visible range."""
+    if covers_visible(energies):
+        return response_colour(energies, eps_inter, drude, damping, illuminant, observer)
+    return np.full((*np.shape(drude), 3), np.nan)
+
+
 def colour_difference(
     first_xyz: ArrayLike,
     second_xyz: ArrayLike,

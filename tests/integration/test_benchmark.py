@@ -49,6 +49,13 @@ def test_loading_prints_every_figure(repository: Path, tmp_path: Path) -> None:
     assert missing.returncode == 2 and "no such store" in missing.stderr
 
 
+def test_entries_reads_every_file_in_both_forms(repository: Path) -> None:
+    result = benchmark(repository, "entries", "--number", "3", "--repeats", "1")
+    assert result.returncode == 0, result.stderr
+    forms = [row.split("|")[1:3] for row in result.stdout.splitlines()[2:]]
+    assert [[cell.strip() for cell in form] for form in forms] == [["plain", "3"], ["EntryJson", "3"]]
+
+
 def test_cost_of_larger_cells(repository: Path) -> None:
     args = "cost --models cg --width 8 --repeats 1 --crystals synthetic --batch 2"
     small = benchmark(repository, *args.split()).stdout.split()

@@ -172,11 +172,38 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("configs/study/*.yaml")), ids=lambda p: p.stem)
 def test_shipped_studies(path: Path) -> None:
     runs = plan_runs(read_study(path))
-    number = {"published_data_scaling": 63, "published_width_scaling": 63, "published_grid": 117, "laptop": 30}
+    seeds, sizes, widths = 3, 7, 7
+    number = {
+        "laptop": 30,
+        "published_data_scaling": 4 * sizes * seeds,
+        "published_width_scaling": 3 * widths * seeds,
+        # Both axes of one model, which share a run; one axis of OptiMate; and two whole grids, which hold their axes.
+        "published_grid": (sizes + widths - 1 + sizes + 2 * sizes * widths) * seeds,
+        "published_learning_rates": 11 * widths * seeds,
+        "published_spectrum_widths": 4 * seeds,
+        "published_layers": 8 * 2 * seeds,
+    }
     assert len(runs) == number[path.stem]
-    if path.stem == "published_grid":
-        assert {run.size for run in runs} == {2500, 5000, 10000, 20000, 40000, 80000, 160000}
+    if path.stem != "laptop":
         assert {run.seed for run in runs} == {1, 42, 137}
+        assert all("--data.subset published" in " ".join(run.fit) for run in runs)
+
+
+def test_the_published_runs_are_all_there(repository: Path) -> None:
+    """Data scaling 4 x 21, width scaling 3 x 21, grids 2 x 147, a scan of 231, and 12 and 48 further runs."""
+    names = ("grid", "learning_rates", "spectrum_widths", "layers")
+    runs = {name: plan_runs(read_study(repository / f"configs/study/published_{name}.yaml")) for name in names}
+    assert [len(runs[name]) for name in names[1:]] == [231, 12, 48]
+    rule = "--model.lr_scaling.reference_parameters"
+    axes = {(run.kind, run.size, run.seed): rule in run.fit for run in runs["grid"]}
+    models = {"optimetal2b_cgc": False, "optimetal2b_tc": True, "optimetal3b_tc": True}
+    for model, scaled in models.items():
+        data = [key for key in axes if key[0] == f"{model}-h256"]
+        width = [key for key in axes if key[0].startswith(f"{model}-h") and key[1] == 20000]
+        whole = [key for key in axes if key[0].startswith(f"{model}-h")]
+        assert (len(data), len(width), len(whole)) == (21, 21, 147 if scaled else 39)
+        assert all(axes[key] is scaled for key in whole), "the learning-rate rule is for the TransformerConv models"
+    assert sum(key[0] == "optimate" for key in axes) == 21 and len(axes) == 39 + 21 + 2 * 147
 
 
 def test_the_laptop_study_trains_every_size_equally_long(repository: Path) -> None:
