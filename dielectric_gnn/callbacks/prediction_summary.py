@@ -37,10 +37,11 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("damping_ev", "damping", "eV"),
     ("broadening_ev", "broadening", "eV"),
     ("unseen_elements", "elements not trained on", ""),
+    ("remarks", "remarks", ""),
 )
 """Key, heading and unit of every column."""
 
-_TEXT = ("material_id", "formula", "srgb_hex", "illuminant", "observer", "unseen_elements")
+_TEXT = ("material_id", "formula", "srgb_hex", "illuminant", "observer", "unseen_elements", "remarks")
 RANKABLE = tuple(key for key, _, _ in _COLUMNS if key not in _TEXT)
 """Columns of numbers."""
 
@@ -111,6 +112,7 @@ def summarise(
             "damping_ev": damping,
             "broadening_ev": None if facts is None else facts.broadening,
             "unseen_elements": " ".join(element_symbol(number) for number in unseen),
+            "remarks": "; ".join(store.remarks(row)),
             **{key: values[place] for key, values in figures.items()},
             **dict(zip(("lab_l", "lab_a", "lab_b"), lab[place], strict=True)),
         }

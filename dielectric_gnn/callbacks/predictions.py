@@ -157,6 +157,12 @@ class PredictionWriter(Callback):
         facts = getattr(pl_module, "facts", None)
         if getattr(pl_module, "tensorial", False) and (facts is None or facts.num_tensors == 0):
             sys.stdout.write("Tensors are not written: the model was trained on averages over directions only\n")
+        unusual = [row["material_id"] for row in rows if row.get("remarks")]
+        if unusual:
+            sys.stdout.write(
+                f"{len(unusual)} of them are unusual structures, see `remarks` in the summary: "
+                f"{', '.join(unusual[:5])}{' …' if len(unusual) > 5 else ''}\n"
+            )
         unseen = [row["material_id"] for row in rows if row["unseen_elements"]]
         if unseen:
             sys.stdout.write(

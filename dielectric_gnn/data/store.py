@@ -14,6 +14,7 @@ from dielectric_gnn.data.flat import offsets, ragged_rows, segments
 from dielectric_gnn.data.graph import CrystalGraph, many_neighbour_edges
 from dielectric_gnn.data.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.remarks import structure_remarks
 from dielectric_gnn.data.store_facts import SetKind, graph_sizes
 from dielectric_gnn.data.stored_orbits import OrbitBatch, StoredOrbits
 from dielectric_gnn.data.targets import StoredAnisotropy, stacked_anisotropy, target_rows
@@ -182,6 +183,12 @@ class CrystalStore:
     def numbers_of(self, index: int) -> NDArray[np.uint8]:
         """Atomic numbers of one crystal, (n,)."""
         return self.atomic_numbers[slice(*self.atom_offsets[index : index + 2])]
+
+    def remarks(self, index: int) -> list[str]:
+        """What is unusual about the structure of one crystal; see `data.remarks`."""
+        numbers, edges = self.numbers_of(index), slice(*self.edge_offsets[index : index + 2])
+        num_neighbours = np.bincount(self.edge_index[0, edges], minlength=numbers.size)
+        return structure_remarks(numbers, num_neighbours, float(self.volumes[index]), self.cutoff)
 
     def fingerprint(self, index: int) -> str:
         """A text that tells the graph of one crystal from any other."""

@@ -182,7 +182,7 @@ def test_unreadable_structure_files(tmp_path: Path) -> None:
     (tmp_path / "x.cif").write_text("data_nothing\n")
     (tmp_path / "y.cif").write_text("")
     for name in ("x.cif", "y.cif"):
-        with pytest.raises(RecordError, match="pymatgen cannot read"):
+        with pytest.raises(RecordError, match=r"no data block has atom sites|is empty"):
             list(StructureFiles([str(tmp_path / name)]).records())
     with pytest.raises(InputError, match="no such file"):
         list(StructureFiles([str(tmp_path / "z.cif")]).records())

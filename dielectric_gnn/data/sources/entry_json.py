@@ -157,7 +157,7 @@ def _broadening(stated: Any, source: str) -> float | None:
 
 def _small(values: dict[str, Any]) -> dict[str, Any]:
     """Values that are worth keeping: numbers, texts, and short lists and dictionaries of them."""
-    return {key: value for key, value in values.items() if value is not None and _count(value) <= _MOST_VALUES}
+    return {key: value for key, value in values.items() if value != {} and _count(value) <= _MOST_VALUES}
 
 
 def _count(value: Any) -> int:

@@ -49,7 +49,7 @@ def load_document(document: JsonDocument, tables: Collection[str] | None = None)
 
     Args:
         document: A file, or what an archive holds.
-        tables: Names of the large arrays that are wanted; others are null. None keeps all.
+        tables: Names of the large arrays that are wanted; others are empty. None keeps all.
 
     Raises:
         RecordError: It cannot be read or is no JSON object.
@@ -73,11 +73,11 @@ def load_document(document: JsonDocument, tables: Collection[str] | None = None)
 
 
 def without_tables(text: bytes, wanted: Collection[str]) -> bytes:
-    """JSON text in which large encoded arrays under other keys are null, so that nothing parses them."""
+    """JSON text in which large encoded arrays under other keys are empty objects, so that nothing parses them."""
 
     def kept(match: re.Match[bytes]) -> bytes:
         small = len(match[3]) < _LARGE
-        return match[0] if small or match[1].decode("utf-8", "replace") in wanted else b'"%b"%bnull' % match.group(1, 2)
+        return match[0] if small or match[1].decode("utf-8", "replace") in wanted else b'"%b"%b{}' % match.group(1, 2)
 
     return _TABLE.sub(kept, text)
 

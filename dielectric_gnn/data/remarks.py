@@ -1,0 +1,39 @@
+"""What is unusual about a structure: no mistake for certain, but a prediction for it means little."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.record import element_symbol
+
+USUAL_VOLUME = (4.0, 200.0)
+"""Volumes per atom (Å³) of solids: from below diamond (5.7) and beryllium (8.1) to well above caesium (117)."""
+
+
+def structure_remarks(
+    atomic_numbers: Sequence[int] | NDArray[np.integer],
+    num_neighbours: NDArray[np.integer],
+    volume: float,
+    cutoff: float,
+) -> list[str]:
+    """Remarks on isolated atoms and on cells that are exploded or squeezed, for example by a mistaken unit.
+
+    Args:
+        atomic_numbers: (n,).
+        num_neighbours: Neighbours of each atom within `cutoff` (n,).
+        volume: Of the cell in Å³.
+        cutoff: Of the neighbours in Å.
+    """
+    remarks = []
+    isolated = np.flatnonzero(np.asarray(num_neighbours) == 0).tolist()
+    if isolated:
+        shown = ", ".join(f"{place} ({element_symbol(int(atomic_numbers[place]))})" for place in isolated[:3])
+        more = f" and {len(isolated) - 3} others" if len(isolated) > 3 else ""
+        remarks.append(f"no neighbour within {cutoff:g} Å of atom {shown}{more}")
+    per_atom, (least, most) = volume / len(atomic_numbers), USUAL_VOLUME
+    if not least <= per_atom <= most:
+        remarks.append(f"{per_atom:.3g} Å³ per atom, expected {least:g} to {most:g}; check the units")
+    return remarks

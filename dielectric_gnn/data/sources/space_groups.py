@@ -1,0 +1,170 @@
+"""Space groups as files spell them: names of Hermann and Mauguin, short or full, old or new, names of Hall, numbers.
+
+The 530 settings and their symmetry operations are those of spglib.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import spglib
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+NUM_SETTINGS = 530
+
+_LARGEST_DENOMINATOR = 8
+"""Of translations in the operations of any setting; parsers read one digit."""
+
+_OLD_CUBIC = re.compile(r"^([pfi](?:[mnadbc]|4_?\d?/?[mn]?|2/?[mnad]?)?)3([mdcn]?)$")
+
+
+_CHOICES = {"s": "1", "z": "2"}
+"""Letters of ICSD for the two origins."""
+
+
+class Setting(NamedTuple):
+    """A space group in one choice of axes and origin.
+
+    Args:
+        hall_number: 1 to 530, in spglib's order.
+        number: 1 to 230.
+        choice: Of origin (`1`, `2`), of hexagonal or rhombohedral axes (`H`, `R`), of unique axis; empty where there is
+            one only.
+        name: For messages.
+    """
+
+    hall_number: int
+    number: int
+    choice: str
+    name: str
+
+
+def settings_of(spelling: str, hall: bool = False) -> list[Setting]:
+    """The settings that a name or a number may mean, the standard one first; empty where it is not understood.
+
+    Args:
+        spelling: As in a file.
+        hall: Look for a name of Hall first: a few are other groups in the notation of Hermann and Mauguin.
+
+    Example:
+        >>> [one.choice for one in settings_of("R -3 m H")], [one.choice for one in settings_of("F d -3 m")]
+        (['H'], ['1', '2'])
+        >>> settings_of("F m 3 m") == settings_of("F 4/m -3 2/m") == settings_of("-F 4 2 3") == settings_of("225")
+        True
+    """
+    readings = list(_readings(spelling))
+    for key, choice in reversed(readings) if hall else readings:
+        found = _table().get(key, [])
+        if choice:
+            found = [one for one in found if one.choice.lower() == choice]
+        if found:
+            return found
+    return []
+
+
+def symmetry_operations(setting: Setting) -> list[str]:
+    """The operations of a setting, as x, y, z of CIF files."""
+    pairs = zip(rotations_of(setting), _database(setting)["translations"], strict=True)
+    return [", ".join(_row(row, shift) for row, shift in zip(*pair, strict=True)) for pair in pairs]
+
+
+def rotations_of(setting: Setting) -> NDArray[np.int32]:
+    """The rotations of a setting (n, 3, 3) in fractional coordinates."""
+    return np.asarray(_database(setting)["rotations"])
+
+
+def _database(setting: Setting) -> Mapping[str, Any]:
+    found = _quietly(spglib.get_symmetry_from_database, setting.hall_number)
+    if found is None:
+        raise ValueError(f"spglib has no setting {setting.hall_number}")
+    return found
+
+
+def _quietly(function: Callable[[int], T], hall_number: int) -> T:
+    with warnings.catch_warnings():
+        # spglib announces that failure will be an exception; until then it is None.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return function(hall_number)
+
+
+def _row(rotation: NDArray[np.int32], shift: float) -> str:
+    fraction = Fraction(float(shift) % 1).limit_denominator(_LARGEST_DENOMINATOR) % 1
+    signs = {1: "+", -1: "-"}
+    text = "".join(f"{signs[factor]}{axis}" for factor, axis in zip(rotation.tolist(), "xyz", strict=True) if factor)
+    return text.removeprefix("+") + (f"+{fraction}" if fraction else "")
+
+
+def _readings(spelling: str) -> Iterator[tuple[str, str]]:
+    """Spellings in the form of the table, with a choice of setting, the likelier first."""
+    text = spelling.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1].strip()
+    # The choice follows a colon, or is a last word of its own: R -3 m :H, F d -3 m (origin 2), R -3 m H, F d -3 m Z.
+    if match := re.search(r"\s*(?::\s*|\(\s*origin\s*(?:choice)?\s*|\s)([12hrsz])\s*\)?$", text, re.IGNORECASE):
+        for key in _keys(text[: match.start()]):
+            yield key, _CHOICES.get(match[1].lower(), match[1].lower())
+    for key in _keys(text):
+        yield key, ""
+    for key in _keys(text[:-1]):
+        if text[-1:].lower() in "hrsz":
+            yield key, _CHOICES.get(text[-1].lower(), text[-1].lower())
+    yield _hall_key(text), ""
+
+
+def _keys(name: str) -> Iterator[str]:
+    """A name without what spellings differ in, and that of today for a cubic group: Fm3m of before 1983 is Fm-3m."""
+    key = _key(name)
+    yield key
+    if match := _OLD_CUBIC.match(key):
+        yield f"{match[1]}-3{match[2]}"
+
+
+def _key(name: str) -> str:
+    """Without blanks, underscores, brackets of screw axes, and case."""
+    return re.sub(r"[\s_()]", "", name).lower()
+
+
+def _hall_key(name: str) -> str:
+    words = name if " " in name else name.replace("_", " ")
+    return "hall " + " ".join(words.replace("=", '"').lower().split())
+
+
+@cache
+def _table() -> dict[str, list[Setting]]:
+    """Settings by key of every name."""
+    table: dict[str, list[Setting]] = {}
+    first: dict[int, Setting] = {}
+    for hall_number in range(1, NUM_SETTINGS + 1):
+        kind = _quietly(spglib.get_spacegroup_type, hall_number)
+        if kind is None:
+            raise ValueError(f"spglib has no setting {hall_number}")
+        setting = Setting(hall_number, kind.number, kind.choice, kind.international)
+        first.setdefault(kind.number, setting)
+        group, *own = kind.international.split("=")
+        names = {_key(name) for name in own} | {_hall_key(kind.hall_symbol)}
+        names |= {_key("".join(word for word in name.split() if word != "1")) for name in own}
+        if not own or first[kind.number] == setting:  # other settings are given the name of the standard one, too
+            names |= {_key(name) for name in (group, kind.international_short, kind.international_full)}
+        if first[kind.number] == setting or kind.choice in ("1", "2", "H", "R"):
+            names.add(str(kind.number))
+        for name in names:
+            table.setdefault(name, []).append(setting)
+    return {name: _of_one_group(found, first) for name, found in table.items()}
+
+
+def _of_one_group(found: list[Setting], first: dict[int, Setting]) -> list[Setting]:
+    """Of settings that share a name, such as those of other unique axes, the standard one, if it is among them.
+
+    Two origins, and hexagonal or rhombohedral axes, share all names: those stay. So do settings of several axes, of
+    which the cell tells the right one.
+    """
+    choices = [one for one in found if one.choice in ("1", "2", "H", "R")]
+    return choices or sorted(found, key=lambda one: one != first[one.number])

@@ -1,0 +1,7 @@
+import sys
+
+sys.stderr.write("OWNED\n")
+
+
+class Evil:
+    pass
