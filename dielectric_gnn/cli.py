@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
@@ -30,9 +34,11 @@ from dielectric_gnn.checkpoint import (
     read_checkpoint,
     untrusted_classes,
 )
+from dielectric_gnn.command_line import checked_words, with_home
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.ensemble import Ensemble
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import check_writable
 from dielectric_gnn.loading import load_model
 from dielectric_gnn.module import DielectricModule
 from dielectric_gnn.resume import (
@@ -130,7 +136,8 @@ class DielectricCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; where a checkpoint is evaluated, parse again with its settings as defaults."""
-        super().parse_arguments(parser, args)
+        args = checked_words(sys.argv[1:] if args is None else args)
+        self.config = _parsed(parser, args)
         self.trusted: set[str] = set()
         verb = self.config.subcommand
         if verb == "fit":
@@ -146,14 +153,15 @@ class DielectricCLI(LightningCLI):
         check_trust(path, stored, self.trusted)
         defaults = {f"{group}.{key}": value for group in ("model", "data") for key, value in stored[group].items()}
         self._parser(verb).set_defaults(defaults)
-        super().parse_arguments(parser, args)
+        self.config = _parsed(parser, args)
 
     def before_instantiate_classes(self) -> None:
         """Settle folder, loggers and progress display."""
         verb = self.config.subcommand
         config = self.config[verb]
-        check_devices(config.trainer.devices)
+        check_devices(config.trainer.devices, _on_gpus(config.trainer.accelerator))
         self.run_dir = choose_run_dir(config)
+        check_writable(self.run_dir)
         config.trainer.default_root_dir = str(self.run_dir)
         if verb == "fit":
             config.ckpt_path = named_checkpoint(self.run_dir, config)
@@ -181,7 +189,7 @@ class DielectricCLI(LightningCLI):
         callbacks: list[Callback] = [
             ScalingRecord(config.study if fit else ""),  # first: GracefulStop may end a training
             *as_list(config.trainer.callbacks),
-            *(self._fit_callbacks() if fit else []),
+            *(self._fit_callbacks(kwargs.get("logger", config.trainer.logger) is not False) if fit else []),
         ]
         callbacks += [TrainingLines(every_epoch=not bar), TestReport()]
         if bar and not any(isinstance(callback, LightningProgressBar) for callback in callbacks):
@@ -189,15 +197,22 @@ class DielectricCLI(LightningCLI):
         kwargs["callbacks"] = callbacks
         kwargs["enable_checkpointing"] = config.trainer.enable_checkpointing if fit else False
         kwargs["plugins"] = [*as_list(config.trainer.plugins), AtomicCheckpointIO()]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except InputError:
+            raise
+        except (MisconfigurationException, ValueError) as error:  # what the trainer checks when it is made
+            raise InputError(f"the options of the trainer cannot be used: {' '.join(str(error).split())}") from error
 
     def _callbacks(self) -> list[Callback]:
         """Those of the trainer, where there is one: the preflight builds none."""
         return list(getattr(self.trainer, "callbacks", []))
 
-    def _fit_callbacks(self) -> list[Callback]:
+    def _fit_callbacks(self, logs: bool) -> list[Callback]:
         config = self.config["fit"]
-        return fit_callbacks(self.run_dir, config.requeue, config.best_min_delta, config.best_from_epoch)
+        saves = config.trainer.enable_checkpointing is not False and not config.trainer.barebones
+        best = (config.best_min_delta, config.best_from_epoch)
+        return fit_callbacks(self.run_dir, config.requeue, *best, saves=saves, logs=logs)
 
     def after_instantiate_classes(self) -> None:
         """Build an ensemble, or let checkpoints say what they were made from."""
@@ -254,10 +269,17 @@ class DielectricCLI(LightningCLI):
         """Say where the results are."""
         best = self.run_dir / CHECKPOINTS / "best.ckpt"
         if self.trainer.is_global_zero and best.is_file():
+            path, folder = (shlex.quote(str(path)) for path in (best, self.run_dir))
             sys.stdout.write(
                 f"\nTraining is done; everything is in {self.run_dir}/\n"
-                f"  dielectric-gnn test --ckpt_path {best}\n  tensorboard --logdir {self.run_dir}\n"
+                f"  dielectric-gnn test --ckpt_path {path}\n  tensorboard --logdir {folder}\n"
             )
+
+
+def _parsed(parser: LightningArgumentParser, args: Any) -> Namespace:
+    """What LightningCLI parses from words, or from a mapping given in Python."""
+    parsed = parser.parse_object(args) if isinstance(args, Mapping | Namespace) else parser.parse_args(args)
+    return with_home(parsed)
 
 
 def _on_gpus(accelerator: Any) -> bool:
@@ -270,7 +292,7 @@ def run(args: list[str] | None = None) -> None:
     quiet()
     try:
         DielectricCLI(args)
-    except ValueError as error:
+    except (ValueError, MisconfigurationException, OSError) as error:
         mistake = mistake_behind(error)
         if mistake is None:
             raise
@@ -280,6 +302,10 @@ def run(args: list[str] | None = None) -> None:
 
 def mistake_behind(error: BaseException | None) -> InputError | None:
     """The user's mistake that an error tells of: jsonargparse wraps what it finds in an option that may be null."""
+    if isinstance(error, MisconfigurationException):
+        return InputError(" ".join(str(error).split()))  # settings that Lightning found not to go together
+    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) and error.filename is not None:
+        return InputError(f"{error.filename}: {error.strerror}; choose another folder or file")
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__
     return error

@@ -13,6 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.errors import InputError
+
+_LONGEST_STEM = 120
+"""Bytes: a name has at most 255, of which endings and the name of a temporary file need some."""
+
 _TAKEN = re.compile(r"|summary|index|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
 """Names that other files in a folder of materials have, or would have."""
 
@@ -20,8 +25,8 @@ _TAKEN = re.compile(r"|summary|index|finished-.*|.*_(tensor|optics|nk|meep|x|y|z
 def file_stem(material_id: str) -> str:
     """The beginning of the names of a material's files: different for different materials.
 
-    Characters that file systems dislike become `_`. Where that changes the id, or the name could be that of another
-    file, digits that follow from the id are added.
+    Characters that file systems dislike become `_`, and what is longer than file systems allow is cut. Where that
+    changes the id, or the name could be that of another file, digits that follow from the id are added.
 
     Example:
         >>> file_stem("fcc-Ag")
@@ -30,9 +35,33 @@ def file_stem(material_id: str) -> str:
         'Ag_1-98102216'
     """
     stem = re.sub(r"[^\w.+-]", "_", material_id).lstrip(".")
+    stem = stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
     if stem == material_id and not _TAKEN.fullmatch(stem):
         return stem
-    return f"{stem}-{hashlib.sha256(material_id.encode()).hexdigest()[:8]}"
+    return f"{stem}-{hashlib.sha256(material_id.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def printable(text: str) -> str:
+    """Text that can be written as UTF-8: bytes of a file's name that are not are spelled out in hexadecimal digits."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def user_path(text: str) -> Path:
+    """A path that a user wrote, where `~` is the home folder, also where no shell has replaced it."""
+    return Path(text).expanduser()
+
+
+def check_writable(folder: Path) -> None:
+    """Look whether files can be written to a folder, which need not exist yet.
+
+    Raises:
+        InputError: It is a file, or lies in one, or the user may not write there.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise InputError(f"{folder}: {nearest} is not a folder; choose another one to write to")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: no permission to write to {nearest.absolute()}; choose another folder")
 
 
 def sync(path: Path) -> None:
@@ -71,7 +100,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
 
 def write_text(path: Path, text: str, durable: bool = False) -> None:
     """Write UTF-8 text atomically; see `write_atomically`."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), durable)
+    write_atomically(path, lambda temporary: temporary.write_text(printable(text), encoding="utf-8"), durable)
 
 
 def write_csv(
@@ -87,7 +116,7 @@ def write_csv(
     """
 
     def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(f"# {comment}\n" for comment in comments)
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)

@@ -95,7 +95,7 @@ def comparison_figure(
             _compare(axis, energies, part, true, predicted)
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
-        re_axis.set_title(title, loc="left", fontsize=9)
+        re_axis.set_title(_shortened(title, 60), loc="left", fontsize=9, parse_math=False)
         im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
         colours = [spectrum.srgb(energies, damping) for spectrum in (true, predicted)]
         _swatches(im_axis, colours, ["calculated", "predicted"])
@@ -133,7 +133,7 @@ def tensor_figure(
         damping: γ of the Drude term in eV.
     """
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(_shortened(title, 110), fontsize=11, parse_math=False)
     (real, imaginary), (mixed, mirror) = figure.subplots(2, 2, sharex=True)
     spectra = tensor.along_axes()
     for name, colour, spectrum in zip(AXES, _OF_AXIS, spectra, strict=True):
@@ -180,7 +180,7 @@ def response_figure(
     eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
     n, k = optics.refractive_index(eps)
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(_shortened(title, 110), fontsize=11, parse_math=False)
     (inter, total), (index, mirror) = figure.subplots(2, 2, sharex=True)
     for axis, values, label in (
         (inter, spectrum.eps_inter, r"\varepsilon_\mathrm{inter}"),
@@ -212,6 +212,11 @@ def response_figure(
     for axis in (index, mirror):
         axis.set_xlabel(_ENERGY_LABEL)
     return figure
+
+
+def _shortened(title: str, longest: int) -> str:
+    """A title that leaves room for the axes."""
+    return title if len(title) <= longest else f"{title[: longest - 1]}…"
 
 
 def save_figure(figure: Figure, path: Path) -> None:

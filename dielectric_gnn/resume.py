@@ -6,6 +6,7 @@ over weights only.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path
         without = ", without --fine_tune_from" if configured.get("fine_tune_from") else ""
         raise InputError(
             f"{run_dir} holds a training with other settings:\n{difference_table(found)}"
-            f"continue it all the same with --ckpt_path {last}{without}, or choose another --run_dir"
+            f"continue it all the same with --ckpt_path {shlex.quote(str(last))}{without}, or choose another --run_dir"
         )
     return last
 

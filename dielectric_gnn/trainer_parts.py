@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,14 @@ from dielectric_gnn.callbacks import BestCheckpoint, GracefulStop, RandomState
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.run_folder import CHECKPOINTS
 
+_PROCESSES_PER_CORE = 4
+
 _DEVICES = re.compile(r"auto|-1|[1-9]\d*|\d+(, ?\d+)*,|\d+(, ?\d+)+|\[\d+(, ?\d+)*\]")
 
 
-def fit_callbacks(run_dir: Path, requeue: bool, min_delta: float = 0.0, from_epoch: int = 0) -> list[Callback]:
+def fit_callbacks(
+    run_dir: Path, requeue: bool, min_delta: float = 0.0, from_epoch: int = 0, saves: bool = True, logs: bool = True
+) -> list[Callback]:
     """Checkpoints, stopping and random state of a training.
 
     Args:
@@ -27,18 +32,33 @@ def fit_callbacks(run_dir: Path, requeue: bool, min_delta: float = 0.0, from_epo
         requeue: Requeue the SLURM job when its time limit is announced.
         min_delta: As for `BestCheckpoint`.
         from_epoch: As for `BestCheckpoint`.
+        saves: Write checkpoints; without, only an interrupted training leaves one.
+        logs: There is a logger, for learning rates.
     """
     folder = run_dir / CHECKPOINTS
     best = BestCheckpoint(folder, min_delta, from_epoch)
     last = ModelCheckpoint(folder, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False)
-    return [best, last, GracefulStop(folder / "last.ckpt", requeue), RandomState(), LearningRateMonitor("epoch")]
+    return [
+        *([best, last] if saves else []),
+        GracefulStop(folder / "last.ckpt", requeue),
+        RandomState(),
+        *([LearningRateMonitor("epoch")] if logs else []),
+    ]
 
 
-def check_devices(devices: Any) -> None:
-    """Raise InputError unless `trainer.devices` is a number of them, a list of their numbers, or `auto`."""
+def check_devices(devices: Any, on_gpus: bool = False) -> None:
+    """Raise InputError unless `trainer.devices` is a number of them, a list of their numbers, or `auto`.
+
+    Lightning refuses more GPUs than there are, but on CPUs would start any number of processes.
+    """
     if not _DEVICES.fullmatch(str(devices)):
         raise InputError(
             f"trainer.devices is {devices}, expected how many (at least 1, or -1 for all), a list as in [0, 1], or auto"
+        )
+    most = _PROCESSES_PER_CORE * (os.cpu_count() or 1)
+    if not on_gpus and str(devices).isdecimal() and int(devices) > most:
+        raise InputError(
+            f"trainer.devices is {devices}, but each is a process, of which {os.cpu_count()} cores bear at most {most}"
         )
 
 

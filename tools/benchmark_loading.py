@@ -37,6 +37,7 @@ from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_files import map_array, open_store, read_metadata
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import user_path
 
 _MEMORY = Path("/proc/self/smaps_rollup")
 _MB = 1e6
@@ -213,7 +214,7 @@ def _measured(args: argparse.Namespace) -> dict[str, float]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `loading`."""
     add = parser.add_argument
-    add("--store", type=Path, metavar="FOLDER", help="a store that exists (default: one is built, and deleted)")
+    add("--store", type=user_path, metavar="FOLDER", help="a store that exists (default: one is built, and deleted)")
     add(
         "--number",
         type=positive,
@@ -226,5 +227,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=positive, default=256, metavar="N", help="crystals per batch (default: %(default)s)")
     add("--repeats", type=positive, default=9, metavar="N", help="epochs of each loader (default: %(default)s)")
     add("--no-list", dest="list", action="store_false", help="leave out the usual way")
-    add("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    add("--json", type=user_path, metavar="FILE", help="write the figures there, too")
     parser.set_defaults(run=run)

@@ -21,6 +21,7 @@ from benchmark_options import positive
 from pymatgen.core import Lattice, Structure
 
 from dielectric_gnn.data.sources import SyntheticMetals
+from dielectric_gnn.files import user_path
 
 _COMMAND = [sys.executable, "-m", "dielectric_gnn"]
 
@@ -91,5 +92,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--number", type=positive, default=1000, metavar="N", help="structures (default: %(default)s)")
     add("--batch-size", type=positive, default=64, metavar="N", help="structures at a time (default: %(default)s)")
     default = Path("configs/quickstart.yaml")
-    add("--config", type=Path, default=default, metavar="FILE", help="of the model (default: %(default)s)")
+    add("--config", type=user_path, default=default, metavar="FILE", help="of the model (default: %(default)s)")
     parser.set_defaults(run=run)

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dielectric_gnn.files import check_writable, user_path
+
 COLUMNS = {
     "loss": "loss",
     "mae_re": "MAE Re ε",
@@ -83,10 +85,11 @@ def main() -> None:
     words = sys.argv[1:]
     split = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", nargs="+", type=Path, help="one configuration file per model")
+    parser.add_argument("configs", nargs="+", type=user_path, help="one configuration file per model")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published ones")
-    parser.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder of the runs")
+    parser.add_argument("--out", type=user_path, default=Path("runs/compare"), help="folder of the runs")
     options = parser.parse_args(words[:split])
+    check_writable(options.out)
     results = {
         config.stem: [
             numbers_of(train_and_test(config, seed, options.out, words[split + 1 :])) for seed in options.seeds

@@ -35,7 +35,7 @@ from dielectric_gnn.data.frames import allowed_tensors
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import labels_of
-from dielectric_gnn.files import write_text
+from dielectric_gnn.files import user_path, write_text
 from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead, Head, OscillatorHead, OscillatorTensorHead
 from dielectric_gnn.metrics import tensor_metrics
 from dielectric_gnn.module import DielectricModule, trainable_parameters
@@ -197,7 +197,7 @@ def main(words: Iterable[str] | None = None) -> None:
     )
     parser.add_argument("--epochs", type=number_above(1, int), default=60, help="default: %(default)s")
     parser.add_argument("--lr", type=number_above(0, float), default=2e-3, help="of AdamW (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/tensors"), help="folder of the results")
+    parser.add_argument("--out", type=user_path, default=Path("runs/tensors"), help="folder of the results")
     args = parser.parse_args(None if words is None else list(words))
     quiet()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import write_text
+from dielectric_gnn.files import user_path, write_text
 from dielectric_gnn.run_record import read_records
 from dielectric_gnn.scaling.analysis import Analysis, Request, analyse
 from dielectric_gnn.scaling.latex import latex
@@ -211,7 +211,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("source", type=Path, help="a folder with run records, or a CSV")
+    add("source", type=user_path, help="a folder with run records, or a CSV")
     add("--metric", help=f"of run records, such as test/loss (default: {VALIDATION})")
     add("--axis", choices=["N", "D", "ND"], help="what the law is in (default: what varies)")
     add("--mode", choices=["robust", "published"], default="robust", help="of the fit (default: %(default)s)")
@@ -223,7 +223,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     add("--budget", type=float, nargs="+", metavar="FLOPS", help="best N and D of one training")
     add("--flops-per-parameter-and-datum", type=float, metavar="C", help="FLOPs = C N D (default: from the records)")
     add("--epochs", type=int, default=500, help="for C = 6 epochs, where records state no FLOPs (default: %(default)s)")
-    add("--out", type=Path, default=Path("runs/scaling"), help="folder of the results (default: %(default)s)")
+    add("--out", type=user_path, default=Path("runs/scaling"), help="folder of the results (default: %(default)s)")
     add("--no-figures", action="store_true", help="leave out the pictures")
     return parser.parse_args(words)
 

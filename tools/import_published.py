@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from pathlib import Path
 
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import user_path
 from dielectric_gnn.published import convert
 from dielectric_gnn.trainer_parts import quiet
 
@@ -24,12 +24,14 @@ from dielectric_gnn.trainer_parts import quiet
 def main() -> None:
     """Parse the command line and convert one file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="a file that the study's trainer saved, such as optimetal2b_seed1.pt")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run to make")
+    parser.add_argument(
+        "file", type=user_path, help="a file that the study's trainer saved, such as optimetal2b_seed1.pt"
+    )
+    parser.add_argument("--out", type=user_path, required=True, metavar="RUN", help="folder of the run to make")
     parser.add_argument(
         "--data.store",
         dest="store",
-        type=Path,
+        type=user_path,
         help="a store of the published data: its training materials give the mean response, which `test` shows beside "
         "the model, and the elements that the model has seen",
     )

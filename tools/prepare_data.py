@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from dielectric_gnn.data.figshare import API_URL, ARTICLES, download_article
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
@@ -36,6 +35,7 @@ from dielectric_gnn.data.prepare import (
 )
 from dielectric_gnn.data.store_check import verify_store
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.files import user_path
 
 _BUILD = """\
 Read SOURCE once and write a store to OUT.
@@ -88,14 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_build_options(build)
     build.set_defaults(run=_build)
     info = commands.add_parser("info", help="say what a store holds", description="Say what a store holds.")
-    info.add_argument("store", type=Path, metavar="STORE", help="folder written by `build`")
+    info.add_argument("store", type=user_path, metavar="STORE", help="folder written by `build`")
     info.set_defaults(run=lambda args: print(describe_store(args.store)))
     verify = commands.add_parser("verify", help="check a store", description=_VERIFY, formatter_class=raw)
-    verify.add_argument("store", type=Path, metavar="STORE", help="folder written by `build`")
+    verify.add_argument("store", type=user_path, metavar="STORE", help="folder written by `build`")
     verify.set_defaults(run=lambda args: print("\n".join(verify_store(args.store))))
     download = commands.add_parser("download", help="get the data", description=_DOWNLOAD, formatter_class=raw)
     download.add_argument("what", choices=sorted(ARTICLES), help="which part of the published data")
-    download.add_argument("folder", type=Path, metavar="FOLDER", help="where the files go; made if absent")
+    download.add_argument("folder", type=user_path, metavar="FOLDER", help="where the files go; made if absent")
     download.add_argument("--api-url", default=API_URL, metavar="URL", help="figshare API (default: %(default)s)")
     download.set_defaults(run=_download)
     return parser
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_build_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", metavar="SOURCE", help="where the materials are, or synthetic:NUMBER")
-    add("out", type=Path, metavar="OUT", help="the store, a new folder")
+    add("out", type=user_path, metavar="OUT", help="the store, a new folder")
     add("--format", choices=["auto", "json", "hdf5"], default="auto", help="of SOURCE (default: look)")
     add("--broadening", type=float, metavar="EV", help="of the spectra (default: stated in the JSON files; else 0.1)")
     add("--cutoff", type=float, default=DEFAULT_CUTOFF, metavar="A", help="of the graphs in Å (default: %(default)s)")
@@ -131,7 +131,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         help="draw another split, with this seed (default: the split that the published study draws from raw data)",
     )
     lists = ("TRAIN.txt", "VAL.txt", "TEST.txt")
-    split.add_argument("--ids", nargs=3, type=Path, metavar=lists, help="lists with one material id per line")
+    split.add_argument("--ids", nargs=3, type=user_path, metavar=lists, help="lists with one material id per line")
 
 
 def _build(args: argparse.Namespace) -> None:

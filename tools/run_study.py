@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import write_text
+from dielectric_gnn.files import user_path, write_text
 from dielectric_gnn.study.execute import Outcome, check_commands, state_of
 from dielectric_gnn.study.local import run_locally
 from dielectric_gnn.study.plan import PlannedRun, check_sizes, plan_runs
@@ -58,7 +58,12 @@ def main(words: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("study", type=Path, metavar="STUDY", help="YAML file; configs/study/ has examples, docs/studies.md explains it")
+    add(
+        "study",
+        type=user_path,
+        metavar="STUDY",
+        help="YAML file; configs/study/ has examples, docs/studies.md explains it",
+    )
     add("--out", metavar="FOLDER", help="of the runs (default: `out` of the study, else runs/NAME)")
     add("--dry-run", action="store_true", help="print the commands and an estimate of the cost, and run nothing")
     add("--no-estimate", action="store_true", help="with --dry-run: the commands alone, at once")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGUSR1: signal.Signals | None = getattr(signal, "SIGUSR1", None)
+"""Windows has none."""
+
+_SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, _SIGUSR1) if number is not None]
 _STEPS_BETWEEN_QUESTIONS = 10
 
 
@@ -49,7 +53,8 @@ class GracefulStop(Callback):
             return
         self._received, self._at_epoch_end = None, False
         self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
-        signal.signal(signal.SIGUSR1, self._note)
+        if _SIGUSR1 is not None:
+            signal.signal(_SIGUSR1, self._note)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin to note SIGUSR1, if that was not asked for before."""
@@ -86,8 +91,9 @@ class GracefulStop(Callback):
             self._stop(trainer)
 
     def _stop(self, trainer: Trainer) -> None:
+        path = shlex.quote(str(self.path))
         rank_zero_info(
-            f"\nInterrupted in epoch {trainer.current_epoch}; to go on, repeat the command (--ckpt_path {self.path})"
+            f"\nInterrupted in epoch {trainer.current_epoch}; to go on, repeat the command (--ckpt_path {path})"
         )
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # SLURM sends it to a job that it requeues: records come first
         raise TrainingInterrupted(128 + (self._received or signal.SIGTERM))
@@ -100,7 +106,7 @@ class GracefulStop(Callback):
         """Requeue the job, now that the record of the run is written; or give the signals back."""
         if not isinstance(exception, TrainingInterrupted):
             self._restore()
-        elif self.requeue and self._received == signal.SIGUSR1 and trainer.is_global_zero:
+        elif self.requeue and self._received == _SIGUSR1 and trainer.is_global_zero:
             requeue_job()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -114,7 +120,8 @@ class GracefulStop(Callback):
 
 
 def _the_next_acts_at_once() -> None:
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # no demand to hurry
+    if _SIGUSR1 is not None:
+        signal.signal(_SIGUSR1, signal.SIG_IGN)  # no demand to hurry
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -269,9 +269,10 @@ class CrystalDataModule(LightningDataModule):
         return np.array([row for row in rows if self.finished.get(ids[row]) != store.fingerprint(row)], dtype=np.int64)
 
     def train_dataloader(self) -> TrainingLoader:
-        """Shuffled batches of the training materials."""
+        """Batches of the training materials, shuffled, but for `trainer.overfit_batches`."""
         seed = self.shuffle_seed if self.shuffle_seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        return TrainingLoader(self._served(), self._training_batches(self.indices["train"], seed))
+        overfit = bool(getattr(self.trainer, "overfit_batches", 0))
+        return TrainingLoader(self._served(), self._training_batches(self.indices["train"], seed), not overfit)
 
     def _training_batches(self, train: NDArray[np.int64], seed: int) -> TrainingBatches:
         for column, budget in ((1, self.batch_edges), (2, self.batch_pairs)):

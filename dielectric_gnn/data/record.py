@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.errors import RecordError
+from dielectric_gnn.files import printable
 from dielectric_gnn.grid import EnergyGrid
 
 MAX_ATOMIC_NUMBER = 83
@@ -150,6 +151,8 @@ class CrystalRecord:
 
     def _structure_problem(self) -> str | None:
         numbers = self.atomic_numbers
+        if self.material_id != printable(self.material_id):
+            return "the material's name holds characters that no text file can hold; rename it"
         if numbers.size == 0:
             return "the structure has no atoms"
         if self.lattice.shape != (3, 3) or self.positions.shape != (numbers.size, 3):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from dielectric_gnn.data.graph import CrystalGraph
 from dielectric_gnn.data.resident import ResidentStore
@@ -39,7 +39,7 @@ def batch_bounds(num: int, batch_size: int, fold_single: bool) -> list[int]:
     return bounds
 
 
-class EvaluationBatches(Sampler[NDArray[np.int64]]):
+class EvaluationBatches(SequentialSampler):
     """Every crystal once, in order; among several processes each crystal goes to exactly one, without padding.
 
     Args:
@@ -56,7 +56,7 @@ class EvaluationBatches(Sampler[NDArray[np.int64]]):
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:  # type: ignore[override]  # batches instead of places
         for start, stop in pairwise(self.bounds):
             yield self.indices[start:stop]
 
@@ -101,6 +101,10 @@ class TrainingBatches(Sampler[NDArray[np.int64]]):
         order = np.random.default_rng((self.seed, epoch)).permutation(self.indices.size)
         for chosen in self._cut(order)[first:]:
             yield self.indices[chosen]
+
+    def in_order(self) -> list[NDArray[np.int64]]:
+        """The batches of an epoch that is not shuffled."""
+        return [self.indices[chosen] for chosen in self._cut(np.arange(self.indices.size))]
 
     def _cut(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """The batches of this process, from all crystals in the order of an epoch."""
@@ -172,6 +176,19 @@ class BudgetBatches(TrainingBatches):
         return [order[cuts[piece] : cuts[piece + 1]] for piece in range(self.rank, num_pieces, self.world_size)]
 
 
+class _InOrder(SequentialSampler):
+    """Training batches that are the same in every epoch; Lightning demands this class for `trainer.overfit_batches`."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self.batches = batches.in_order()
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:  # type: ignore[override]  # batches instead of places
+        return iter(self.batches)
+
+
 class _Batches(Dataset[CrystalGraph]):
     """Turns a batch of indices into a batch of crystals in one vectorised gather."""
 
@@ -188,10 +205,17 @@ def evaluation_loader(store: AnyStore, batches: EvaluationBatches) -> DataLoader
 
 
 class TrainingLoader(DataLoader[CrystalGraph]):
-    """Training batches, gathered in the main process, which needs about 0.005 ms per crystal."""
+    """Training batches, gathered in the main process, which needs about 0.005 ms per crystal.
 
-    def __init__(self, store: AnyStore, batches: TrainingBatches) -> None:
-        super().__init__(_Batches(store), sampler=batches, **_loader_options(store))
+    Args:
+        store: Where the crystals are.
+        batches: Their places.
+        shuffled: Draw batches anew in every epoch.
+    """
+
+    def __init__(self, store: AnyStore, batches: TrainingBatches, shuffled: bool = True) -> None:
+        sampler = batches if shuffled else _InOrder(batches)
+        super().__init__(_Batches(store), sampler=sampler, **_loader_options(store))
 
     def state_dict(self) -> dict[str, Any]:
         """Tells Lightning that this loader goes on in mid-epoch; the place follows from the trainer's progress."""

@@ -41,7 +41,7 @@ def curves_figure(analyses: Sequence[Analysis], what: str = "loss") -> Figure:
         upper.plot(np.exp(best.points.logs[:, 0]), np.exp(best.points.log_loss), "o", ms=4, color=colour, alpha=0.7)
         where = [run.values[best.points.variables[0]] for run, _ in outliers]
         upper.plot(where, [run.loss for run, _ in outliers], "x", color=colour)
-        upper.plot(x, best.loss(x), color=colour, label=f"{best.points.title}: {best.law.name}")
+        upper.plot(x, best.loss(x), color=colour, label=_plain(f"{best.points.title}: {best.law.name}"))
         if draws := analysis.draws[best.law.name]:
             ends = (1 - analysis.level) / 2, (1 + analysis.level) / 2
             low, high = np.quantile([draw.loss(x) for draw in draws], ends, axis=0)
@@ -52,7 +52,7 @@ def curves_figure(analyses: Sequence[Analysis], what: str = "loss") -> Figure:
                 for axes in (upper, lower):
                     axes.axvline(best.parameters[name], color=colour, ls=":", lw=1)
     _logarithmic(upper)
-    upper.set_ylabel(what.replace("_", " "))
+    upper.set_ylabel(what.replace("_", " "), parse_math=False)
     upper.legend(frameon=False, fontsize="small")
     lower.set_ylabel("local exponent")
     lower.set_xlabel(_NAMES.get(analyses[0].data.variables[0], "x"))
@@ -76,10 +76,16 @@ def map_figure(best: Fit, what: str = "loss") -> Figure:
         yscale="log",
         xlabel=_NAMES["D"],
         ylabel=_NAMES["N"],
-        title=f"{best.points.title}: {best.law.name}",
+        title=_plain(f"{best.points.title}: {best.law.name}"),
     )
-    figure.colorbar(levels, label=what.replace("_", " "))
+    figure.colorbar(levels, label=_plain(what.replace("_", " ")))
     return figure
+
+
+def _plain(text: str) -> str:
+    """Text of a user, for a legend: no mathematics between dollar signs, no leading `_`, which would hide the entry."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

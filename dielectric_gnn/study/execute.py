@@ -30,7 +30,7 @@ _COMMANDS = "commands.json"
 _LOCK = ".lock"
 _POLL_S = 0.2
 _USER_MISTAKE = 2
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True)

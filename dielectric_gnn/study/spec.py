@@ -7,9 +7,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.yaml_files import read_yaml
 
 T = TypeVar("T")
 
@@ -109,7 +108,7 @@ class Study:
     @property
     def folder(self) -> Path:
         """Folder of the runs."""
-        return Path(self.out or f"runs/{self.name}")
+        return Path(self.out or f"runs/{self.name}").expanduser()
 
 
 def read_study(path: Path) -> Study:
@@ -118,13 +117,7 @@ def read_study(path: Path) -> Study:
     Raises:
         InputError: It cannot be read, has a key that a study does not have, lacks one, or a value of the wrong type.
     """
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable study ({error})") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    top = _checked(Study, plain, str(path))
+    top = _checked(Study, read_yaml(path), str(path))
     top["models"] = {key: _choice(value, f"{path}, models.{key}") for key, value in _mapping(top, "models", path)}
     top["heads"] = {key: _choice(value, f"{path}, heads.{key}") for key, value in _mapping(top, "heads", path)}
     blocks = top["grid"] if isinstance(top["grid"], list) else [top["grid"]]

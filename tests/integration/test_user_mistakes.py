@@ -1,125 +1,175 @@
-"""A user's mistake gives one clear line and status 2, and no traceback through library code."""
+"""Names, paths and configurations as people have them: they work, or the command says in one line what to change."""
 
-from __future__ import annotations
-
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
-from tests.commands import SMALL, Command
+from dielectric_gnn.callbacks import graceful_stop
+from dielectric_gnn.cli import run
+from dielectric_gnn.command_line import checked_words, with_home
+from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.files import check_writable, file_stem, write_csv, write_text
+from dielectric_gnn.plots import Spectrum, comparison_figure, save_figure
+from dielectric_gnn.study import spec
+from dielectric_gnn.trainer_parts import check_devices
+from dielectric_gnn.yaml_files import read_yaml
 
-FIT = ("fit", "--config", "configs/base.yaml", *SMALL)
-BEST = "checkpoints/best.ckpt"
+ROOT = Path(__file__).parents[2]
+QUICK = ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), "--trainer.max_epochs", "1"]
+SMALL = ["--model.backbone.init_args.width", "8", "--figures.every_n_epochs", "0"]
 
 
-def last_line(text: str) -> str:
-    return text.strip().splitlines()[-1]
+def mistake(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a command ends with."""
+    with pytest.raises(SystemExit) as stopped:
+        run(words)
+    assert stopped.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+NAMES = ["$Ag$", "a_$b", r"\frac{1}{0}$x^$", "x" * 245, "é" * 200, "Ag\udce4", r"back\slash", "_Ag", "100%", "a\nb"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_can_be_drawn_and_be_part_of_a_file_name(name: str, tmp_path: Path) -> None:
+    spectrum = Spectrum(np.ones(11, dtype=complex), 3.0)
+    path = tmp_path / f"{file_stem(name)}_optics.png"
+    save_figure(
+        comparison_figure(np.linspace(0, 20, 11), [(name.encode(errors="replace").decode(), spectrum, spectrum)]), path
+    )
+    write_csv(tmp_path / "summary.csv", ["id"], [[name]])
+    write_text(tmp_path / "note.txt", name)
+    assert path.stat().st_size > 0 and len(os.fsencode(f".{path.name}.12345678.tmp")) <= 255
+
+
+def test_names_that_are_cut_stay_different() -> None:
+    assert file_stem("x" * 245 + "1") != file_stem("x" * 245 + "2")
+
+
+def test_a_material_whose_name_no_file_can_hold_is_refused() -> None:
+    with pytest.raises(RecordError, match="rename it"):
+        CrystalRecord("Ag\udce4", 3 * np.eye(3), np.array([47]), np.zeros((1, 3)))
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("trainer:\n  max_epochs: 3\ndata:\n  batch_size: 4\ntrainer:\n  devices: 1\n")
+    message = mistake([*QUICK, "--config", str(path)], capsys)
+    assert str(path) in message and "'trainer'" in message and "lines 1 and 5" in message
+    with pytest.raises(InputError, match="given twice"):
+        spec.read_study(path)
+
+
+def test_configurations_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("# Glühwein\ntrainer:\n  max_epochs: 3\n", encoding="utf-16")
+    assert "UTF-8" in mistake([*QUICK, f"--config={path}"], capsys)
+    path.write_text("a: [1\n")
+    assert "not YAML" in mistake([*QUICK, "--config", str(path)], capsys)
+    path.write_text("a: 1\n", encoding="utf-8-sig")  # some editors of Windows mark UTF-8 so
+    assert read_yaml(path) == {"a": 1}
+
+
+def test_merge_keys_and_aliases_are_no_duplicates(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("base: &base {a: 1, b: 2}\none:\n  <<: *base\n  a: 3\n")
+    assert read_yaml(path)["one"] == {"a": 3, "b": 2}
+
+
+def test_home_is_understood_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert checked_words(["--run_dir=~/a", "~/b", "--study", "~", "--note=a~/b"]) == [
+        f"--run_dir={tmp_path}/a",
+        f"{tmp_path}/b",
+        "--study",
+        str(tmp_path),
+        "--note=a~/b",
+    ]
+    assert with_home({"a": ["~/x", {"b": "~/y"}], "c": "~name"}) == {
+        "a": [f"{tmp_path}/x", {"b": f"{tmp_path}/y"}],
+        "c": "~name",
+    }
+
+
+def test_a_training_goes_on_in_a_folder_below_home(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("run_dir: ~/run\n")
+    command = [sys.executable, "-m", "dielectric_gnn", *QUICK, *SMALL, "--config", "~/mine.yaml"]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    for epochs in (1, 2):
+        subprocess.run(
+            [*command, "--trainer.max_epochs", str(epochs)],
+            env=environment,
+            check=True,
+            capture_output=True,
+            cwd=tmp_path,
+        )
+    assert (tmp_path / "run/checkpoints/last.ckpt").is_file() and not (tmp_path / "~").exists()
+
+
+def test_folders_that_cannot_be_written_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for folder in (file, file / "below"):
+        assert "not a folder" in mistake([*QUICK, "--run_dir", str(folder)], capsys)
+    with pytest.raises(InputError, match="choose another"):
+        check_writable(file)
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    "options",
     [
-        ((*FIT, "--model.backbone.widht", "3"), "widht"),
-        ((*FIT, "--model.backbone", "NoSuchNet"), "NoSuchNet"),
-        ((*FIT, "--config", "configs/nowhere.yaml"), "nowhere.yaml"),
-        ((*FIT, "--data.train_size", "1000"), "train_size is 1000, expected 1 to 69"),
-        ((*FIT, "--data.train_size", "1"), "at least 2 materials"),
-        ((*FIT, "--data.batch_size", "1"), "batch_size is 1"),
-        ((*FIT, "--data.cutoff", ".nan"), "cutoff is nan Å, expected a finite number above 0"),
-        ((*FIT, "--data.subset_seed", "-1", "--data.train_size", "9"), "subset_seed is -1, expected at least 0"),
-        ((*FIT, "--data.shuffle_seed", "-1"), "shuffle_seed is -1, expected at least 0"),
-        ((*FIT, "--data.batch_edges", "0"), "batch_edges is 0, expected at least 1"),
-        ((*FIT, "--trainer.devices", "0"), "trainer.devices is 0, expected how many (at least 1"),
-        ((*FIT, "--trainer.devices", "two"), "trainer.devices is two, expected how many"),
-        ((*FIT, "--data.cutoff", "4.0"), "up to 4.0 Å, but the backbone was built for 5.5 Å; set data.cutoff or"),
-        ((*FIT, "--model.grid.num", "1001"), "2001 points on 0 to 20 eV, but the model 1001 points"),
-        ((*FIT, "--model.objective.drude_weight", "0"), "FreeFormHead predicts"),
-        ((*FIT, "--model.grid.num", "1"), "energy grid 1 points on 0 to 20 eV: expected"),
-        ((*FIT, "--config", "configs/head/oscillator.yaml", "--model.head.init_args.dictionary.stop", ".nan"),
-         "400 energies up to nan eV"),
-        ((*FIT, "--model.schedule.warmup_epochs", "-1"), "warmup_epochs=-1"),
-        ((*FIT, "--config", "configs/data/entry_json.yaml"), "data/entries: no such file or folder"),
-        ((*FIT, "--ckpt_path", "nowhere.ckpt"), "nowhere.ckpt: no such checkpoint to continue from"),
-        (("test",), "give --ckpt_path"),
-        (("test", "--ckpt_path", "nowhere.ckpt"), "nowhere.ckpt: no such checkpoint"),
-        (("predict", "--ckpt_path", "README.md"), "README.md: not a readable checkpoint"),
+        ["--trainer.logger", "false"],
+        ["--trainer.enable_checkpointing", "false"],
+        ["--trainer.overfit_batches", "1"],
+        ["--trainer.limit_val_batches", "0"],
+        ["--trainer.fast_dev_run", "true"],
     ],
-    ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else "",
-)  # fmt: skip
-def test_mistakes(command: Command, tmp_path: Path, args: tuple[str, ...], message: str) -> None:
-    result = command(*args, "--run_dir", str(tmp_path / "run"), status=2)
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
-    assert "error:" in result.stderr
+    ids=lambda options: options[0],
+)
+@pytest.mark.filterwarnings("ignore")  # Lightning explains what the options entail
+def test_options_of_lightning_work(options: list[str], tmp_path: Path) -> None:
+    run([*QUICK, *SMALL, "--run_dir", str(tmp_path), *options])
 
 
-def test_a_run_that_is_found_again_needs_its_folder(command: Command) -> None:
-    assert "finds its training only by --run_dir" in last_line(command(*FIT, "--requeue", "true", status=2).stderr)
-    assert "give its --run_dir too" in last_line(command(*FIT, "--ckpt_path", "last", status=2).stderr)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trainer.accelerator", "nonsense"],
+        ["--trainer.strategy", "nonsense"],
+        ["--trainer.devices", "9999"],
+        ["--trainer.overfit_batches", "0.01"],
+        ["--trainer.limit_val_batches", "0.01"],
+    ],
+    ids=lambda options: options[0],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_options_of_lightning_that_cannot_be_used(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(mistake([*QUICK, *SMALL, "--run_dir", str(tmp_path), *options], capsys)) > 40
 
 
-def test_mistakes_with_a_checkpoint(command: Command, trained: Path, tmp_path: Path) -> None:
-    best = trained / BEST
-    run = ("--run_dir", str(tmp_path))
-    result = command("test", "--ckpt_path", str(best), "--model.backbone.width", "32", *run, status=2)
-    assert "another architecture (OptiMetal2B {'width': 16" in last_line(result.stderr)
-    result = command("test", "--ckpt_path", str(best), "--model.backbone", "OptiMate", *run, status=2)
-    assert "(OptiMate {'cutoff': 5.5}" in last_line(result.stderr)
-    result = command(*FIT, "--data.batch_size", "4", "--run_dir", str(trained), status=2)
-    assert f"{trained} holds a training with other settings" in result.stderr
-    result = command("predict", "--ckpt_path", str(best), "--predictions.damping_ev", ".nan", *run, status=2)
-    assert last_line(result.stderr) == "error: the Drude damping is nan eV, expected a number above 0"
-    result = command("predict", "--ckpt_path", str(best), "--crystals", "missing.cif", *run, status=2)
-    assert last_line(result.stderr) == "error: missing.cif: no such file or folder"
+def test_processes_on_cpus_are_bounded() -> None:
+    check_devices(9999, on_gpus=True)
+    with pytest.raises(InputError, match="cores"):
+        check_devices(9999)
 
 
-def test_damaged_and_foreign_checkpoints(command: Command, trained: Path, tmp_path: Path) -> None:
-    content = (trained / BEST).read_bytes()
-    (tmp_path / "cut.ckpt").write_bytes(content[: len(content) // 2])
-    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
-    checkpoint = torch.load(trained / BEST, weights_only=True)
-    checkpoint["dielectric_gnn"]["schema"] = 99
-    torch.save(checkpoint, tmp_path / "future.ckpt")
-    for name, message in (("cut", "not a readable"), ("foreign", "no section"), ("future", "update dielectric_gnn")):
-        result = command("test", "--ckpt_path", str(tmp_path / f"{name}.ckpt"), status=2)
-        assert message in last_line(result.stderr) and f"{name}.ckpt" in last_line(result.stderr)
-
-
-def test_a_checkpoint_cannot_run_code(command: Command, trained: Path, tmp_path: Path) -> None:
-    """Neither a pickled object nor a class path in the stored configuration is ever executed."""
-    (tmp_path / "evil.py").write_text(
-        "import pathlib\npathlib.Path('owned').touch()\nfrom dielectric_gnn.backbones import OptiMetal2B as Evil\n"
-    )
-
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return eval, ("open('owned', 'w')",)
-
-    checkpoint = torch.load(trained / BEST, weights_only=True)
-    torch.save({**checkpoint, "extra": Evil()}, tmp_path / "pickle.ckpt")
-    checkpoint["dielectric_gnn"]["config"]["model"]["backbone"]["class_path"] = "evil.Evil"
-    torch.save(checkpoint, tmp_path / "path.ckpt")
-    for name, message in (("pickle", "unsafe"), ("path", "made with evil.Evil, which is not part of dielectric_gnn")):
-        result = command(
-            "test", "--ckpt_path", str(tmp_path / f"{name}.ckpt"), status=2, cwd=tmp_path, paths=(tmp_path,)
-        )
-        assert message in last_line(result.stderr)
-        assert not (tmp_path / "owned").exists()
-
-
-def test_unreadable_crystals_are_skipped_on_request(command: Command, trained: Path, tmp_path: Path) -> None:
-    crystals = tmp_path / "crystals"
-    crystals.mkdir()
-    good = Path("docs/crystals/fcc_silver.cif").resolve()
-    (crystals / "good.cif").write_bytes(good.read_bytes())
-    (crystals / "bad.cif").write_text("not a crystal")
-    heavy = good.read_text().replace(" Ag ", " Po ").replace("Ag1", "Po1")
-    (crystals / "heavy.cif").write_text(heavy)
-    args = ("predict", "--ckpt_path", str(trained / BEST), "--crystals", str(crystals), "--run_dir", str(tmp_path))
-    result = command(*args, status=2)
-    assert "bad.cif: pymatgen cannot read" in last_line(result.stderr)
-    command(*args, "--data.on_error", "skip", "--predictions.figures", "false")
-    rejects = (tmp_path / "rejects_predict.csv").read_text()
-    assert "bad.cif" in rejects and "heavy.cif" in rejects and "84 is outside" in rejects
-    assert [path.stem for path in sorted((tmp_path / "predictions").glob("*.csv"))] == ["good", "summary"]
+def test_signals_of_other_systems() -> None:
+    """Windows has no SIGUSR1."""
+    lines = [
+        "import signal; del signal.SIGUSR1",
+        "import dielectric_gnn.callbacks.graceful_stop as g, dielectric_gnn.study.execute",
+        "stop = g.GracefulStop(None); stop.listen(); stop._note(signal.SIGINT, None); stop._restore()",
+        "print(len(g._SIGNALS))",
+    ]
+    result = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, capture_output=True, text=True)
+    assert result.stdout.strip() == "2" and len(graceful_stop._SIGNALS) == 2 + hasattr(signal, "SIGUSR1")

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dielectric_gnn.files import printable
+
 
 def material_ids(paths: Sequence[Path], stem: Callable[[Path], str]) -> list[str]:
     """A name for each file, which does not depend on their order.
@@ -25,7 +27,7 @@ def material_ids(paths: Sequence[Path], stem: Callable[[Path], str]) -> list[str
     absolute = [path.absolute() for path in paths]
     levels = [0] * len(paths)
     while True:
-        names = [_name(path, level, stem) for path, level in zip(absolute, levels, strict=True)]
+        names = [printable(_name(path, level, stem)) for path, level in zip(absolute, levels, strict=True)]
         shared = Counter(names)
         again = [
             place
