@@ -35,7 +35,7 @@ class ExampleMetals(RecordSource):
         metadata = json.loads(str(arrays["metadata"]))
         start, stop, num = arrays["grid"].tolist()
         grid = EnergyGrid(start, stop, int(num))
-        eps = _undo_axes(arrays["spectra"], arrays["spectrum_of_axis"])
+        eps = undo_axes(arrays["spectra"], arrays["spectrum_of_axis"])
         offsets = arrays["atom_offsets"]
         for row, material_id in enumerate(arrays["material_ids"].tolist()):
             atoms = slice(offsets[row], offsets[row + 1])
@@ -63,7 +63,7 @@ def write_example(folder: Path, records: Sequence[CrystalRecord], split: dict[st
     Axes that share a spectrum (all three of a cubic crystal) store it once.
     """
     labels = [record.labels for record in records if record.labels is not None]
-    spectra, spectrum_of_axis = _unique_axes([label.eps_inter for label in labels])
+    spectra, spectrum_of_axis = unique_axes([label.eps_inter for label in labels])
     grid = labels[0].grid
     metadata = {record.material_id: dict(record.metadata) for record in records}
     sizes = [record.atomic_numbers.size for record in records]
@@ -88,7 +88,7 @@ def write_example(folder: Path, records: Sequence[CrystalRecord], split: dict[st
     write_text(folder / _SPLIT, json.dumps(split, indent=1) + "\n")
 
 
-def _unique_axes(eps: Sequence[NDArray[np.complex128]]) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+def unique_axes(eps: Sequence[NDArray[np.complex128]]) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Distinct spectra (S, 2, W) and, for every crystal and axis, which of them it is (M, 3)."""
     distinct: dict[bytes, int] = {}
     spectra: list[NDArray[np.float32]] = []
@@ -104,7 +104,7 @@ def _unique_axes(eps: Sequence[NDArray[np.complex128]]) -> tuple[NDArray[np.floa
     return np.stack(spectra), np.array(which, dtype=np.int16).reshape(len(eps), -1)
 
 
-def _undo_axes(spectra: NDArray[np.float32], which: NDArray[np.int16]) -> NDArray[np.complex128]:
-    """(M, 3, W) complex from what `_unique_axes` returned."""
+def undo_axes(spectra: NDArray[np.float32], which: NDArray[np.int16]) -> NDArray[np.complex128]:
+    """(M, 3, W) complex from what `unique_axes` returned."""
     parts = spectra[which].astype(np.float64)
     return parts[:, :, 0] + 1j * parts[:, :, 1]
