@@ -114,7 +114,7 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[str, object], message:
 
 def test_files_that_are_no_studies(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
-    with pytest.raises(InputError, match="not a readable study"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_study(path)
     path.write_text("name: [")
     with pytest.raises(InputError, match="not YAML"):
