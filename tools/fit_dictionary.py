@@ -33,7 +33,7 @@ def main() -> None:
     try:
         dictionary = Dictionary(args.num, grid.stop, args.num_tail, args.tail_stop)
         kernel = dictionary.kernel(grid, broadening or 0.0)
-    except InputError as error:
+    except (InputError, OSError) as error:
         parser.error(str(error))
     # Re and Im as rows of one real system.
     matrix = np.concatenate([kernel.real, kernel.imag], axis=1).T

@@ -235,7 +235,7 @@ def main(words: Sequence[str] | None = None) -> None:
         check(options)
         analyses = analyses_of(options)
         write(analyses, options)
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     show(analyses)

@@ -40,7 +40,7 @@ def main() -> None:
     quiet()
     try:
         checkpoint = convert(options.file, options.out, options.store, options.overwrite)
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     print(
