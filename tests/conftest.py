@@ -15,6 +15,9 @@ from tests.commands import command, trained
 
 __all__ = ["command", "trained"]  # fixtures of the real command
 
+collect_ignore = ["data"]
+"""Files to read, among them Python modules that must never be imported: not to be searched for doctests."""
+
 # Two files of tests run at a time, on as few as two cores, and idle threads spin.
 torch.set_num_threads(1)
 
