@@ -17,7 +17,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
 from dielectric_gnn.data.sources import StructureFiles
 from dielectric_gnn.data.sources.parser_warnings import HARMLESS, reason_to_refuse
-from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, settings_of, symmetry_operations
+from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, operations_of, settings_of
 from dielectric_gnn.data.sources.structure_files import is_structure_file, read_structure
 from dielectric_gnn.data.sources.structure_ids import material_ids
 from dielectric_gnn.data.store import CrystalStore
@@ -106,7 +106,7 @@ def test_every_setting_of_spglib_is_found_by_its_names_and_has_its_operations() 
             assert {one.number for one in found} == {kind.number}, name
             assert hall_number in [one.hall_number for one in found] or kind.choice in ("1ba-c", "2ba-c"), name
     database = spglib.get_symmetry_from_database(525)
-    assert len(symmetry_operations(settings_of("F d -3 m :1")[0])) == len(database["rotations"]) == 192
+    assert len(operations_of(settings_of("F d -3 m :1")[0])[0]) == len(database["rotations"]) == 192
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_the_cell_tells_hexagonal_from_rhombohedral_axes(
 DIAMOND = "_symmetry_space_group_name_H-M 'F d -3 m'"
 REFUSED = {
     "nonsense": (cif("_symmetry_space_group_name_H-M 'Q 7 m'"), "not understood"),
-    "two groups": (cif("_symmetry_space_group_name_H-M 'F m -3 m'\n_space_group_IT_number 221"), "221, 225"),
+    "two groups": (cif("_symmetry_space_group_name_H-M 'F m -3 m'\n_space_group_IT_number 221"), "contradict"),
     "cell of another symmetry": (cif("_space_group_IT_number 225", c=5.0), "does not have the symmetry"),
     "unstated origin": (cif(DIAMOND, "Si1 0.1 0.1 0.1\nC1 0.3 0.3 0.3", a=9.0, c=9.0), "settings"),
     "vacancy": (cif("_space_group_IT_number 221", "Va1 0 0 0"), "Va1"),
@@ -140,7 +140,7 @@ REFUSED = {
         "formula units",
     ),
     "no atoms": ("data_x\n_cell_length_a 3\n", "atom sites"),
-    "no CIF": ("hello world", "atom sites"),
+    "no CIF": ("hello world", "first data block"),
     "huge number": (cif("_space_group_IT_number 221", f"Ag1 1{'0' * 400} 0 0"), "Ag.cif"),
 }
 
@@ -161,12 +161,12 @@ def test_what_is_not_understood_is_refused_with_the_reason(name: str, tmp_path: 
     [
         ("cif_attached_hydrogens/attached_H.cif", "attached hydrogens"),
         ("cif_occupancy_dot/occ_missing.cif", "occupancy of site A2"),
-        ("cif_reason_lost/occ_over.cif", "Occupancy 1.02"),
-        ("cif_reason_lost/occ_1.00002.cif", "Occupancy 1.00002"),
+        ("cif_reason_lost/occ_over.cif", "site A2 has occupancy 1.02"),
+        ("cif_reason_lost/occ_1.00002.cif", "site A2 has occupancy 1.00002"),
         ("cif_reason_lost/dup.cif", "listed twice"),
         ("cif_reason_lost/unknown_coord.cif", "coordinate x of site H1"),
-        ("dummy_site_message/dummy.cif", "site X1 is 'X'"),
-        ("dummy_site_message/label_wat.cif", "site M1"),
+        ("dummy_site_message/dummy.cif", "type of 'X1'"),
+        ("dummy_site_message/label_wat.cif", "site 'M1'"),
         ("vasp4_no_symbols/POSCAR", "names no elements"),
         ("class_named_in_file/b.mson", "no format"),
         ("class_named_in_file/c.yaml", "no format"),
@@ -302,6 +302,30 @@ def test_folders_are_searched_with_their_subfolders(tmp_path: Path, caplog: pyte
         read(tmp_path / "empty")
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pool, asked = tmp_path / "pool", tmp_path / "asked"
+    (pool / "deep").mkdir(parents=True)
+    asked.mkdir()
+    (pool / "deep" / "Ag.cif").write_text(cif("_space_group_IT_number 225"))
+    (asked / "linked").symlink_to(pool)
+    (asked / "again").symlink_to(pool / "deep")
+    (asked / "itself").symlink_to(asked)
+    records, rejects = read(asked)
+    assert [one.material_id for one in records] == ["Ag"] and not rejects
+    assert "searched already: 2" in caplog.text
+
+
+def test_what_a_calculation_wrote_is_read_where_its_poscar_is_not_beside_it(tmp_path: Path) -> None:
+    poscar = (ODD / "silently_left_out/inner/POSCAR").read_text()
+    (tmp_path / "both").mkdir()
+    (tmp_path / "alone").mkdir()
+    for name in ("POSCAR", "CHGCAR", "LOCPOT"):
+        (tmp_path / "both" / name).write_text(poscar + "\n 2 1 1\n 0.1 0.2\n")
+    (tmp_path / "alone" / "CHGCAR").write_text(poscar + "\n 2 1 1\n 0.1 0.2\n")
+    records, rejects = read(tmp_path)
+    assert [one.material_id for one in records] == ["alone-CHGCAR", "both-POSCAR"] and not rejects
+
+
 def test_names_of_files_that_share_theirs() -> None:
     records, rejects = read(ODD / "same_id")
     found = {one.material_id: one.formula for one in records}
@@ -345,10 +369,7 @@ def test_one_bad_file_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_warnings_are_refused_unless_known() -> None:
-    assert (
-        reason_to_refuse(["4 fractional coordinates rounded to ideal values to avoid issues", "Ag1+ parsed as Ag"])
-        is None
-    )
+    assert reason_to_refuse(["No Pauling electronegativity for He. Setting to NaN."]) is None
     assert reason_to_refuse(["No _symmetry_equiv_pos_as_xyz type key found. Defaulting to P1."]) is not None
     assert (
         reason_to_refuse(["Structure has implicit hydrogens defined,\n parsed"])
@@ -369,8 +390,26 @@ def test_names_of_structure_files() -> None:
         "a.json.xz",
         "vasprun.xml",
         "a.res",
+        "Ag_POSCAR",
+        "mp-1-CONTCAR",
+        "POSCAR2",
+        "CHGCAR",
+        "LOCPOT.gz",
     ]
-    no = ["INCAR", "POTCAR", "a.txt", "a.yaml", "a.mson", "a.pkl", "README.md", "OUTCAR", "a.json.txt"]
+    no = [
+        "INCAR",
+        "POTCAR",
+        "a.txt",
+        "a.yaml",
+        "a.mson",
+        "a.pkl",
+        "README.md",
+        "OUTCAR",
+        "a.json.txt",
+        "poscars",
+        "myposcar",
+        "CHGCAR_diff",
+    ]
     assert all(is_structure_file(Path(name)) for name in yes)
     assert not any(is_structure_file(Path(name)) for name in no)
 

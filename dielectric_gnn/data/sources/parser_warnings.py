@@ -10,14 +10,7 @@ from contextlib import contextmanager
 from dielectric_gnn.errors import RecordError
 
 HARMLESS = (
-    r"\d+ fractional coordinates rounded to ideal values",
-    r"Some fractional coordinates rounded to ideal values",
-    r"A 1-line symmetry op P1 CIF is detected",
-    r"Keys changed to match new magCIF specification",
-    r"Pauling file corrections applied",  # sites with several elements, which are refused as disordered
     r"No Pauling electronegativity for",  # of noble gases, by which formulas are ordered
-    r"[A-Za-z0-9+.\-]+ parsed as [A-Z][a-z]?$",  # AG, Ag1+: elements are checked before (cif.py)
-    r"Issues encountered while parsing CIF",  # repeats the others, which are judged one by one
     r"The structure contains mixed elements and species",
 )
 """Beginnings of messages, as regular expressions."""

@@ -1,23 +1,24 @@
-"""Crystals of POSCAR files, whose elements must be named."""
+"""Crystals of POSCAR files of VASP, whose elements must be named."""
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dielectric_gnn.data.sources.parser_warnings import judged_warnings
+import numpy as np
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.record import atomic_number
+from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.text_files import read_text
 from dielectric_gnn.errors import RecordError
 
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
-_SYMBOLS_LINE, _COUNTS_LINE = 5, 6
 _TITEL = re.compile(r"^\s*TITEL\s*=\s*\S+\s+([A-Z][a-z]?)(?:_\w+)?(?:\s|$)", re.MULTILINE)
+_HEAD = 6
 
 
-def read_poscar(text: str, path: Path) -> Structure:
+def read_poscar(text: str, path: Path) -> Atoms:
     """The structure of a POSCAR or CONTCAR; one of VASP 4, without symbols, takes them from a POTCAR beside it.
 
     Args:
@@ -25,42 +26,111 @@ def read_poscar(text: str, path: Path) -> Structure:
         path: Where it is.
 
     Raises:
-        RecordError: It cannot be read, or names no elements.
+        RecordError: It is no POSCAR, or names no elements.
     """
-    from pymatgen.io.vasp import Poscar
-
-    text = _with_symbols(text, path)
     try:
-        with judged_warnings(str(path)):
-            structure: Structure = Poscar.from_str(text, read_velocities=False).structure
-    except RecordError:
-        raise
-    except Exception as error:  # the parser raises many types for files that it cannot read
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise RecordError(str(path), f"is no POSCAR that pymatgen reads ({reason})") from error
-    return structure
+        return _read(text, path)
+    except ValueError as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(str(path), f"is no POSCAR file that is understood: {error}") from error
 
 
-def _with_symbols(text: str, path: Path) -> str:
-    """The text with a line of symbols, which POSCAR files of VASP 4 lack (the parser would invent some)."""
-    lines = text.splitlines()
-    if len(lines) <= _SYMBOLS_LINE or not re.fullmatch(r"\s*\d+(\s+\d+)*\s*", lines[_SYMBOLS_LINE]):
-        return text
-    counts = [int(word) for word in lines[_SYMBOLS_LINE].split()]
-    if _names_at_the_end(lines, sum(counts)):
-        return text
+def _read(text: str, path: Path) -> Atoms:
+    lines = [re.split(r"[!#]", line, maxsplit=1)[0].split() for line in text.splitlines()]
+    if len(lines) <= _HEAD:
+        raise ValueError(f"it has {len(lines)} lines")
+    vectors = np.array([_numbers(lines, row, 3, "a lattice vector") for row in (2, 3, 4)])
+    scale = _scale(lines, vectors)
+    symbols, counts, row = _composition(lines)
+    selective = bool(lines[row]) and lines[row][0][0] in "sS" if row < len(lines) else False
+    row += selective
+    mode = lines[row][0][0].lower() if row < len(lines) and lines[row] else ""
+    if mode not in ("d", "c", "k"):
+        raise ValueError(f"line {row + 1} should be Direct or Cartesian")
+    start, end = row + 1, row + 1 + sum(counts)
+    places = np.array([_numbers(lines, place, 3, "a position") for place in range(start, end)]).reshape(-1, 3)
+    if end < len(lines) and len(lines[end]) >= 3 and all(_is_number(word) for word in lines[end][:3]):
+        raise ValueError(f"there are more positions than the {sum(counts)} atoms of line {row - selective}")
+    names = symbols or _names_at_the_end(lines[start:end], counts, selective) or _names_of_potcar(path, counts)
+    numbers = np.repeat([_number_of(name) for name in names], counts).astype(np.int64)
+    lattice = vectors * scale
+    return Atoms(lattice, numbers, places @ lattice if mode == "d" else places * scale)
+
+
+def _scale(lines: list[list[str]], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factors of x, y and z: one for all, three, or, if negative, that which gives a volume."""
+    words = lines[1]
+    factors = np.array(_numbers(lines, 1, 3 if len(words) >= 3 else 1, "the scale"))
+    if factors.size == 1 and factors[0] < 0:
+        volume = abs(float(np.linalg.det(vectors)))
+        factors = np.array([math.cbrt(-factors[0] / volume)]) if volume > 0 else factors
+    if not (factors > 0).all():
+        raise ValueError(f"line 2, the scale, is {' '.join(words)}, expected above 0, or minus a volume")
+    return np.broadcast_to(factors, 3).copy()
+
+
+def _composition(lines: list[list[str]]) -> tuple[list[str], list[int], int]:
+    """Symbols (none in files of VASP 4), numbers of atoms, and the line after them. Either may take several lines."""
+    row = _HEAD - 1
+    symbols: list[str] = []
+    while row < len(lines) and lines[row] and not lines[row][0].isdecimal():
+        # With the names of potentials, and their digests: Cu_pv/f474ac0d.
+        symbols += [word.split("/")[0].split("_")[0] for word in lines[row]]
+        row += 1
+    first, counts = row, []
+    while row < len(lines) and lines[row] and all(word.isdecimal() for word in lines[row]):
+        counts += [int(word) for word in lines[row]]
+        row += 1
+        if not symbols or len(counts) >= len(symbols):
+            break
+    if not counts or (symbols and len(counts) != len(symbols)):
+        raise ValueError(f"{len(symbols)} symbols with {len(counts)} numbers of atoms (line {first + 1})")
+    if sum(counts) == 0:
+        raise ValueError("it has no atoms")
+    return symbols, counts, row
+
+
+def _names_at_the_end(rows: list[list[str]], counts: list[int], selective: bool) -> list[str]:
+    """The symbols behind coordinates, which some programs write, one for each number of atoms; empty if there are none.
+
+    Without flags, T and F are no symbols but flags.
+    """
+    place = 6 if selective else 3
+    names = [row[place] if len(row) == place + 1 else "" for row in rows]
+    if not all(re.fullmatch(r"[A-Z][a-z]?", name) for name in names) or "T" in names or set(names) == {"F"}:
+        return []
+    starts = np.cumsum(counts) - counts
+    groups = [set(names[start : start + count]) for start, count in zip(starts, counts, strict=True)]
+    if any(len(group) > 1 for group in groups):
+        raise ValueError("the symbols behind the coordinates are not those of the numbers of atoms")
+    return [min(group, default="H") for group in groups]
+
+
+def _names_of_potcar(path: Path, counts: list[int]) -> list[str]:
     potcar = path.with_name("POTCAR")
-    symbols = _TITEL.findall(read_text(potcar)) if potcar.is_file() else []
-    if len(symbols) != len(counts):
-        beside = f"; the POTCAR beside it has {len(symbols)} for {len(counts)} numbers of atoms" if symbols else ""
+    names = _TITEL.findall(read_text(potcar)) if potcar.is_file() else []
+    if len(names) != len(counts):
+        beside = f"; the POTCAR beside it has {len(names)} for {len(counts)} numbers of atoms" if names else ""
         raise RecordError(
             str(path), f"names no elements (a POSCAR of VASP 4){beside}; write their symbols above the numbers of atoms"
         )
-    return "\n".join([*lines[:_SYMBOLS_LINE], " ".join(symbols), *lines[_SYMBOLS_LINE:]]) + "\n"
+    return list(names)
 
 
-def _names_at_the_end(lines: list[str], num_atoms: int) -> bool:
-    """Whether every line of coordinates ends with a symbol, as some programs write them."""
-    start = _COUNTS_LINE + 1 + (lines[_COUNTS_LINE].strip()[:1].lower() == "s" if len(lines) > _COUNTS_LINE else 0)
-    rows = [line.split() for line in lines[start : start + num_atoms]]
-    return len(rows) == num_atoms and all(row and re.fullmatch(r"[A-Z][a-z]?", row[-1]) for row in rows)
+def _number_of(name: str) -> int:
+    try:
+        return atomic_number(name)
+    except ValueError:
+        raise ValueError(f"{name[:20]!r} is no element") from None
+
+
+def _numbers(lines: list[list[str]], row: int, count: int, what: str) -> list[float]:
+    words = lines[row][:count] if row < len(lines) else []
+    if len(words) != count or not all(_is_number(word) for word in words):
+        raise ValueError(f"line {row + 1} should be {what}, {count} numbers")
+    return [float(re.sub("[dD]", "e", word)) for word in words]
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?", word) is not None

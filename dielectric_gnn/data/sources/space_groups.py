@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,14 +19,20 @@ T = TypeVar("T")
 
 NUM_SETTINGS = 530
 
-_LARGEST_DENOMINATOR = 8
-"""Of translations in the operations of any setting; parsers read one digit."""
-
 _OLD_CUBIC = re.compile(r"^([pfi](?:[mnadbc]|4_?\d?/?[mn]?|2/?[mnad]?)?)3([mdcn]?)$")
 
 
 _CHOICES = {"s": "1", "z": "2"}
 """Letters of ICSD for the two origins."""
+
+_BEFORE_E = {
+    191: "A b m 2, B m a 2, B 2 c m, C 2 m b, C m 2 a, A c 2 m",
+    203: "A b a 2, B b a 2, B 2 c b, C 2 c b, C c 2 a, A c 2 a",
+    304: "C m c a, C c m b, A b m a, A c a m, B b c m, B m a b",
+    316: "C m m a, C m m b, A b m m, A c m m, B m c m, B m a m",
+    322: "C c c a, C c c a, C c c b, C c c b, A b a a, A b a a, A c a a, A c a a, B b c b, B b c b, B b a b, B b a b",
+}
+"""Names of before 1992, when glides in two directions got the letter e, of settings from a Hall number on."""
 
 
 class Setting(NamedTuple):
@@ -45,6 +50,12 @@ class Setting(NamedTuple):
     number: int
     choice: str
     name: str
+
+    @property
+    def label(self) -> str:
+        """Name and choice, such as `F d -3 m :2`."""
+        name = self.name.split("=")[-1].strip()
+        return f"{name} :{self.choice}" if self.choice in ("1", "2", "H", "R") else name
 
 
 def settings_of(spelling: str, hall: bool = False) -> list[Setting]:
@@ -64,21 +75,29 @@ def settings_of(spelling: str, hall: bool = False) -> list[Setting]:
     for key, choice in reversed(readings) if hall else readings:
         found = _table().get(key, [])
         if choice:
-            found = [one for one in found if one.choice.lower() == choice]
+            found = [one for one in found if choice in (one.choice.lower(), one.choice[:1].lower())]
         if found:
             return found
     return []
 
 
-def symmetry_operations(setting: Setting) -> list[str]:
-    """The operations of a setting, as x, y, z of CIF files."""
-    pairs = zip(rotations_of(setting), _database(setting)["translations"], strict=True)
-    return [", ".join(_row(row, shift) for row, shift in zip(*pair, strict=True)) for pair in pairs]
+def operations_of(setting: Setting) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rotations (n, 3, 3) and translations (n, 3) of a setting, in fractional coordinates, centrings included."""
+    found = _database(setting)
+    return np.asarray(found["rotations"], dtype=np.int64), np.asarray(found["translations"], dtype=np.float64) % 1.0
 
 
-def rotations_of(setting: Setting) -> NDArray[np.int32]:
-    """The rotations of a setting (n, 3, 3) in fractional coordinates."""
-    return np.asarray(_database(setting)["rotations"])
+def group_number_of(rotations: NDArray[np.int64], translations: NDArray[np.float64]) -> int | None:
+    """Number of the space group, 1 to 230, of operations in any setting; None if spglib does not find it.
+
+    Args:
+        rotations: (n, 3, 3).
+        translations: (n, 3).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = spglib.get_spacegroup_type_from_symmetry(rotations.astype(np.int32), translations)
+    return None if found is None else int(found.number)
 
 
 def _database(setting: Setting) -> Mapping[str, Any]:
@@ -93,13 +112,6 @@ def _quietly(function: Callable[[int], T], hall_number: int) -> T:
         # spglib announces that failure will be an exception; until then it is None.
         warnings.simplefilter("ignore", DeprecationWarning)
         return function(hall_number)
-
-
-def _row(rotation: NDArray[np.int32], shift: float) -> str:
-    fraction = Fraction(float(shift) % 1).limit_denominator(_LARGEST_DENOMINATOR) % 1
-    signs = {1: "+", -1: "-"}
-    text = "".join(f"{signs[factor]}{axis}" for factor, axis in zip(rotation.tolist(), "xyz", strict=True) if factor)
-    return text.removeprefix("+") + (f"+{fraction}" if fraction else "")
 
 
 def _readings(spelling: str) -> Iterator[tuple[str, str]]:
@@ -142,6 +154,7 @@ def _table() -> dict[str, list[Setting]]:
     """Settings by key of every name."""
     table: dict[str, list[Setting]] = {}
     first: dict[int, Setting] = {}
+    before = {start + place: name for start, text in _BEFORE_E.items() for place, name in enumerate(text.split(", "))}
     for hall_number in range(1, NUM_SETTINGS + 1):
         kind = _quietly(spglib.get_spacegroup_type, hall_number)
         if kind is None:
@@ -153,6 +166,8 @@ def _table() -> dict[str, list[Setting]]:
         names |= {_key("".join(word for word in name.split() if word != "1")) for name in own}
         if not own or first[kind.number] == setting:  # other settings are given the name of the standard one, too
             names |= {_key(name) for name in (group, kind.international_short, kind.international_full)}
+        if hall_number in before:
+            names.add(_key(before[hall_number]))
         if first[kind.number] == setting or kind.choice in ("1", "2", "H", "R"):
             names.add(str(kind.number))
         for name in names:

@@ -1,0 +1,124 @@
+"""The atom sites of a CIF block: each one element, fully there, with coordinates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dielectric_gnn.data.record import atomic_number
+from dielectric_gnn.data.sources.cif_text import ABSENT, CifBlock, number
+
+_TYPE = re.compile(r"([A-Za-z]{1,2})(\d*\.?\d*[+-]|[+-]\d*\.?\d*|0)?")
+"""An element and its charge: `Cu`, `Fe3+`, `O2-`, `Fe+3`, `Cu0`."""
+
+_NUMBERED = re.compile(r"([A-Z][a-z]?)\d+")
+"""A type that is a label: `Cu1`."""
+
+_LABEL = re.compile(r"([A-Za-z]{1,2})(?![A-Za-z])[\d()'\"*+\-._]*[A-Za-z]?[\d()'\"*+\-._]*")
+"""An element, then whatever tells its sites apart: `Cu1`, `Fe(2)`, `Cu1A`; no second word of letters."""
+
+_MOLECULE = re.compile(r"([HD]\d?O|[NC]O\d?|O-?H\d?|CN|NH\d?|O\d*W\d*)", re.IGNORECASE)
+"""Groups of atoms that are given one site, and begin like elements; W is for water."""
+
+_FULL = 1e-8
+"""Occupancies may differ from 1 by this much, as in JSON files."""
+
+
+class Site(NamedTuple):
+    """One line of the list of sites.
+
+    Args:
+        label: As in the file.
+        atomic_number: Z.
+        fractional: Coordinates.
+    """
+
+    label: str
+    atomic_number: int
+    fractional: tuple[float, float, float]
+
+
+def read_sites(block: CifBlock, formula: Mapping[int, float] | None) -> list[Site]:
+    """The sites of a block.
+
+    Args:
+        block: Of a CIF file.
+        formula: Numbers of atoms by Z, where the block states its formula; it tells carbon from copper in `CU1`.
+
+    Raises:
+        ValueError: There are none; one is no element, partly occupied, a dummy, has hydrogens without coordinates, or
+            lacks a coordinate.
+    """
+    axes = [block.column(f"_atom_site_fract_{axis}") for axis in "xyz"]
+    num = len(axes[0])
+    if num == 0 or any(len(axis) != num for axis in axes):
+        raise ValueError("the atom sites have no fractional coordinates (_atom_site_fract_x, _y, _z)")
+    labels = block.column("_atom_site_label") or [f"number {place}" for place in range(1, num + 1)]
+    kinds = block.column("_atom_site_type_symbol") or ["?"] * num
+    occupancies = block.column("_atom_site_occupancy") or ["."] * num
+    hydrogens = block.column("_atom_site_attached_hydrogens") or ["."] * num
+    flags = block.column("_atom_site_calc_flag") or ["."] * num
+    sites = []
+    for place, label in enumerate(labels):
+        _check(f"site {label}", occupancies[place], hydrogens[place], flags[place])
+        element = _element(label, kinds[place], formula)
+        x, y, z = (_coordinate(axis[place], name, label) for name, axis in zip("xyz", axes, strict=True))
+        sites.append(Site(label, element, (x, y, z)))
+    return sites
+
+
+def _check(site: str, occupancy: str, hydrogens: str, flag: str) -> None:
+    if occupancy == "?":
+        raise ValueError(f"the occupancy of {site} is '?', expected a number, or '.' for 1")
+    if occupancy not in ABSENT and not abs(number(occupancy) - 1) <= _FULL:
+        share = number(occupancy)
+        kind = "more than one atom" if share > 1 else "no atom" if share <= 0 else "disorder"
+        raise ValueError(f"{site} has occupancy {occupancy} ({kind}), expected 1; models need one element per site")
+    if hydrogens not in ABSENT and number(hydrogens) != 0:
+        raise ValueError(f"{site} has {hydrogens} attached hydrogens without coordinates; add them as sites")
+    if flag.lower() == "dum":
+        raise ValueError(f"{site} is a dummy (_atom_site_calc_flag), no atom; remove it")
+
+
+def _coordinate(text: str, axis: str, label: str) -> float:
+    try:
+        return number(text)
+    except ValueError as error:
+        raise ValueError(f"coordinate {axis} of site {label} is {text[:40]!r}, expected a number") from error
+
+
+def _element(label: str, kind: str, formula: Mapping[int, float] | None) -> int:
+    """Z of a site, by its type where that is given, else by its label."""
+    text = label if kind in ABSENT else kind
+    found = _by_label(text, formula) if kind in ABSENT else _by_type(text)
+    if len(found) != 1:
+        doubt = "may be several elements" if found else "is no element"
+        shown = repr(text) if text == label else f"{kind!r} (type of {label!r})"
+        raise ValueError(f"site {shown} {doubt}; give the symbol of its element as _atom_site_type_symbol")
+    return found[0]
+
+
+def _by_type(text: str) -> list[int]:
+    """Z of a type; its letters are an element in any case, unless digits make them a molecule (CO2)."""
+    match = _TYPE.fullmatch(text) or (None if _MOLECULE.fullmatch(text) else _NUMBERED.fullmatch(text))
+    number = _number_of(match[1].title()) if match else None
+    return [] if number is None else [number]
+
+
+def _by_label(text: str, formula: Mapping[int, float] | None) -> list[int]:
+    """What Z a label may mean: of Cu1, copper; of CU1, copper or carbon, of which the formula has one; of H2O, none."""
+    match = None if _MOLECULE.fullmatch(text) else _LABEL.fullmatch(text)
+    first = _number_of(match[1].title()) if match else None
+    if match is None or first is None:
+        return []
+    other = _number_of(match[1][0]) if match[1][1:].isupper() else None
+    found = [first] if other is None else [first, other]
+    return found if formula is None or other is None else [number for number in found if number in formula]
+
+
+def _number_of(symbol: str) -> int | None:
+    try:
+        return atomic_number(symbol)
+    except ValueError:
+        return None

@@ -1,0 +1,216 @@
+"""The symmetry operations of a CIF block: those that it lists, or those of the space group that it states.
+
+What is stated must be understood, and all that is stated must agree; nothing is taken for P 1 that is not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.sources.cif_text import ABSENT, CifBlock
+from dielectric_gnn.data.sources.space_groups import (
+    Setting,
+    group_number_of,
+    operations_of,
+    settings_of,
+)
+
+Floats = NDArray[np.float64]
+
+_LISTED = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
+_MAGNETIC, _CENTRINGS = "_space_group_symop_magn_operation_xyz", "_space_group_symop_magn_centering_xyz"
+_NAMES = tuple(
+    f"_{beginning}space_group_name_h-m{end}" for beginning in ("", "symmetry_") for end in ("", "_alt", "_ref", "_full")
+)
+_HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
+_NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
+_SYSTEMS = ("_symmetry_cell_setting", "_space_group_crystal_system")
+_ABOUT_SYMMETRY = re.compile(r"_(symmetry|space_group|spacegroup).*|.*int_tables.*")
+
+_METRIC = 0.01
+"""Cells have a symmetry if it changes lengths and cosines by no more than this share."""
+
+_TERM = re.compile(r"([+-]?)(?:([xyz])|(\d+/\d+|\d*\.\d+|\d+\.?))")
+_COMMON_DENOMINATOR = 24
+"""Of the translations of all settings; 0.333 is taken for 1/3."""
+
+_ROUNDED = 1e-3
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Symmetry operations in fractional coordinates, x → rotation x + translation.
+
+    Shapes:
+        rotations: (n, 3, 3) integers. translations: (n, 3), from 0 to below 1.
+    """
+
+    rotations: NDArray[np.int64]
+    translations: Floats
+
+
+def candidate_operations(block: CifBlock, lattice: Floats) -> dict[str, Operations]:
+    """The symmetry operations that a block may mean: mostly one set, by the name of its setting.
+
+    There are several where a space group has two origins, or settings that the cell does not tell apart, and the block
+    does not say which.
+
+    Args:
+        block: Of a CIF file.
+        lattice: Its lattice vectors as rows (3, 3).
+
+    Raises:
+        ValueError: The space group is not understood, contradicts itself, or is not that of the cell; or the listed
+            operations are no group.
+    """
+    listed = _listed_operations(block)
+    if listed is None:
+        if any(tag.startswith(("_space_group_magn", "_space_group_ssg")) for tag in block.values):
+            raise ValueError("a magnetic or modulated space group is stated without its symmetry operations; list them")
+        settings = _stated_settings(block)
+        misfit = {one: _misfit(operations_of(one)[0], lattice) for one in settings}
+        least = min(misfit.values())
+        if least > _METRIC:
+            raise ValueError(f"the cell does not have the symmetry of the stated space group {settings[0].name}")
+        # The axes that fit: a monoclinic cell of 90.2 degrees has one unique axis.
+        fitting = [one for one in settings if misfit[one] <= least + _METRIC / 100]
+        return {one.label: Operations(*operations_of(one)) for one in fitting}
+    if _misfit(listed.rotations, lattice) > _METRIC:
+        raise ValueError("the cell does not have the symmetry of the listed symmetry operations")
+    if _MAGNETIC not in block:  # names are those of the group without magnetism
+        _compare(listed, block)
+    return {"": listed}
+
+
+def _misfit(rotations: NDArray[np.int64], lattice: Floats) -> float:
+    """Largest change of a scalar product of two lattice vectors, as a share of their lengths."""
+    metric = lattice @ lattice.T
+    lengths = np.sqrt(np.diag(metric))
+    rotated = np.einsum("nji,jk,nkl->nil", rotations, metric, rotations)
+    return float((np.abs(rotated - metric) / np.outer(lengths, lengths)).max())
+
+
+def _stated_settings(block: CifBlock) -> list[Setting]:
+    """The settings that all statements of a block have in common."""
+    halls, names, numbers = ({tag: block.value(tag) for tag in tags} for tags in (_HALL, _NAMES, _NUMBERS))
+    stated = {tag: text for tag, text in (halls | names | numbers).items() if text is not None}
+    if not stated:
+        return _of_nothing_stated(block)
+    shown = ", ".join(f"{tag} {text!r}" for tag, text in stated.items())
+    found = {tag: settings_of(text, hall=tag in _HALL) for tag, text in stated.items()}
+    # A name of Hall says everything, a name of Hermann and Mauguin more than a number.
+    deciding = next(tags for tags in (_HALL, _NAMES, _NUMBERS) if any(tag in stated for tag in tags))
+    if not all(found[tag] for tag in deciding if tag in stated) or not any(found.values()):
+        raise ValueError(
+            f"the space group is stated but not understood ({shown}); write the symmetry operations into the file"
+        )
+    common = next(found[tag] for tag in deciding if tag in stated)
+    for tag, settings in found.items():
+        if settings and tag in _NUMBERS:
+            common = [one for one in common if one.number == settings[0].number]
+        elif settings:
+            common = [one for one in common if one in settings]
+    if not common:
+        raise ValueError(f"the statements of the space group contradict each other ({shown}); correct or remove one")
+    return common
+
+
+def _of_nothing_stated(block: CifBlock) -> list[Setting]:
+    """P 1, unless the block hints at something else."""
+    for tag, values in block.values.items():
+        given = [value for value in values if value not in ABSENT]
+        if tag in _SYSTEMS and [value.lower() for value in given] in ([], ["triclinic"]):
+            continue
+        if _ABOUT_SYMMETRY.fullmatch(tag) and (given or "?" in values):
+            raise ValueError(
+                f"{tag} {(given or ['?'])[0]!r} says nothing that is understood of the space group; write its name "
+                "or the symmetry operations into the file"
+            )
+    return settings_of("P 1")
+
+
+def _compare(listed: Operations, block: CifBlock) -> None:
+    """Refuse operations that are not those of the stated space group, such as lists of which a part is missing."""
+    number = group_number_of(listed.rotations, listed.translations)
+    for tag in (*_HALL, *_NAMES, *_NUMBERS):
+        text = block.value(tag)
+        stated = {one.number for one in settings_of(text, hall=tag in _HALL)} if text is not None else set()
+        if stated and number not in stated:
+            raise ValueError(
+                f"{len(listed.rotations)} symmetry operations are listed, those of space group {number}, but {tag} is "
+                f"{text!r}; correct one of them"
+            )
+
+
+def _listed_operations(block: CifBlock) -> Operations | None:
+    """What the block lists, checked to be a group; None if it lists none."""
+    texts = next((found for tag in (_MAGNETIC, *_LISTED) if (found := _given(block, tag))), None)
+    if texts is None:
+        return None
+    pairs = [_operation(text) for text in texts]
+    if centrings := _given(block, _CENTRINGS):
+        shifts = [_operation(text)[1] for text in centrings]
+        pairs = [(rotation, translation + shift) for rotation, translation in pairs for shift in shifts]
+    rotations = np.array([rotation for rotation, _ in pairs])
+    translations = np.array([translation for _, translation in pairs]) % 1.0
+    codes = np.unique(_codes(rotations, translations), axis=0, return_index=True)[1]
+    rotations, translations = rotations[codes], translations[codes]
+    known = set(map(tuple, _codes(rotations, translations).tolist()))
+    for rotation, translation in zip(rotations, translations, strict=True):
+        products = _codes(rotation @ rotations, (translations @ rotation.T + translation) % 1.0)
+        if not known.issuperset(map(tuple, products.tolist())):
+            raise ValueError(
+                f"the {len(texts)} symmetry operations are no group: some are missing or wrong; write all of them, "
+                "with centrings, into the file"
+            )
+    return Operations(rotations, translations)
+
+
+def _given(block: CifBlock, tag: str) -> list[str]:
+    return [text for text in block.column(tag) if text not in ABSENT]
+
+
+def _codes(rotations: NDArray[np.int64], translations: Floats) -> NDArray[np.int64]:
+    """Whole numbers (n, 12) that are equal for equal operations."""
+    parts = np.rint(translations * 1000).astype(np.int64) % 1000
+    return np.concatenate([rotations.reshape(len(rotations), 9), parts], axis=1)
+
+
+def _operation(text: str) -> tuple[NDArray[np.int64], Floats]:
+    """Rotation (3, 3) and translation (3,) of `x, -y+1/2, z`; a fourth part, of time, is left out."""
+    parts = text.lower().replace(" ", "").split(",")
+    if len(parts) == 4 and parts[3] in ("+1", "1", "-1"):
+        parts.pop()
+    rows = [_row(part) for part in parts]
+    if len(rows) != 3 or any(row is None for row in rows):
+        raise ValueError(f"{text[:60]!r} is no symmetry operation, expected such as 'x, -y+1/2, z'")
+    numbers = np.array(rows, dtype=np.float64)
+    rotation = np.rint(numbers[:, :3]).astype(np.int64)
+    if abs(round(float(np.linalg.det(rotation)))) != 1:
+        raise ValueError(f"{text[:60]!r} is no symmetry operation: it does not keep volumes")
+    return rotation, numbers[:, 3]
+
+
+def _row(part: str) -> list[float] | None:
+    """Factors of x, y, z and the shift of one coordinate; None if it is not understood."""
+    row, end = [0.0] * 4, 0
+    for match in _TERM.finditer(part):
+        sign, axis, value = match.groups()
+        if match.start() != end or (end > 0 and not sign):
+            return None
+        end = match.end()
+        factor = -1.0 if sign == "-" else 1.0
+        if axis:
+            row["xyz".index(axis)] += factor
+        else:
+            above, _, below = value.partition("/")
+            if float(below or 1) == 0:
+                return None
+            row[3] += factor * float(above) / float(below or 1)
+    nearest = round(row[3] * _COMMON_DENOMINATOR) / _COMMON_DENOMINATOR
+    row[3] = nearest if abs(nearest - row[3]) < _ROUNDED else row[3]
+    return row if end == len(part) > 0 else None
