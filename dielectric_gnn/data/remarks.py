@@ -35,5 +35,5 @@ def structure_remarks(
         remarks.append(f"no neighbour within {cutoff:g} Å of atom {shown}{more}")
     per_atom, (least, most) = volume / len(atomic_numbers), USUAL_VOLUME
     if not least <= per_atom <= most:
-        remarks.append(f"{per_atom:.3g} Å³ per atom, expected {least:g} to {most:g}; check the units")
+        remarks.append(f"{per_atom:.4g} Å³ per atom, expected {least:g} to {most:g}; check the units")
     return remarks

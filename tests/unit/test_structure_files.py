@@ -302,6 +302,16 @@ def test_folders_are_searched_with_their_subfolders(tmp_path: Path, caplog: pyte
         read(tmp_path / "empty")
 
 
+def test_the_log_says_once_what_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "Ag.cif").write_text(cif("_space_group_IT_number 225"))
+    source = StructureFiles([str(tmp_path)])
+    assert source.size() == len(list(source.records())) == 1
+    assert caplog.text.count("notes.txt") == 1
+    (tmp_path / "Cu.cif").write_text(cif("_space_group_IT_number 225", "Cu1 0 0 0"))
+    assert len(list(source.records())) == 2  # a later reading finds what was added
+
+
 def test_links_to_folders_are_followed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pool, asked = tmp_path / "pool", tmp_path / "asked"
     (pool / "deep").mkdir(parents=True)

@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import spglib
 from numpy.typing import NDArray
 
 T = TypeVar("T")
@@ -94,6 +93,8 @@ def group_number_of(rotations: NDArray[np.int64], translations: NDArray[np.float
         rotations: (n, 3, 3).
         translations: (n, 3).
     """
+    import spglib
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         found = spglib.get_spacegroup_type_from_symmetry(rotations.astype(np.int32), translations)
@@ -101,6 +102,8 @@ def group_number_of(rotations: NDArray[np.int64], translations: NDArray[np.float
 
 
 def _database(setting: Setting) -> Mapping[str, Any]:
+    import spglib
+
     found = _quietly(spglib.get_symmetry_from_database, setting.hall_number)
     if found is None:
         raise ValueError(f"spglib has no setting {setting.hall_number}")
@@ -152,6 +155,8 @@ def _hall_key(name: str) -> str:
 @cache
 def _table() -> dict[str, list[Setting]]:
     """Settings by key of every name."""
+    import spglib
+
     table: dict[str, list[Setting]] = {}
     first: dict[int, Setting] = {}
     before = {start + place: name for start, text in _BEFORE_E.items() for place, name in enumerate(text.split(", "))}

@@ -45,6 +45,7 @@ class StructureFiles(RecordSource):
     def __init__(self, paths: Sequence[str]) -> None:
         super().__init__()
         self.paths = list(paths)
+        self._listed: list[Path] | None = None
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """Read the files in the order given, folders in the order of names."""
@@ -55,15 +56,18 @@ class StructureFiles(RecordSource):
         return len(self._files())
 
     def _outcomes(self) -> Generator[Outcome, None, None]:
-        files = self._files()
+        files, self._listed = self._files(), None  # the next reading searches anew
         for path, material_id in zip(files, material_ids(files, _stem), strict=True):
             yield from read_structures(path, material_id)
 
     def _files(self) -> list[Path]:
-        files: list[Path] = []
-        for path in map(existing_path, self.paths):
-            files += structure_files_in(path) if path.is_dir() else [path]
-        return list({file.absolute(): file for file in files}.values())
+        """All files, listed once for a reading, so that the log says once what is left out."""
+        if self._listed is None:
+            files: list[Path] = []
+            for path in map(existing_path, self.paths):
+                files += structure_files_in(path) if path.is_dir() else [path]
+            self._listed = list({file.absolute(): file for file in files}.values())
+        return self._listed
 
 
 def read_structure(path: Path) -> CrystalRecord:
