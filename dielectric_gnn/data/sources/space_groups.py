@@ -123,7 +123,7 @@ def _readings(spelling: str) -> Iterator[tuple[str, str]]:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1].strip()
     # The choice follows a colon, or is a last word of its own: R -3 m :H, F d -3 m (origin 2), R -3 m H, F d -3 m Z.
-    if match := re.search(r"\s*(?::\s*|\(\s*origin\s*(?:choice)?\s*|\s)([12hrsz])\s*\)?$", text, re.IGNORECASE):
+    if match := re.search(r"\s*(?::\s*|\(\s*(?:origin\s*(?:choice)?\s*)?|\s)([12hrsz])\s*\)?$", text, re.IGNORECASE):
         for key in _keys(text[: match.start()]):
             yield key, _CHOICES.get(match[1].lower(), match[1].lower())
     for key in _keys(text):
