@@ -135,8 +135,9 @@ def write_summary(folder: Path, rows: Sequence[Row], rank_by: str | None) -> Non
         sign = -1 if descending else 1
         ranked.sort(key=lambda row: math.inf if row[key] is None else sign * row[key])
     header = [key for key, _, _ in _COLUMNS]
-    write_csv(folder / "summary.csv", header, ([_cell(row[key]) for key in header] for row in ranked))
-    columns = [column for column in _COLUMNS if any(row[column[0]] not in (None, "") for row in ranked)]
+    # Rows of a launch before a column was added lack it.
+    write_csv(folder / "summary.csv", header, ([_cell(row.get(key)) for key in header] for row in ranked))
+    columns = [column for column in _COLUMNS if any(row.get(column[0]) not in (None, "") for row in ranked)]
     subtitle = "Predicted by a neural network, not measured. Sort by a click on a heading."
     if len(ranked) > PAGE_ROWS:
         subtitle += f" The first {PAGE_ROWS} of {len(ranked)} materials; all are in summary.csv."

@@ -129,7 +129,7 @@ def _readings(spelling: str) -> Iterator[tuple[str, str]]:
     for key in _keys(text):
         yield key, ""
     for key in _keys(text[:-1]):
-        if text[-1:].lower() in "hrsz":
+        if text[-1:].lower() in tuple("hrsz"):
             yield key, _CHOICES.get(text[-1].lower(), text[-1].lower())
     yield _hall_key(text), ""
 
