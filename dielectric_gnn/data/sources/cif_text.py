@@ -75,7 +75,7 @@ def read_blocks(text: str) -> list[CifBlock]:
         ValueError: There is something before the first block, or a save frame, which is for dictionaries.
     """
     blocks: list[CifBlock] = []
-    tags: list[str] = []
+    tags: list[str] = []  # those that the next values belong to, in turn
     place, in_head = 0, False
     for word, is_quoted in _words(text):
         lower = "" if is_quoted else word.lower()
@@ -87,20 +87,15 @@ def read_blocks(text: str) -> list[CifBlock]:
         elif lower.startswith("save_"):
             raise ValueError("save frames are not read")
         elif lower == "loop_":
-            tags, in_head = [], True
+            tags, place, in_head = [], 0, True
         elif lower.startswith("_"):
-            tag = _plain(lower)
-            if not (in_head and place == 0):
-                tags = []
-            tags.append(tag)
-            place = 0
-            _begin(blocks[-1], tag, tags if in_head else None)
+            if not in_head:
+                tags, place = [], 0
+            tags.append(_plain(lower))
+            _begin(blocks[-1], tags[-1], tags if in_head else None)
         elif tags:
             blocks[-1].values[tags[place % len(tags)]].append(word)
-            place += 1
-            in_head = in_head and place == 0
-        if lower == "loop_" or lower.startswith("data_"):
-            place = 0
+            place, in_head = place + 1, False
     return blocks
 
 
