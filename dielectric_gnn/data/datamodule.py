@@ -17,16 +17,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from dielectric_gnn.data.checks import (
-    at_most_one,
-    check_model,
-    check_positive,
-    check_shares,
-    check_store,
-    check_whole,
-)
+from dielectric_gnn.data.checks import check_model, check_shares, check_store
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.option_values import at_most_one, check_positive, check_whole
 from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.resident import ResidentStore

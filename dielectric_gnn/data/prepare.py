@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dielectric_gnn.data.checks import check_positive, check_whole
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
+from dielectric_gnn.data.option_values import check_positive, check_whole
 from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.partial import PartialStore
 from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, SyntheticMetals

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.checks import check_positive
+from dielectric_gnn.data.option_values import check_positive
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.archives import (
     JsonDocument,
