@@ -16,6 +16,7 @@ import torch
 from dielectric_gnn.callbacks.flops import count_training_flops
 from dielectric_gnn.cli import DielectricCLI
 from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.data.splits import SHARES
 from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.module import DielectricModule, trainable_parameters
 from dielectric_gnn.study.execute import state_of
@@ -137,7 +138,7 @@ def _trial(run: PlannedRun, largest: int) -> KindCost:
     number = min(_CRYSTALS, data.batch_size, train.size)
     graph = data.store.gather(by_size[np.linspace(0, train.size - 1, number).round().astype(np.int64)])
     graph = graph.to(module.device)
-    shares = data.split_fractions
+    shares = data.split_fractions or SHARES
     evaluated = {name: round(largest * share / shares[0]) for name, share in (("val", shares[1]), ("test", shares[2]))}
     if basis == _KNOWN:
         evaluated = {name: int(data.indices[name].size) for name in evaluated}

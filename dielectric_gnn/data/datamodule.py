@@ -35,6 +35,7 @@ from dielectric_gnn.data.sampling import (
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource, StructureFiles
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.splits import (
+    SHARES,
     SPLIT_NAMES,
     SplitMethod,
     SubsetMethod,
@@ -245,7 +246,7 @@ class CrystalDataModule(LightningDataModule):
     def _drawn_split(self, ids: Sequence[str], formulas: Sequence[str]) -> dict[str, list[str]]:
         if self.split == "published":
             return published_split(ids, formulas)
-        return composition_split(ids, formulas, self.split_fractions or (0.8, 0.1, 0.1), self.split_seed or 0)
+        return composition_split(ids, formulas, self.split_fractions or SHARES, self.split_seed or 0)
 
     def _open_split(self, folder: Path) -> dict[str, NDArray[np.int64]]:
         """Open the store; positions of its split."""

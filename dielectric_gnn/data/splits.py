@@ -20,6 +20,9 @@ SplitMethod: TypeAlias = Literal["published", "seeded"]
 SubsetMethod: TypeAlias = Literal["nested", "published"]
 """How a smaller training set is drawn: inside every larger one, or as in the published study."""
 
+SHARES = (0.8, 0.1, 0.1)
+"""Shares of formulas in training, validation and test, unless others are asked for."""
+
 _PUBLISHED_SEED = 42
 _PUBLISHED_SHARES = (0.8, 0.1)
 
@@ -27,7 +30,7 @@ _PUBLISHED_SHARES = (0.8, 0.1)
 def composition_split(
     material_ids: Sequence[str],
     formulas: Sequence[str],
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    fractions: tuple[float, float, float] = SHARES,
     seed: int = 0,
 ) -> dict[str, list[str]]:
     """Split so that all materials of one reduced formula fall on the same side, as in arXiv:2602.05702.

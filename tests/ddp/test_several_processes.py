@@ -12,7 +12,7 @@ from tests.integration.test_pipeline import rows_of
 from tests.integration.test_resume import KILLER
 
 SYNTHETIC = ("--data.source", "dielectric_gnn.data.sources.SyntheticMetals", "--data.source.num", "155",
-             "--data.source.broadening_ev", "0.3")  # fmt: skip
+             "--data.source.broadening_ev", "0.3", "--data.split", "seeded")  # fmt: skip
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 
 

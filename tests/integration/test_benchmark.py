@@ -139,7 +139,7 @@ def test_startup_times_pages_first_step_and_imports(repository: Path) -> None:
         (("cost", "--models", "schnet"), "invalid choice: 'schnet'"),
         (("cost", "--repeats", "0"), "0 is less than 1"),
         (("predict", "--threads", "0"), "0 is less than 1"),
-        (("training", "--width", "10", "--models", "optimetal2b_tc"), "error: "),
+        (("training", "--width", "9", "--models", "optimetal2b_tc"), "error: "),
         ((), "the following arguments are required: BENCHMARK"),
     ],
 )

@@ -170,7 +170,7 @@ def test_own_entries_train_through_the_command(command: Command, repository: Pat
            "--data.source.path", str(folder), "--model.backbone.width", "16", "--trainer.max_epochs", "2",
            "--trainer.accelerator", "cpu", "--data.batch_size", "4", "--run_dir"]  # fmt: skip
     # 9 training materials in batches of 4: the ninth is folded into the second batch.
-    result = command(*run, str(tmp_path / "run"))
+    result = command(*run, str(tmp_path / "run"), "--data.split", "seeded")
     assert "9 train, 1 val, 1 test" in result.stdout and "1 materials were rejected" in result.stderr
     assert "broken.json" in (tmp_path / "run" / "rejects_fit.csv").read_text()
     result = command(*run, str(tmp_path / "other"), "--data.on_error", "raise", status=2)

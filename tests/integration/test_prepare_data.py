@@ -246,7 +246,7 @@ def test_mistakes_are_one_line(call: Tool, tmp_path: Path) -> None:
 def test_a_failed_split_says_what_is_kept(call: Tool, tmp_path: Path) -> None:
     out, kept = tmp_path / "out", tmp_path / ".out.partial"
     refused = call("build", "synthetic:2", out, status=2).stderr.splitlines()[-1]
-    assert "2 distinct formulas cannot be split" in refused and f"{kept} keeps the 2 materials" in refused
+    assert "2 distinct formulas are too few" in refused and f"{kept} keeps the 2 materials" in refused
     assert "--restart" in refused and kept.is_dir()
     assert "discard it with --restart" in call("build", "synthetic:9", out, status=2).stderr
     call("build", "synthetic:9", out, "--restart")
