@@ -248,8 +248,8 @@ def test_a_failed_split_says_what_is_kept(call: Tool, tmp_path: Path) -> None:
     refused = call("build", "synthetic:2", out, status=2).stderr.splitlines()[-1]
     assert "2 distinct formulas are too few" in refused and f"{kept} keeps the 2 materials" in refused
     assert "--restart" in refused and kept.is_dir()
-    assert "discard it with --restart" in call("build", "synthetic:9", out, status=2).stderr
-    call("build", "synthetic:9", out, "--restart")
+    assert "discard it with --restart" in call("build", "synthetic:20", out, status=2).stderr
+    call("build", "synthetic:20", out, "--restart")
     assert out.is_dir() and not kept.exists()
 
 
