@@ -1,8 +1,8 @@
 """Checkpoints: what the toolkit adds to Lightning's, and reading them back without executing anything.
 
 A checkpoint holds tensors and plain types only and is always read with `weights_only=True`. Its section
-`dielectric_gnn` states the configuration it was made from, so that `test` and `predict` need nothing else. A class
-path in it is used only if it lies in this package or PyTorch, or if the user names the same class.
+`dielectric_gnn` states the configuration it was made from, which `test` and `predict` use; `stored_config` says what
+it may name. The file ends with a hash, so that a changed bit is noticed.
 """
 
 from __future__ import annotations
@@ -10,24 +10,63 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from pydantic import AfterValidator, ConfigDict, Field, with_config
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from dielectric_gnn import __version__
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_atomically
-from dielectric_gnn.training_facts import TrainingFacts
+from dielectric_gnn.schemas import check_schema, plain
+from dielectric_gnn.sealed_zip import check_archive, seal
+from dielectric_gnn.training_facts import PlainFacts, TrainingFacts
 
 SECTION = "dielectric_gnn"
 SCHEMA = 2
 """Since 2, OptiMetal3B states `angles` (before, it computed what `at_receiver` is) and the data state `split`."""
 
-_TRUSTED_PACKAGES = ("dielectric_gnn", "torch")
+
+class _Instance(TypedDict):
+    class_path: str
+    init_args: NotRequired[dict[str, Any] | None]
+
+
+class _ModelSettings(TypedDict):
+    backbone: _Instance
+
+
+class _Configuration(TypedDict):
+    model: _ModelSettings
+    data: NotRequired[dict[str, Any] | None]
+
+
+class _Section(TypedDict):
+    """The toolkit's own section."""
+
+    schema: Annotated[int, Field(ge=1)]
+    version: str
+    config: Annotated[_Configuration, AfterValidator(plain)] | None
+    facts: PlainFacts | None
+
+
+@with_config(ConfigDict(arbitrary_types_allowed=True))
+class _Checkpoint(TypedDict):
+    """What is used of a checkpoint; the states of optimisers and callbacks are checked by those who take them over."""
+
+    state_dict: dict[str, Tensor]
+    epoch: NotRequired[Annotated[int, Field(ge=0)]]
+    global_step: NotRequired[Annotated[int, Field(ge=0)]]
+    callbacks: NotRequired[dict[str, Any]]
+    loops: NotRequired[dict[str, Any]]
+    optimizer_states: NotRequired[list[dict[str, Any]]]
+    lr_schedulers: NotRequired[list[dict[str, Any]]]
+    train_loss: NotRequired[dict[str, Tensor]]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -41,6 +80,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         def save(temporary: Path) -> None:
             with temporary.open("wb") as file:  # given a path, torch would write its name, with a number, into the file
                 torch.save(checkpoint, file)
+            seal(temporary)
 
         write_atomically(Path(path), save, durable=True)
 
@@ -60,6 +100,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
     file = Path(path)
     if not file.is_file():
         raise InputError(f"{file}: no such checkpoint; `fit` writes best.ckpt and last.ckpt into <run_dir>/checkpoints")
+    check_archive(file)
     try:
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
@@ -87,11 +128,14 @@ def section_of(checkpoint: Any, name: str) -> dict[str, Any]:
     section = checkpoint.get(SECTION) if isinstance(checkpoint, dict) else None
     if not isinstance(section, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{name}: not a dielectric_gnn checkpoint; it has no section {SECTION!r}")
-    if section["schema"] > SCHEMA:
+    if isinstance(section.get("schema"), int) and section["schema"] > SCHEMA:
         raise InputError(
-            f"{name}: written by dielectric_gnn {section['version']} (schema {section['schema']}), this is "
+            f"{name}: written by dielectric_gnn {section.get('version')} (schema {section['schema']}), this is "
             f"{__version__} (schema {SCHEMA}); update dielectric_gnn"
         )
+    cure = "it was damaged or tampered with: use another checkpoint"
+    check_schema(name, checkpoint, _Checkpoint, cure)
+    check_schema(f"{name}: section {SECTION}", section, _Section, cure)
     return _upgraded(section)
 
 
@@ -143,31 +187,5 @@ def _architecture(config: Mapping[str, Any] | None) -> str:
     if config is None:
         return "built in Python"
     model = config["model"]
-    parts = [model[key] for key in ("backbone", "head") if model.get(key)]
+    parts = [model[key] for key in ("backbone", "head") if isinstance(model.get(key), Mapping)]
     return " + ".join(f"{part['class_path'].rsplit('.', 1)[-1]} {dict(part.get('init_args') or {})}" for part in parts)
-
-
-def check_trust(name: str, config: Any, trusted: set[str]) -> None:
-    """Refuse a stored configuration that names code from outside this package and PyTorch, unless it is trusted.
-
-    Raises:
-        InputError: It does.
-    """
-    for class_path in untrusted_classes(config, trusted):
-        raise InputError(
-            f"{name}: made with {class_path}, which is not part of dielectric_gnn; if you trust that code, name the "
-            "same class yourself (--config or --model.backbone; trust=[...] in Python) and make sure it can be imported"
-        )
-
-
-def untrusted_classes(config: Any, trusted: set[str]) -> Iterator[str]:
-    """Class paths in `config` from outside this package and PyTorch that are not in `trusted`."""
-    if isinstance(config, Mapping):
-        path = config.get("class_path")
-        if isinstance(path, str) and path.split(".")[0] not in _TRUSTED_PACKAGES and path not in trusted:
-            yield path
-        for value in config.values():
-            yield from untrusted_classes(value, trusted)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            yield from untrusted_classes(value, trusted)

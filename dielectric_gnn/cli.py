@@ -26,14 +26,7 @@ from dielectric_gnn.callbacks import (
     TestReport,
     TrainingLines,
 )
-from dielectric_gnn.checkpoint import (
-    SECTION,
-    AtomicCheckpointIO,
-    check_trust,
-    fingerprint,
-    read_checkpoint,
-    untrusted_classes,
-)
+from dielectric_gnn.checkpoint import SECTION, AtomicCheckpointIO, fingerprint, read_checkpoint
 from dielectric_gnn.command_line import checked_words, with_home
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.ensemble import Ensemble
@@ -49,6 +42,7 @@ from dielectric_gnn.resume import (
     load_weights,
 )
 from dielectric_gnn.run_folder import CHECKPOINTS, PREDICTIONS, checkpoints_of, choose_run_dir, named_checkpoint
+from dielectric_gnn.stored_config import check_stored, data_words, default_settings, foreign_classes
 from dielectric_gnn.trainer_parts import as_list, check_devices, fit_callbacks, loggers, quiet
 
 
@@ -149,11 +143,15 @@ class DielectricCLI(LightningCLI):
         stored = read_checkpoint(path)[SECTION]["config"]
         if stored is None:
             return  # built in Python: the configuration must come from the command line
-        self.trusted = set(untrusted_classes(self.config[verb].as_dict(), trusted=set()))
-        check_trust(path, stored, self.trusted)
-        defaults = {f"{group}.{key}": value for group in ("model", "data") for key, value in stored[group].items()}
+        given = self.config[verb].as_dict()
+        self.trusted = set(foreign_classes(given))
+        check_stored(path, stored, self.trusted)
+        defaults = default_settings(path, stored, given["data"], structures_only=bool(given.get("crystals")))
         self._parser(verb).set_defaults(defaults)
         self.config = _parsed(parser, args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Take nothing else from a checkpoint: Lightning would parse its hyper-parameters, whatever they name."""
 
     def before_instantiate_classes(self) -> None:
         """Settle folder, loggers and progress display."""
@@ -269,10 +267,10 @@ class DielectricCLI(LightningCLI):
         """Say where the results are."""
         best = self.run_dir / CHECKPOINTS / "best.ckpt"
         if self.trainer.is_global_zero and best.is_file():
-            path, folder = (shlex.quote(str(path)) for path in (best, self.run_dir))
+            test = shlex.join(["--ckpt_path", str(best), *data_words(self._plain_config()["data"])])
             sys.stdout.write(
                 f"\nTraining is done; everything is in {self.run_dir}/\n"
-                f"  dielectric-gnn test --ckpt_path {path}\n  tensorboard --logdir {folder}\n"
+                f"  dielectric-gnn test {test}\n  tensorboard --logdir {shlex.quote(str(self.run_dir))}\n"
             )
 
 

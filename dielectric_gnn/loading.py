@@ -8,9 +8,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from dielectric_gnn.checkpoint import SECTION, check_trust, read_checkpoint
+from dielectric_gnn.checkpoint import SECTION, read_checkpoint
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.stored_config import check_stored
 
 
 def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> DielectricModule:
@@ -18,10 +19,10 @@ def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> Diele
 
     Args:
         path: A checkpoint written by `fit`.
-        trust: Class paths outside this package and PyTorch that the checkpoint may name.
+        trust: Class paths outside this package and torch.optim; the checkpoint may name classes of their modules.
 
     Raises:
-        InputError: The checkpoint is unusable, or names a class that is not trusted.
+        InputError: The checkpoint is unusable, or its configuration names what it may not.
 
     Example:
         model = load_model("runs/mine/checkpoints/best.ckpt")
@@ -32,7 +33,7 @@ def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> Diele
         raise InputError(
             f"{Path(path)}: made from a model built in Python; build it again and load checkpoint['state_dict']"
         )
-    check_trust(str(path), config["model"], set(trust))
+    check_stored(str(path), config, trust)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(DielectricModule, "model")
     model: DielectricModule = parser.instantiate(parser.parse_object({"model": config["model"]})).model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -88,6 +88,15 @@ class DielectricModule(ResponseModule):
         # The configuration this model was built from, in plain types, for the checkpoint; set by the command.
         self.config: dict[str, Any] | None = None
         self.train_loss = BatchMean()
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not used: Lightning's way of loading calls what a file names.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError("use dielectric_gnn.loading.load_model(path), which runs nothing that the file names")
 
     @property
     def takes_orbits(self) -> bool:

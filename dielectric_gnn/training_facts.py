@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
+from pydantic import ConfigDict, Field, with_config
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.response import Response
@@ -59,6 +61,18 @@ class TrainingFacts:
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> TrainingFacts:
+    def from_plain(cls, plain: PlainFacts) -> TrainingFacts:
         """Back from `to_plain`."""
         return cls(**plain)
+
+
+@with_config(ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
+class PlainFacts(TypedDict):
+    """Schema of `TrainingFacts.to_plain` in a checkpoint."""
+
+    num_materials: Annotated[int, Field(ge=0)]
+    elements: list[Annotated[int, Field(ge=1, le=118)]] | None
+    broadening: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    mean_eps_inter: Tensor | None
+    mean_drude: Tensor | None
+    num_tensors: NotRequired[Annotated[int, Field(ge=0)]]

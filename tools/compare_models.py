@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dielectric_gnn.checkpoint import SECTION, read_checkpoint
 from dielectric_gnn.files import check_writable, user_path
+from dielectric_gnn.stored_config import data_words
 
 COLUMNS = {
     "loss": "loss",
@@ -46,7 +48,9 @@ def train_and_test(config: Path, seed: int, out: Path, extra: list[str]) -> Path
     started = time.perf_counter()
     subprocess.run([*command, *fit], check=True)
     (run / "seconds.txt").write_text(f"{time.perf_counter() - started:.1f}\n")
-    subprocess.run([*command, "test", "--ckpt_path", str(run / "checkpoints" / "best.ckpt")], check=True)
+    best = run / "checkpoints" / "best.ckpt"
+    materials = data_words(read_checkpoint(best)[SECTION]["config"]["data"])  # this tool has just written it
+    subprocess.run([*command, "test", "--ckpt_path", str(best), *materials], check=True)
     return run
 
 

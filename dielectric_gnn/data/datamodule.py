@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -166,6 +166,15 @@ class CrystalDataModule(LightningDataModule):
         """What was read, by the structure files that `predict` was given; None: the materials with spectra."""
         self.asked: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """Crystals that `predict` was asked for, finished or not."""
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not used: Lightning's way of loading calls what a file names.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError("build CrystalDataModule from its options; a checkpoint states them, but is not obeyed")
 
     def setup(self, stage: str) -> None:
         """Read the materials of a stage, and build graphs and splits; what an earlier stage has read is kept."""

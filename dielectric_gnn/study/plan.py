@@ -14,6 +14,11 @@ import numpy as np
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.study.spec import Block, Choice, Study
+from dielectric_gnn.yaml_files import read_yaml
+
+_ORIGINS = ("source", "store", "train_ids")
+"""Settings of the data that may name paths."""
+_ORIGIN_OPTIONS = tuple(f"data.{key}" for key in _ORIGINS)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def _runs_of(study: Study, block: Block, where: str, changes: Mapping[str, Any])
             test=(
                 "test",
                 *_overlays([study.trainer] if study.trainer else []),
+                *_data_words(overlays, options),
                 *("--ckpt_path", str(folder / "checkpoints" / "best.ckpt")),
             ),
             kind=", ".join(["-".join(parts), *(f"{key} {value}" for key, value in block.options.items())]),
@@ -115,6 +121,17 @@ def _overlays(paths: list[str]) -> list[str]:
         if not Path(path).is_file():
             raise InputError(f"{path}: no such overlay; paths are relative to the folder that the command is run from")
     return [word for path in paths for word in ("--config", path)]
+
+
+def _data_words(overlays: list[str], options: Mapping[str, Any]) -> list[str]:
+    """Where the materials of a run come from, said again: paths that only a checkpoint names are not opened."""
+    words = []
+    for path in overlays:
+        stated = read_yaml(Path(path))
+        data = stated.get("data") if isinstance(stated, Mapping) else None
+        if isinstance(data, Mapping):
+            words += _words({f"data.{key}": value for key, value in data.items() if key in _ORIGINS})
+    return words + _words({key: value for key, value in options.items() if key.startswith(_ORIGIN_OPTIONS)})
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:

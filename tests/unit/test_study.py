@@ -1,5 +1,6 @@
 """Studies: what a YAML file may say, which runs follow, and what each command is."""
 
+import json
 import math
 import os
 from pathlib import Path
@@ -45,6 +46,18 @@ def study_of(tmp_path: Path, **changes: object) -> Study:
     return read_study(path)
 
 
+def test_the_test_of_a_run_is_told_where_its_materials_are(tmp_path: Path) -> None:
+    overlay = tmp_path / "data.yaml"
+    source = {"class_path": "EntryJson", "init_args": {"path": "my entries"}}
+    overlay.write_text(yaml.safe_dump({"data": {"source": source, "batch_size": 8}, "trainer": {"max_epochs": 3}}))
+    options = {"data.source.broadening_ev": 0.1, "data.cutoff": 5.0}
+    study = study_of(tmp_path, data=None, configs=["configs/base.yaml", str(overlay)], options=options)
+    words = plan_runs(study)[0].test
+    given = words[words.index("--data.source") :]
+    assert given[:4] == ("--data.source", json.dumps(source), "--data.source.broadening_ev", "0.1")
+    assert given[4] == "--ckpt_path"
+
+
 def test_every_combination_is_a_run(tmp_path: Path) -> None:
     runs = plan_runs(study_of(tmp_path), {"trainer.max_epochs": 7})
     assert len(runs) == len({run.name for run in runs}) == 8
@@ -58,7 +71,7 @@ def test_every_combination_is_a_run(tmp_path: Path) -> None:
         "--model.optimizer.init_args.lr 0.0006 --model.lr_scaling.reference_parameters 8140195 "
         "--model.lr_scaling.exponent 1.0 --model.backbone.init_args.width 16 --data.train_size 50 "
         "--data.store data/none --seed_everything 1 --study small --run_dir runs/elsewhere/tc-free-h16-d50-s1",
-        "dielectric-gnn test --config configs/trainer/cpu.yaml "
+        "dielectric-gnn test --config configs/trainer/cpu.yaml --data.store data/none "
         "--ckpt_path runs/elsewhere/tc-free-h16-d50-s1/checkpoints/best.ckpt",
     ]
     goten = next(run for run in runs if run.name == "goten-free-h16-d100-s42")
