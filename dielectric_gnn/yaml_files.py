@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.limits import YAML_MB, YAML_VALUES, TooLargeError, read_bounded
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -32,15 +33,22 @@ class _DuplicateKeyError(yaml.YAMLError):
     """A mapping has a key more than once."""
 
 
+class _TooManyValuesError(yaml.YAMLError):
+    """Aliases make few lines stand for very many values, or a value holds itself."""
+
+
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file, in plain types.
 
     Raises:
-        InputError: It cannot be read, is not in UTF-8, is not YAML, or gives a key twice in one mapping, in which case
-            only the last would count.
+        InputError: It cannot be read, is not in UTF-8, is not YAML, is too large, has aliases that stand for too many
+            values, or gives a key twice in one mapping, in which case only the last would count.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            text = read_bounded(file, YAML_MB).decode("utf-8-sig")
+    except TooLargeError as error:
+        raise InputError(f"{path}: {error} of YAML; is it the right file?") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save the file with that encoding"
@@ -48,10 +56,48 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506: derived from SafeLoader
+        return _loaded(text)
     except _DuplicateKeyError as error:
         raise InputError(f"{path}: {error}; keep one, or join what is under them") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: not YAML: {_one_line(error)}") from error
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply") from error
+    except (ValueError, TypeError, AttributeError, OverflowError, KeyError, IndexError) as error:
+        # What PyYAML makes of values that look like dates or numbers and are none, such as 2020-13-45.
+        raise InputError(f"{path}: a value is not what it looks like ({_one_line(error)}); put it in quotes") from error
+
+
+def _loaded(text: str) -> Any:
+    loader = _UniqueKeys(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if (num := _num_values(node)) > YAML_VALUES:
+            raise _TooManyValuesError(f"aliases stand for {num} values in all, expected at most {YAML_VALUES}")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _num_values(root: yaml.Node) -> int:
+    """How many values a document has, those behind an alias counted every time."""
+    sizes: dict[int, int | None] = {}
+
+    def size(node: yaml.Node) -> int:
+        known = sizes.get(id(node), 0)
+        if known is None:
+            raise _TooManyValuesError(f"the value in line {node.start_mark.line + 1} holds itself")
+        if not known:
+            sizes[id(node)] = None
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            known = 1 + sum(sum(map(size, part)) if isinstance(part, tuple) else size(part) for part in parts)
+            sizes[id(node)] = known
+        return known
+
+    return size(root)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -41,6 +41,7 @@ def verify_store(folder: Path) -> list[str]:
     if damaged:
         names = ", ".join(damaged)
         raise InputError(f"{folder}: damaged: {names} (wrong checksum); build the store anew, or copy it again")
+    store.check()
     problems = [*_names(store), *_splits(split), *_values(store)]
     if problems:
         raise InputError(

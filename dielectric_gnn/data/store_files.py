@@ -2,16 +2,18 @@
 
 `metadata.json` states the schema, what the arrays hold, how large they are and their checksums. The arrays are those of
 `CrystalStore`, but for edges, which lie one after another (E, 2) so that the file can grow; `split_train.npy` and so on
-hold positions. `store_writer` writes it, `store_check` verifies every value; opening it checks sizes alone.
+hold positions. `store_writer` writes it, `store_check` verifies every value. Opening it checks headers and sizes of all
+arrays, and the checksums of those with a few bytes per material; `row_checksums` guards the others, see there.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Literal
@@ -19,6 +21,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.growing import array_checksum
+from dielectric_gnn.data.row_checksums import LARGE_ARRAYS, ROW_CHECKSUMS, MaterialBytes, RowChecks
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import StoredNames
@@ -28,6 +32,8 @@ from dielectric_gnn.data.targets import StoredAnisotropy
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
 from dielectric_gnn.grid import EnergyGrid
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 4
 """Since 4, neighbours at exactly the cutoff count and edges and their reverses have exactly opposite vectors."""
@@ -141,8 +147,16 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
     materials, atoms, edges = metadata.num_materials, metadata.num_atoms, metadata.num_edges
     grid = EnergyGrid(*metadata.grid)
 
+    arrays: dict[str, NDArray[Any]] = {}
+
     def load(name: str, kind: str, *shape: int) -> NDArray[Any]:
-        return _load(folder / f"{name}.npy", kind, shape)
+        arrays[name] = _load(folder / f"{name}.npy", kind, shape)
+        return arrays[name]
+
+    def load_offsets(name: str, num_rows: int) -> NDArray[np.int64]:
+        found = load(name, "int64", materials + 1)
+        _check_offsets(folder / f"{name}.npy", found, num_rows)
+        return found
 
     labelled = metadata.spectra_dtype is not None
     dtype = str(metadata.spectra_dtype)
@@ -156,16 +170,16 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
     orbits = None
     if metadata.num_orbits is not None:
         rows = dict(zip(PARTS, metadata.num_orbits, strict=True))
-        arrays = {
+        classes = {
             name: load(f"orbit_{name}", np.dtype(column.dtype).name, rows[column.part], *column.row_shape)
             for name, column in ORBITS.items()
         }
-        orbits = StoredOrbits(load("orbit_offsets", "int64", 3, materials + 1), arrays)
+        orbits = StoredOrbits(load("orbit_offsets", "int64", 3, materials + 1), classes)
     store = CrystalStore(
         material_ids=StoredNames(load("material_ids", "U", materials)),
         formulas=StoredNames(load("formulas", "U", materials)),
-        atom_offsets=_offsets(folder / "atom_offsets.npy", materials, atoms),
-        edge_offsets=_offsets(folder / "edge_offsets.npy", materials, edges),
+        atom_offsets=load_offsets("atom_offsets", atoms),
+        edge_offsets=load_offsets("edge_offsets", edges),
         sizes=load("sizes", "int32", materials, 3),
         volumes=load("volumes", "float32", materials),
         atomic_numbers=load("atomic_numbers", "uint8", atoms),
@@ -179,7 +193,23 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
         anisotropy=anisotropy,
         orbits=orbits,
     )
-    return store, {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
+    split = {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
+    arrays |= {f"split_{name}": positions for name, positions in split.items()}
+    expected = load(ROW_CHECKSUMS, "uint32", materials) if ROW_CHECKSUMS in metadata.checksums else None
+    for name in arrays.keys() - set(LARGE_ARRAYS):
+        if checksum_text(array_checksum(arrays[name])) != metadata.checksums.get(name):
+            raise InputError(f"{folder / name}.npy: damaged (wrong checksum); {_CURE}")
+    for row, last in zip(arrays.get("orbit_offsets", ()), metadata.num_orbits or (), strict=True):
+        _check_offsets(folder / "orbit_offsets.npy", row, last)
+    if expected is None:
+        log.warning(
+            "%s was made by an earlier version: it has no checksums of its materials, so only tools/prepare_data.py "
+            "verify notices damage to them; tools/prepare_data.py upgrade adds them",
+            folder,
+        )
+        return store, split
+    content = MaterialBytes(arrays, store.atom_offsets, store.edge_offsets, arrays.get("orbit_offsets"))
+    return replace(store, checks=RowChecks(content, expected, store.material_ids, folder)), split
 
 
 def map_array(path: Path) -> NDArray[Any]:
@@ -195,11 +225,27 @@ def map_array(path: Path) -> NDArray[Any]:
         excess = path.stat().st_size - array.offset - array.nbytes if isinstance(array, np.memmap) else 0
         if excess:
             raise ValueError(f"{excess} bytes too long")
+        _check_header(path, array)
     except _DAMAGE as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"{path}: missing, truncated or damaged ({reason}); {_CURE}") from error
     # As a plain array, because indexing the memmap class costs time on every access.
     return np.asarray(array)
+
+
+def _check_header(path: Path, array: NDArray[Any]) -> None:
+    """Compare the header with the one that NumPy writes, but for how far it is filled up with spaces.
+
+    Damage that NumPy reads over changes nothing now, but a damaged file is not worth keeping.
+    """
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        length = int.from_bytes(file.read(2), "little")
+        text = file.read(length)
+    header = np.lib.format.header_data_from_array_1_0(array)
+    expected = "{" + "".join(f"{key!r}: {header[key]!r}, " for key in sorted(header)) + "}"
+    if text.rstrip(b" \n") != expected.encode() or text[len(expected) :].strip(b" ") != b"\n":
+        raise ValueError("the header is not as it was written")
 
 
 def _digest(plain: Mapping[str, Any]) -> str:
@@ -215,11 +261,9 @@ def _load(path: Path, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
     return array
 
 
-def _offsets(path: Path, num_segments: int, num_rows: int) -> NDArray[np.int64]:
-    offsets = _load(path, "int64", (num_segments + 1,))
+def _check_offsets(path: Path, offsets: NDArray[np.int64], num_rows: int) -> None:
     if offsets[0] != 0 or offsets[-1] != num_rows or (np.diff(offsets) < 0).any():
         raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; {_CURE}")
-    return offsets
 
 
 def _split(path: Path, num_materials: int) -> NDArray[np.int64]:
