@@ -116,6 +116,8 @@ def read_metadata(folder: Path) -> StoreMetadata:
         if schema == SCHEMA:
             if plain.pop("checksum") != _digest(plain):
                 raise ValueError("its checksum does not fit")
+            if not all(map(str.isidentifier, plain["checksums"])):  # they become names of files
+                raise ValueError("its names of arrays are none")
             start, stop, num = plain["grid"]
             return StoreMetadata(**{**plain, "grid": (float(start), float(stop), int(num))})
     except FileNotFoundError as error:
@@ -196,7 +198,8 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
     split = {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
     arrays |= {f"split_{name}": positions for name, positions in split.items()}
     expected = load(ROW_CHECKSUMS, "uint32", materials) if ROW_CHECKSUMS in metadata.checksums else None
-    for name in arrays.keys() - set(LARGE_ARRAYS):
+    arrays |= {name: map_array(folder / f"{name}.npy") for name in metadata.checksums.keys() - arrays.keys()}
+    for name in sorted(arrays.keys() - set(LARGE_ARRAYS)):
         if checksum_text(array_checksum(arrays[name])) != metadata.checksums.get(name):
             raise InputError(f"{folder / name}.npy: damaged (wrong checksum); {_CURE}")
     for row, last in zip(arrays.get("orbit_offsets", ()), metadata.num_orbits or (), strict=True):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from dielectric_gnn.data.sources.zip_files import open_zip
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.limits import (
     ARCHIVE_MEMBERS,
@@ -28,6 +29,9 @@ ZIP_SUFFIX = ".zip"
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, struct.error)
+_ODD = (ValueError, IndexError, KeyError, OverflowError, NotImplementedError, struct.error)
+"""What zipfile and tarfile raise, too, of headers with senseless numbers or texts."""
+
 _BLOCK = 512
 _OPENERS: dict[bytes, Callable[[BinaryIO], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
@@ -37,12 +41,6 @@ _OPENERS: dict[bytes, Callable[[BinaryIO], gzip.GzipFile | bz2.BZ2File | lzma.LZ
 """Compressions of tar archives, by what such files begin with."""
 
 _LONGEST_MARK = 6
-
-_DIRECTORY_ENTRY = 46
-"""Bytes that a member takes in the table of contents of a zip archive, at least."""
-
-_LONGEST_END = (1 << 16) + 22 + 20 + 56
-"""Bytes at the end of a zip archive that say where the table of contents is, with the longest comment."""
 
 _LARGER = "; a source reads more if its max_mb is set higher"
 
@@ -98,32 +96,17 @@ def _zip_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iter
                 yield JsonDocument(source, content)
             except TooLargeError as error:
                 yield JsonDocument(source, b"", f"{error}{_LARGER}")
-            except (*_DAMAGE, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: encrypted, for example
+            except (*_DAMAGE, *_ODD, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: encrypted, for example
                 yield JsonDocument(source, b"", f"the member cannot be read ({_reason(error)})")
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
-        # zipfile reads the table of contents as a whole, whatever number of members the archive states.
-        most = _directory_size(path) // _DIRECTORY_ENTRY
-        if most > ARCHIVE_MEMBERS:
-            raise InputError(f"{path}: up to {most} members, expected at most {ARCHIVE_MEMBERS}; split the archive")
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+        return open_zip(path, ARCHIVE_MEMBERS)
+    except TooLargeError as error:
+        raise InputError(f"{path}: {error}; split the archive") from error
+    except (OSError, zipfile.BadZipFile, *_ODD) as error:
         raise InputError(f"{path}: not a readable zip archive, truncated? ({_reason(error)})") from error
-
-
-def _directory_size(path: Path) -> int:
-    """Bytes that the table of contents takes, as the end of the archive states; 0 where no end is found."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _LONGEST_END))
-        tail = file.read(_LONGEST_END)
-    sizes = [0]
-    if (end := tail.rfind(b"PK\5\6")) >= 0:
-        sizes.append(int.from_bytes(tail[end + 12 : end + 16], "little"))
-        if (longer := tail.rfind(b"PK\6\6", 0, end)) >= 0:  # of an archive with 64-bit numbers
-            sizes = [int.from_bytes(tail[longer + 40 : longer + 48], "little")]
-    return min(max(sizes), path.stat().st_size)
 
 
 def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iterator[JsonDocument]:
@@ -140,7 +123,7 @@ def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iter
                 _check_end(archive)
     except TooLargeError as error:
         raise InputError(f"{path}: not a tar archive of JSON files ({error})") from error
-    except (*_DAMAGE, tarfile.TarError) as error:
+    except (*_DAMAGE, *_ODD, tarfile.TarError) as error:
         raise InputError(f"{path}: not a readable tar archive, truncated? ({_reason(error)})") from error
 
 

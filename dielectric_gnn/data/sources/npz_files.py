@@ -12,10 +12,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.sources.zip_files import open_zip
 from dielectric_gnn.errors import RecordError
 from dielectric_gnn.limits import ARRAYS_MB, MB, Readable, TooLargeError, read_bounded
 
-_MAX_MEMBERS = 1000
+_MAX_MEMBERS = 10_000
 _SUFFIX = ".npy"
 # What NumPy raises of headers, which it reads with the parser of Python, and zipfile of archives.
 _DAMAGE = (
@@ -35,10 +36,10 @@ def read_npz(path: Path, max_mb: float = ARRAYS_MB) -> dict[str, NDArray[Any]]:
         RecordError: It cannot be read, a checksum does not fit, or it holds more.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, _MAX_MEMBERS) as archive:
             members = archive.infolist()
-            if len(members) > _MAX_MEMBERS or sum(member.file_size for member in members) > max_mb * MB:
-                raise TooLargeError(f"its arrays take more than {max_mb:g} MB, or are more than {_MAX_MEMBERS}")
+            if sum(member.file_size for member in members) > max_mb * MB:
+                raise TooLargeError(f"its arrays take more than {max_mb:g} MB")
             arrays = {}
             for member in members:
                 with archive.open(member) as file:  # read to its end, where the checksum is compared
