@@ -34,6 +34,9 @@ YAML_MB = 1.0
 YAML_VALUES = 100_000
 """Values in a YAML file, those behind aliases counted as often as they are used."""
 
+YAML_DEPTH = 100
+"""Levels of values within values in a YAML file."""
+
 API_ANSWER_MB = 16.0
 """An answer of the figshare API."""
 

@@ -9,11 +9,26 @@ from typing import Any
 import yaml
 
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.limits import YAML_MB, YAML_VALUES, TooLargeError, read_bounded
+from dielectric_gnn.limits import YAML_DEPTH, YAML_MB, YAML_VALUES, TooLargeError, read_bounded
+
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_LONGEST_NUMBER = 1000
+"""Characters. PyYAML takes the square of the length in time, of numbers to the base 60."""
 
 
 class _UniqueKeys(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice in one mapping, of which it would keep the last in silence."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+        self.depth += 1
+        if self.depth > YAML_DEPTH:  # PyYAML takes the square of the depth in time, and then Python gives up
+            raise _TooManyValuesError(f"nested more than {YAML_DEPTH} levels deep")
+        node: yaml.Node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -34,7 +49,7 @@ class _DuplicateKeyError(yaml.YAMLError):
 
 
 class _TooManyValuesError(yaml.YAMLError):
-    """Aliases make few lines stand for very many values, or a value holds itself."""
+    """Aliases make few lines stand for very many values, a value holds itself, or values are nested too deeply."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -75,7 +90,7 @@ def _loaded(text: str) -> Any:
         if node is None:
             return None
         if (num := _num_values(node)) > YAML_VALUES:
-            raise _TooManyValuesError(f"aliases stand for {num} values in all, expected at most {YAML_VALUES}")
+            raise _TooManyValuesError(f"with its aliases it has {num} values, expected at most {YAML_VALUES}")
         return loader.construct_document(node)
     finally:
         loader.dispose()
@@ -89,6 +104,8 @@ def _num_values(root: yaml.Node) -> int:
         known = sizes.get(id(node), 0)
         if known is None:
             raise _TooManyValuesError(f"the value in line {node.start_mark.line + 1} holds itself")
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            raise _TooManyValuesError(f"the number in line {node.start_mark.line + 1} has {len(node.value)} characters")
         if not known:
             sizes[id(node)] = None
             parts = node.value if isinstance(node, yaml.CollectionNode) else []

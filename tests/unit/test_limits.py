@@ -187,13 +187,14 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(
     f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
 )  # fmt: skip
 YAML = {
-    "aliases": (LAUGHS, "aliases stand for"),
-    "merges": (MERGES, "aliases stand for"),
+    "aliases": (LAUGHS, "with its aliases it has"),
+    "merges": (MERGES, "with its aliases it has"),
     "itself": ("a: &a [*a]", "holds itself"),
     "large": ("# \n" * 500_000, "more than 1 MB"),
-    "deep": ("[" * 30_000, "nested too deeply"),
+    "deep": ("[" * 30_000, "nested more than 100 levels deep"),
     "date": ("a: 2020-13-45", "put it in quotes"),
-    "number": (f"a: {'9' * 10_000}", "put it in quotes"),
+    "number": (f"a: {'9' * 10_000}", "the number in line 1 has"),
+    "base 60": ("a: 1" + ":1" * 400_000, "the number in line 1 has"),
     "float": ("a: !!float x", "put it in quotes"),
     "map as key": ("? {a: 1}\n: 2", "not YAML"),
     "tag": ("a: !!python/object/apply:os.system [ls]", "not YAML"),
