@@ -126,9 +126,19 @@ def _list_files(url: str, retry: _Retry) -> list[RemoteFile]:
 
     try:
         answer = retry(url, request)
-        files = [_remote_file(entry) for entry in json.loads(answer)["files"]]
     except TooLargeError as error:
         raise InputError(f"{url}: not the answer of the figshare API ({error})") from error
+    return listed_files(url, answer)
+
+
+def listed_files(url: str, answer: bytes) -> list[RemoteFile]:
+    """The files that an answer of the API lists.
+
+    Raises:
+        InputError: It is not such an answer, or lists something that is not safe to download.
+    """
+    try:
+        files = [_remote_file(entry) for entry in json.loads(answer)["files"]]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
