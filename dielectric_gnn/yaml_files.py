@@ -11,7 +11,6 @@ import yaml
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.limits import YAML_DEPTH, YAML_MB, YAML_VALUES, TooLargeError, read_bounded
 
-
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _LONGEST_NUMBER = 1000
 """Characters. PyYAML takes the square of the length in time, of numbers to the base 60."""

@@ -24,7 +24,8 @@ from dielectric_gnn.data.sources.prepared_hdf5 import HDF5_FILES
 from dielectric_gnn.data.splits import SPLIT_NAMES, SplitMethod, composition_split, published_split, read_ids
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import names_array
-from dielectric_gnn.data.store_files import SCHEMA, SpectraDtype, open_store, read_metadata
+from dielectric_gnn.data.store_files import open_store
+from dielectric_gnn.data.store_metadata import SCHEMA, SpectraDtype, read_metadata
 from dielectric_gnn.data.store_rows import Recipe, itself, make_chunk
 from dielectric_gnn.data.store_writer import CHUNK, SplitRule, check_free, finish, take
 from dielectric_gnn.errors import InputError, RecordError

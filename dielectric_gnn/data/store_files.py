@@ -8,15 +8,12 @@ arrays, and the checksums of those with a few bytes per material; `row_checksums
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
-import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +23,15 @@ from dielectric_gnn.data.row_checksums import LARGE_ARRAYS, ROW_CHECKSUMS, Mater
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import StoredNames
+from dielectric_gnn.data.store_metadata import CURE, METADATA, checksum_text, read_metadata
 from dielectric_gnn.data.stored_orbits import COLUMNS as ORBITS
 from dielectric_gnn.data.stored_orbits import PARTS, StoredOrbits
 from dielectric_gnn.data.targets import StoredAnisotropy
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import write_text
 from dielectric_gnn.grid import EnergyGrid
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 4
-"""Since 4, neighbours at exactly the cutoff count and edges and their reverses have exactly opposite vectors."""
-
-METADATA = "metadata.json"
-SpectraDtype = Literal["float32", "float16"]
 # What NumPy raises when a header is not as it wrote it, which it reads with the parser of Python.
 _DAMAGE = (
     OSError,
@@ -53,86 +45,6 @@ _DAMAGE = (
     TokenError,
     Warning,
 )
-_CURE = "build the store anew, or copy it again"
-
-
-@dataclass(frozen=True)
-class StoreMetadata:
-    """What `metadata.json` says.
-
-    Args:
-        schema: Version of the layout.
-        source: Where the materials came from, in words.
-        cutoff: Neighbour cutoff of the graphs in Å.
-        three_body_cutoff: Longest edge (Å) of the three-body pairs that are counted.
-        grid: First and last photon energy in eV, and the number of points.
-        broadening: Γ of the spectra in eV; None if unknown.
-        spectra_dtype: Precision of the spectra; None without spectra.
-        tensors: Whether it holds whole tensors; the arrays of `StoredAnisotropy`.
-        num_materials: M.
-        num_atoms: N.
-        num_edges: E.
-        num_pairs: Three-body pairs.
-        elements: How many materials hold each element.
-        checksums: Of every array, CRC-32 of its elements (without the header), as hexadecimal digits.
-        num_orbits: Classes of atoms, edges and pairs; None without orbits.
-    """
-
-    schema: int
-    source: str
-    cutoff: float
-    three_body_cutoff: float
-    grid: tuple[float, float, int]
-    broadening: float | None
-    spectra_dtype: SpectraDtype | None
-    tensors: bool
-    num_materials: int
-    num_atoms: int
-    num_edges: int
-    num_pairs: int
-    elements: dict[str, int]
-    checksums: dict[str, str]
-    num_orbits: tuple[int, int, int] | None = None
-
-
-def write_metadata(folder: Path, metadata: StoreMetadata) -> None:
-    """Write `metadata.json`, with a checksum of its own."""
-    plain = json.loads(json.dumps(asdict(metadata)))
-    write_text(folder / METADATA, json.dumps({**plain, "checksum": _digest(plain)}, indent=1) + "\n")
-
-
-def read_metadata(folder: Path) -> StoreMetadata:
-    """Read `metadata.json` of a store.
-
-    Raises:
-        InputError: No such folder, not a store, damaged, or of another schema.
-    """
-    path = folder.expanduser() / METADATA
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such store; tools/prepare_data.py writes one")
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        schema = int(plain["schema"])
-        if schema == SCHEMA:
-            if plain.pop("checksum") != _digest(plain):
-                raise ValueError("its checksum does not fit")
-            if not all(map(str.isidentifier, plain["checksums"])):  # they become names of files
-                raise ValueError("its names of arrays are none")
-            start, stop, num = plain["grid"]
-            return StoreMetadata(**{**plain, "grid": (float(start), float(stop), int(num))})
-    except FileNotFoundError as error:
-        raise InputError(f"{path.parent}: not a store, it has no {METADATA}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error!r}); {_CURE}") from error
-    raise InputError(
-        f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew "
-        "(the graphs of earlier stores may lack neighbours at exactly the cutoff)"
-    )
-
-
-def checksum_text(checksum: int) -> str:
-    """As `metadata.json` has it."""
-    return f"{checksum:08x}"
 
 
 def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]]:
@@ -198,10 +110,13 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
     split = {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
     arrays |= {f"split_{name}": positions for name, positions in split.items()}
     expected = load(ROW_CHECKSUMS, "uint32", materials) if ROW_CHECKSUMS in metadata.checksums else None
-    arrays |= {name: map_array(folder / f"{name}.npy") for name in metadata.checksums.keys() - arrays.keys()}
+    others = metadata.checksums.keys() - arrays.keys()
+    if wrong := sorted(others & set(LARGE_ARRAYS)):
+        raise InputError(f"{folder / wrong[0]}.npy: not an array of a store as {METADATA} describes it; {CURE}")
+    arrays |= {name: map_array(folder / f"{name}.npy") for name in others}
     for name in sorted(arrays.keys() - set(LARGE_ARRAYS)):
         if checksum_text(array_checksum(arrays[name])) != metadata.checksums.get(name):
-            raise InputError(f"{folder / name}.npy: damaged (wrong checksum); {_CURE}")
+            raise InputError(f"{folder / name}.npy: damaged (wrong checksum); {CURE}")
     for row, last in zip(arrays.get("orbit_offsets", ()), metadata.num_orbits or (), strict=True):
         _check_offsets(folder / "orbit_offsets.npy", row, last)
     if expected is None:
@@ -231,7 +146,7 @@ def map_array(path: Path) -> NDArray[Any]:
         _check_header(path, array)
     except _DAMAGE as error:
         reason = str(error).split("\n")[0]
-        raise InputError(f"{path}: missing, truncated or damaged ({reason}); {_CURE}") from error
+        raise InputError(f"{path}: missing, truncated or damaged ({reason}); {CURE}") from error
     # As a plain array, because indexing the memmap class costs time on every access.
     return np.asarray(array)
 
@@ -251,26 +166,22 @@ def _check_header(path: Path, array: NDArray[Any]) -> None:
         raise ValueError("the header is not as it was written")
 
 
-def _digest(plain: Mapping[str, Any]) -> str:
-    return checksum_text(zlib.crc32(json.dumps(plain, sort_keys=True).encode()))
-
-
 def _load(path: Path, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """Map an array; `kind` is the name of its dtype, or `U` for text."""
     array = map_array(path)
     wrong = kind not in (array.dtype.name, array.dtype.kind) or not array.dtype.isnative
     if wrong or array.shape != shape or not array.flags.c_contiguous:
-        raise InputError(f"{path}: {array.dtype.str} of shape {array.shape}, expected {kind} of shape {shape}; {_CURE}")
+        raise InputError(f"{path}: {array.dtype.str} of shape {array.shape}, expected {kind} of shape {shape}; {CURE}")
     return array
 
 
 def _check_offsets(path: Path, offsets: NDArray[np.int64], num_rows: int) -> None:
     if offsets[0] != 0 or offsets[-1] != num_rows or (np.diff(offsets) < 0).any():
-        raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; {_CURE}")
+        raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; {CURE}")
 
 
 def _split(path: Path, num_materials: int) -> NDArray[np.int64]:
     positions = map_array(path)
     if positions.dtype != np.int64 or positions.ndim != 1 or not ((positions >= 0) & (positions < num_materials)).all():
-        raise InputError(f"{path}: damaged, expected positions below {num_materials}; {_CURE}")
+        raise InputError(f"{path}: damaged, expected positions below {num_materials}; {CURE}")
     return positions

@@ -17,7 +17,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.row_checksums import ROW_CHECKSUMS, MaterialBytes
 from dielectric_gnn.data.sources.base import OnError, attempt
 from dielectric_gnn.data.store_facts import SetKind, graph_sizes
-from dielectric_gnn.data.store_files import SpectraDtype
+from dielectric_gnn.data.store_metadata import SpectraDtype
 from dielectric_gnn.data.stored_orbits import COLUMNS as ORBITS
 from dielectric_gnn.data.stored_orbits import PARTS, orbit_rows, orbit_sizes
 from dielectric_gnn.data.targets import anisotropy_rows, target_rows

@@ -10,7 +10,8 @@ import numpy as np
 from dielectric_gnn.data.growing import array_checksum
 from dielectric_gnn.data.row_checksums import LARGE_ARRAYS, ROW_CHECKSUMS, MaterialBytes
 from dielectric_gnn.data.store_check import verify_store
-from dielectric_gnn.data.store_files import checksum_text, map_array, read_metadata, write_metadata
+from dielectric_gnn.data.store_files import map_array
+from dielectric_gnn.data.store_metadata import checksum_text, read_metadata, write_metadata
 from dielectric_gnn.files import write_atomically
 
 

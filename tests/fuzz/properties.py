@@ -66,8 +66,8 @@ def check_record(record: CrystalRecord) -> None:
 NUMBERS = ["0", "-1", "1e308", "1e400", "-1e-320", "nan", "inf", "1" * 400, "0.5.5", "1_0", "٣", "0x10", "True", "-0"]
 TEXTS = [
     "", " ", "\n", "\r\n", "\0", "\t", "'", '"', "#", ";", "_", "?", ".", ",", "loop_", "data_", "stop_", "save_x",
-    "\x1b[31m", "\ud800", "\ufeff", "é", "𝕏", "Xx", "H", "Ag1+", "1/0", "x,y", "-x,y+1/2,z", "{", "}", "[" * 300, "=1+1",
-    "../../x", "a" * 5000,
+    "\x1b[31m", "\ud800", "\ufeff", "é", "𝕏", "Xx", "H", "Ag1+", "1/0", "x,y", "-x,y+1/2,z", "{", "}", "[" * 300,
+    "=1+1", "../../x", "a" * 5000,
 ]  # fmt: skip
 
 plain = st.recursive(
@@ -148,7 +148,9 @@ def damaged_text(draw: st.DrawFn, good: str) -> str:
         if not lines:
             break
         row = draw(st.integers(0, len(lines) - 1))
-        action = draw(st.sampled_from(["word", "word", "word", "number", "delete", "repeat", "exchange", "cut", "letter"]))
+        action = draw(
+            st.sampled_from(["word", "word", "word", "number", "delete", "repeat", "exchange", "cut", "letter"])
+        )
         if action in ("word", "number"):
             words = lines[row].split(" ")
             words[draw(st.integers(0, len(words) - 1))] = draw(

@@ -45,7 +45,9 @@ SMALL = {
 """Too few energies, so that most of what is damaged elsewhere is found before; the whole one is slow to write."""
 
 CIFS = sorted([*(REPOSITORY / "docs/crystals").glob("*.cif"), *(REPOSITORY / "tests/data/odd_inputs").rglob("*.cif")])
-POSCAR = "Ag Cu\n1.0\n4.0 0 0\n0 4.0 0\n0 0 4.2\nAg Cu\n1 1\nSelective dynamics\nDirect\n0 0 0 T T T\n0.5 0.5 0.5 T T F\n"
+POSCAR = (
+    "Ag Cu\n1.0\n4.0 0 0\n0 4.0 0\n0 0 4.2\nAg Cu\n1 1\nSelective dynamics\nDirect\n0 0 0 T T T\n0.5 0.5 0.5 T T F\n"
+)
 XSF = "CRYSTAL\nPRIMVEC\n4 0 0\n0 4 0\n0 0 4\nPRIMCOORD\n2 1\n47 0 0 0\n29 2 2 2\n"
 CSSR = "4.0 4.0 4.2\n90.0 90.0 90.0 SPGR = 1 P 1 OPT = 1\n2 0\n0 Ag1 Cu1\n1 Ag 0.0 0.0 0.0\n2 Cu 0.5 0.5 0.5\n"
 RES = (

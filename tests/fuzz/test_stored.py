@@ -45,8 +45,8 @@ from tests.fuzz.properties import (
 
 REPOSITORY = Path(__file__).parents[2]
 RECORD = RunRecord(
-    name="a", status="finished", backbone="Goten", head="FreeForm", num_parameters=100, num_train=10, subset="x", seed=1,
-    epochs=2, steps=20, samples_seen=20, width=16, best_validation_loss=0.5, metrics={"test/loss": 0.25},
+    name="a", status="finished", backbone="Goten", head="FreeForm", num_parameters=100, num_train=10, subset="x",
+    seed=1, epochs=2, steps=20, samples_seen=20, width=16, best_validation_loss=0.5, metrics={"test/loss": 0.25},
     learning_curve=({"epoch": 0, "train/loss": 1.0},), cost={"cpu_seconds": 1.5, "launches": 1},
 )  # fmt: skip
 TABLE = "# a comment\nloss,D,seed,run,group\n1.0,100,1,a,x\n0.8,200,1,b,x\n0.7,400,2,c,x\n"
@@ -103,7 +103,9 @@ def test_headers_of_arrays(tmp_path: Path, data: st.DataObject) -> None:
     file = io.BytesIO()
     np.save(file, np.arange(6.0).reshape(2, 3))
     good = file.getvalue()
-    header = data.draw(damaged_text(good[10:128].decode()) | damaged_bytes(good[10:128]).map(lambda b: b.decode("latin-1")))
+    header = data.draw(
+        damaged_text(good[10:128].decode()) | damaged_bytes(good[10:128]).map(lambda b: b.decode("latin-1"))
+    )
     content = encoded(header)
     (tmp_path / "a.npy").write_bytes(good[:8] + len(content).to_bytes(8, "little")[:2] + content + good[128:])
     reads_or_refuses(lambda: map_array(tmp_path / "a.npy"))

@@ -20,8 +20,9 @@ from dielectric_gnn.data.row_checksums import LARGE_ARRAYS, MaterialBytes
 from dielectric_gnn.data.sources.npz_files import read_npz
 from dielectric_gnn.data.splits import composition_split
 from dielectric_gnn.data.store_check import verify_store
-from dielectric_gnn.data.store_files import map_array, open_store, read_metadata
+from dielectric_gnn.data.store_files import map_array, open_store
 from dielectric_gnn.data.store_means import training_facts
+from dielectric_gnn.data.store_metadata import read_metadata
 from dielectric_gnn.data.store_upgrade import upgrade_store
 from dielectric_gnn.data.store_writer import write_store
 from dielectric_gnn.errors import InputError, RecordError
@@ -81,7 +82,7 @@ def test_every_flipped_bit_of_a_store_stops_what_would_learn_from_it(copy: Path)
     for number, (path, place) in enumerate(some):
         bit = int(rng.integers(8))
         flip(path, place, bit)
-        with pytest.raises(InputError, match="damaged|expected|schema") as caught:
+        with pytest.raises(InputError, match=r"damaged|expected|schema") as caught:
             read_all(copy)
         assert "\n" not in str(caught.value) and str(copy) in str(caught.value), (path, place, bit)
         if number % 10 == 0:

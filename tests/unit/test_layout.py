@@ -16,7 +16,7 @@ ROOMS = [
     "data.store_facts", "data.reverse", "data.graph", "data.orbits",
     "data.stored_orbits", "data.targets", "data.growing", "data.row_checksums",
     "data.store", "data.store_means", "data.checks", "data.resident",
-    "data.splits", "data.store_files", "data.store_rows", "data.partial", "data.store_writer",
+    "data.splits", "data.store_metadata", "data.store_files", "data.store_rows", "data.partial", "data.store_writer",
     "data.store_check", "data.store_upgrade", "data.prepare", "data.sampling", "data.datamodule",
     "nn", "backbones", "heads", "objective",
     "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble", "loading", "run_folder", "published",

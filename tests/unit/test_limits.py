@@ -141,11 +141,14 @@ def test_members_of_a_zip_archive_are_counted_before_they_are_listed(
             archive.writestr(f"{number}.txt", b"")
         archive.comment = b"PK is no mark"
     monkeypatch.setattr(archives, "ARCHIVE_MEMBERS", num)
-    with pytest.raises(InputError, match="members, expected at most"):
-        peak_of = peak(lambda: list(EntryJson(str(path)).records()))
-        assert peak_of < 1
+
+    def read() -> None:
+        with pytest.raises(InputError, match="members, expected at most"):
+            list(EntryJson(str(path)).records())
+
+    assert peak(read) < 1
     monkeypatch.setattr(archives, "ARCHIVE_MEMBERS", 2 * num)
-    with pytest.raises(InputError, match="holds no .json"):
+    with pytest.raises(InputError, match="holds no"):
         list(EntryJson(str(path)).records())
 
 

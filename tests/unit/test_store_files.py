@@ -27,7 +27,8 @@ from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_check import verify_store
 from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
-from dielectric_gnn.data.store_files import map_array, open_store, read_metadata
+from dielectric_gnn.data.store_files import map_array, open_store
+from dielectric_gnn.data.store_metadata import read_metadata
 from dielectric_gnn.data.store_writer import CHUNK, write_store
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.evaluation import labels_of
