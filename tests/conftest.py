@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,22 @@ collect_ignore = ["data"]
 
 # Two files of tests run at a time, on as few as two cores, and idle threads spin.
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option of tests/fuzz; pytest takes options from here only."""
+    parser.addoption(
+        "--fuzz-minutes",
+        type=float,
+        metavar="N",
+        help="fuzz readers for about N minutes, with other inputs every time (default: one minute, the same inputs)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hand the option to tests/fuzz/properties.py, which needs it when tests are imported."""
+    if (minutes := config.getoption("--fuzz-minutes")) is not None:
+        os.environ["FUZZ_MINUTES"] = str(minutes)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,8 @@ from dielectric_gnn.data.prepare import BuildOptions, build_store
 from dielectric_gnn.data.sampling import TrainingBatches, TrainingLoader
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.data.store_files import map_array, open_store, read_metadata
+from dielectric_gnn.data.store_files import map_array, open_store
+from dielectric_gnn.data.store_metadata import read_metadata
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import user_path
 

@@ -34,8 +34,10 @@ from dielectric_gnn.data.prepare import (
     read_id_lists,
 )
 from dielectric_gnn.data.store_check import verify_store
+from dielectric_gnn.data.store_upgrade import upgrade_store
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import user_path
+from dielectric_gnn.limits import MATERIAL_MB
 
 _BUILD = """\
 Read SOURCE once and write a store to OUT.
@@ -54,8 +56,12 @@ orbit: find equal atoms, edges and angles too, which invariant networks (data.sy
 faster for symmetric crystals (default: full)"""
 
 _VERIFY = """\
-Check every byte of STORE against its checksums, and that every value makes sense. A store that was copied or kept for
-long is worth it; opening one for training checks sizes alone."""
+Check every byte of STORE against its checksums, and that every value makes sense. A training compares every material
+that it uses with its checksum, too, but this names the damaged file, and looks at the values."""
+
+_UPGRADE = """\
+Verify STORE and add a checksum for every material if it was written before there were any. With them, a training
+compares each material when it first uses it, and stops at a damaged one."""
 
 _DOWNLOAD = """\
 Download the published data from figshare: `complete` (all JSON entries, two records) or `prepared` (HDF5 files for
@@ -93,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check a store", description=_VERIFY, formatter_class=raw)
     verify.add_argument("store", type=user_path, metavar="STORE", help="folder written by `build`")
     verify.set_defaults(run=lambda args: print("\n".join(verify_store(args.store))))
+    upgrade = commands.add_parser("upgrade", help="add checksums", description=_UPGRADE, formatter_class=raw)
+    upgrade.add_argument("store", type=user_path, metavar="STORE", help="folder written by `build`")
+    upgrade.set_defaults(run=lambda args: print("\n".join(upgrade_store(args.store))))
     download = commands.add_parser("download", help="get the data", description=_DOWNLOAD, formatter_class=raw)
     download.add_argument("what", choices=sorted(ARTICLES), help="which part of the published data")
     download.add_argument("folder", type=user_path, metavar="FOLDER", help="where the files go; made if absent")
@@ -119,6 +128,13 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes, of one thread each; the store does not depend on it",
     )
+    add(
+        "--max-mb",
+        type=float,
+        default=MATERIAL_MB,
+        metavar="MB",
+        help="largest material after decompression; a larger one is unusable (default: %(default)g)",
+    )
     add("--overwrite", action="store_true", help="replace OUT if it is a store")
     add("--restart", action="store_true", help="discard what an interrupted build left, and begin anew")
     add("--seed", type=int, metavar="N", help="of synthetic crystals (default: 0)")
@@ -135,7 +151,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(args: argparse.Namespace) -> None:
-    source = choose_source(args.source, args.format, args.broadening, args.seed, args.rattle)
+    source = choose_source(args.source, args.format, args.broadening, args.seed, args.rattle, args.max_mb)
     options = BuildOptions(
         cutoff=args.cutoff,
         spectra=args.spectra,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
+
+from dielectric_gnn.sealed_lines import sealed_line, unsealed
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 """One line of the summary: plain values by column."""
@@ -18,7 +22,8 @@ _LAUNCH = "launch"
 class PredictionJournal:
     """One file per process: a line that says what is being predicted, then a line of JSON per finished material.
 
-    Lines of another model or other options do not count. A line is written after the material's own files.
+    Lines of another model or other options do not count, nor do damaged ones: every line has a checksum. Materials
+    without a line are predicted again. A line is written after the material's own files.
 
     Args:
         folder: Where the predictions go.
@@ -27,7 +32,7 @@ class PredictionJournal:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.identity = json.dumps(dict(identity), sort_keys=True)
+        self.identity = sealed_line({key: identity[key] for key in sorted(identity)}).rstrip("\n")
         self._file: TextIO | None = None
         self._launch = 1 + max((row[_LAUNCH] for row in self.rows().values()), default=0)
 
@@ -46,7 +51,7 @@ class PredictionJournal:
         """Add finished materials and force them to disk."""
         if self._file is None:
             self._file = self._open(self.folder / _PATTERN.format(rank))
-        self._file.writelines(json.dumps({**row, _LAUNCH: self._launch}) + "\n" for row in rows)
+        self._file.writelines(sealed_line({**row, _LAUNCH: self._launch}) for row in rows)
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -61,7 +66,7 @@ class PredictionJournal:
         rows = self._read(path)
         # Written anew: a line may have been torn by a kill, and stale lines would hide fresh ones.
         temporary = path.with_suffix(".tmp")
-        temporary.write_text("\n".join([self.identity, *map(json.dumps, rows)]) + "\n", encoding="utf-8")
+        temporary.write_text("".join([self.identity, "\n", *map(sealed_line, rows)]), encoding="utf-8")
         temporary.replace(path)
         return path.open("a", encoding="utf-8")
 
@@ -69,17 +74,17 @@ class PredictionJournal:
         """The whole lines of a file, if it belongs to this journal."""
         if not path.is_file():
             return []
-        first, *lines = path.read_text(encoding="utf-8").split("\n")
+        first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         if first != self.identity:
             return []
         # What follows the last line break is a torn line, or nothing.
-        return [row for row in map(_parsed, lines[:-1]) if row is not None]
+        rows = [row for row in map(unsealed, lines[:-1]) if row is not None and _is_row(row)]
+        if len(rows) < len(lines) - 1:
+            log.warning(
+                "%s: %d lines are damaged; those materials are predicted again", path, len(lines) - 1 - len(rows)
+            )
+        return rows
 
 
-def _parsed(line: str) -> Row | None:
-    """A row; None of a damaged line, whose material is predicted again."""
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and {"material_id", _LAUNCH} <= row.keys() else None
+def _is_row(row: Row) -> bool:
+    return isinstance(row.get("material_id"), str) and isinstance(row.get(_LAUNCH), int)

@@ -45,8 +45,9 @@ from dielectric_gnn.data.splits import (
 )
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import names_array
-from dielectric_gnn.data.store_files import open_store, read_metadata
+from dielectric_gnn.data.store_files import open_store
 from dielectric_gnn.data.store_means import training_facts
+from dielectric_gnn.data.store_metadata import read_metadata
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
 from dielectric_gnn.meter import Meter

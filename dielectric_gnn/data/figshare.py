@@ -6,7 +6,6 @@ The published data (arXiv:2602.05702) are three records; see `ARTICLES`.
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import json
 import re
@@ -22,7 +21,9 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from dielectric_gnn import __version__
+from dielectric_gnn.data.md5_lists import MD5_LIST, md5_of, write_md5_list
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.limits import API_ANSWER_MB, TooLargeError, read_bounded
 from dielectric_gnn.meter import Meter
 
 ARTICLES = {"complete": (31111798, 31112491), "prepared": (31112554,)}
@@ -53,7 +54,8 @@ def download_article(
     """Download every file of a public figshare record into `folder`.
 
     A file grows as `NAME.part`, goes on where it stopped when the call is repeated, and gets its name once its md5 is
-    right. Files that are there and right are left alone.
+    right. Files that are there and right are left alone. `md5sums.txt` beside them keeps what they are checked against
+    when they are read.
 
     Args:
         article_id: Number of the record.
@@ -76,6 +78,7 @@ def download_article(
     _check_space(missing, folder)
     for file in missing:
         _download(file, folder / file.name, retry)
+    write_md5_list(folder, {file.name: file.md5 for file in files})
     return [folder / file.name for file in files]
 
 
@@ -119,17 +122,29 @@ def _passing_reason(url: str, error: Exception) -> str:
 def _list_files(url: str, retry: _Retry) -> list[RemoteFile]:
     def request() -> bytes:
         with _open(url) as response:
-            return bytes(response.read())
+            return read_bounded(response, API_ANSWER_MB)
 
-    answer = retry(url, request)
+    try:
+        answer = retry(url, request)
+    except TooLargeError as error:
+        raise InputError(f"{url}: not the answer of the figshare API ({error})") from error
+    return listed_files(url, answer)
+
+
+def listed_files(url: str, answer: bytes) -> list[RemoteFile]:
+    """The files that an answer of the API lists.
+
+    Raises:
+        InputError: It is not such an answer, or lists something that is not safe to download.
+    """
     try:
         files = [_remote_file(entry) for entry in json.loads(answer)["files"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{url}: not the answer of the figshare API ({error!r})") from error
-    if not files or len({file.name for file in files}) != len(files):
-        raise InputError(f"{url}: the record lists no files, or two of one name")
+    if not files or len({MD5_LIST, *(file.name for file in files)}) != len(files) + 1:
+        raise InputError(f"{url}: the record lists no files, two of one name, or one called {MD5_LIST}")
     return files
 
 
@@ -139,7 +154,10 @@ def _remote_file(entry: dict[str, Any]) -> RemoteFile:
         raise InputError(f"the record holds a file of the unsafe name {name!r}; nothing was downloaded")
     if not re.fullmatch(r"[0-9a-f]{32}", md5):
         raise InputError(f"{name}: the record states no md5 to check the file against")
-    return RemoteFile(name, int(entry["size"]), str(entry["download_url"]), md5)
+    size = entry["size"]
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise InputError(f"{name}: the record states the size {size!r}, expected a number of bytes")
+    return RemoteFile(name, size, str(entry["download_url"]), md5)
 
 
 def _open(url: str, first_byte: int = 0) -> Any:
@@ -154,7 +172,7 @@ def _open(url: str, first_byte: int = 0) -> Any:
 def _is_complete(file: RemoteFile, path: Path) -> bool:
     if not path.exists():
         return False
-    if path.stat().st_size != file.size or _md5(path) != file.md5:
+    if path.stat().st_size != file.size or md5_of(path) != file.md5:
         raise InputError(f"{path}: exists but is not the file of the record; move it away and repeat the command")
     return True
 
@@ -172,7 +190,7 @@ def _download(file: RemoteFile, path: Path, retry: _Retry) -> None:
         part.unlink()
     with Meter(file.name, file.size, _amount, done=_size(part)) as meter:
         retry(file.url, lambda: _fetch(file, part, meter), lambda: _size(part))
-    if _md5(part) != file.md5:
+    if md5_of(part) != file.md5:
         part.unlink()
         raise InputError(f"{path}: the md5 of what was downloaded is wrong; it was deleted, repeat the command")
     part.replace(path)
@@ -208,11 +226,6 @@ def _part(path: Path) -> Path:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _amount(num_bytes: int) -> str:

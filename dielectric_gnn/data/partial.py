@@ -24,6 +24,7 @@ from dielectric_gnn.data.store_facts import SetKind
 from dielectric_gnn.data.store_rows import Chunk, Column, Recipe, columns
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.files import write_text
+from dielectric_gnn.sealed_lines import sealed_line, unsealed
 
 Plan = Mapping[str, Any]
 """Whatever the contents of the arrays depend on, as plain values; by name, to tell plans apart in words."""
@@ -102,7 +103,7 @@ class PartialStore:
                 array.flush()
             self._account(chunk)
             with self._journal.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(self._line(chunk)) + "\n")
+                file.write(sealed_line(self._line(chunk)))
 
     def discard(self) -> None:
         """Delete everything."""
@@ -124,7 +125,7 @@ class PartialStore:
     def _check_plan(self, plan_file: Path) -> None:
         try:
             found = dict(json.loads(plan_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             found = {}
         for key in sorted({*found, *self.plan}):
             if found.get(key) != self.plan.get(key):
@@ -217,17 +218,17 @@ def no_space_told(folder: Path, num_materials: int) -> Iterator[None]:
 
 
 def _lines(journal: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """The lines of a journal and where each ends, until the first that is not whole."""
+    """The lines of a journal and where each ends, until the first that is not whole or is damaged."""
     end = 0
-    try:
-        with journal.open("rb") as file:
-            for raw in file:
-                end += len(raw)
-                if not raw.endswith(b"\n"):
-                    return
-                yield json.loads(raw), end
-    except (FileNotFoundError, ValueError):
+    if not journal.is_file():
         return
+    with journal.open("rb") as file:
+        for raw in file:
+            end += len(raw)
+            line = unsealed(raw) if raw.endswith(b"\n") else None
+            if line is None:
+                return
+            yield line, end
 
 
 def _with_grid(kind: SetKind) -> SetKind:

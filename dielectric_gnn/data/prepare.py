@@ -16,6 +16,7 @@ from dielectric_gnn.data.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.option_values import check_positive, check_whole
 from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.partial import PartialStore
+from dielectric_gnn.data.row_checksums import ROW_CHECKSUMS
 from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, report_rejects
 from dielectric_gnn.data.sources.parallel import chunks, ordered_map
@@ -23,10 +24,12 @@ from dielectric_gnn.data.sources.prepared_hdf5 import HDF5_FILES
 from dielectric_gnn.data.splits import SPLIT_NAMES, SplitMethod, composition_split, published_split, read_ids
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import names_array
-from dielectric_gnn.data.store_files import SCHEMA, SpectraDtype, open_store, read_metadata
+from dielectric_gnn.data.store_files import open_store
+from dielectric_gnn.data.store_metadata import SCHEMA, SpectraDtype, read_metadata
 from dielectric_gnn.data.store_rows import Recipe, itself, make_chunk
 from dielectric_gnn.data.store_writer import CHUNK, SplitRule, check_free, finish, take
 from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.limits import MATERIAL_MB
 from dielectric_gnn.meter import Meter
 
 SourceFormat = Literal["auto", "json", "hdf5"]
@@ -73,6 +76,7 @@ def choose_source(
     broadening_ev: float | None = None,
     seed: int | None = None,
     rattle: float | None = None,
+    max_mb: float = MATERIAL_MB,
 ) -> RecordSource:
     """The source that reads `path`: prepared HDF5 files if the folder holds any of them, else JSON entries.
 
@@ -82,6 +86,7 @@ def choose_source(
         broadening_ev: Γ of the spectra in eV; None takes what the files state, or 0.1 eV for HDF5 and synthetic data.
         seed: Of synthetic crystals; None means 0.
         rattle: Of synthetic crystals in Å; None means 0.
+        max_mb: Largest material in MB; see the sources.
 
     Raises:
         InputError: The source does not exist, or an option is not for it or out of range.
@@ -100,8 +105,8 @@ def choose_source(
     if source_format == "auto":
         source_format = "hdf5" if any((found / name).is_file() for name in HDF5_FILES.values()) else "json"
     if source_format == "json":
-        return EntryJson(path, broadening_ev)
-    return PreparedHDF5(path) if broadening_ev is None else PreparedHDF5(path, broadening_ev)
+        return EntryJson(path, broadening_ev, max_mb=max_mb)
+    return PreparedHDF5(path, 0.1 if broadening_ev is None else broadening_ev, max_mb)
 
 
 def read_id_lists(paths: Sequence[Path]) -> IdLists:
@@ -155,7 +160,11 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     split = _stated_split(source, options)
     tasks = source.tasks()
     recipe = Recipe(options.cutoff, options.spectra, options.tensors, options.symmetry)
-    plan = {"source": "" if tasks is None else tasks.fingerprint, "layout": [SCHEMA, CHUNK], **asdict(recipe)}
+    plan = {
+        "source": "" if tasks is None else tasks.fingerprint,
+        "layout": [SCHEMA, CHUNK, ROW_CHECKSUMS],
+        **asdict(recipe),
+    }
     restart = options.restart or tasks is None
     rejects = folder.with_name(f"{folder.name}_rejects.csv")
     with PartialStore(folder, recipe, plan, restart) as unfinished:

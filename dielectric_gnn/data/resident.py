@@ -30,10 +30,11 @@ class ResidentStore:
         device: Where to keep it.
 
     Raises:
-        InputError: The device has too little free memory.
+        InputError: The device has too little free memory, or a material is damaged on disk.
     """
 
     def __init__(self, store: CrystalStore, device: torch.device) -> None:
+        store.check()
         self.store, self.device = store, device
         anisotropy = store.anisotropy
         parts: list[Any] = [store.edge_vectors, store.edge_index, store.atomic_numbers, store.eps_inter, store.drude]

@@ -15,6 +15,7 @@ from dielectric_gnn.data.graph import CrystalGraph, many_neighbour_edges
 from dielectric_gnn.data.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
+from dielectric_gnn.data.row_checksums import RowChecks
 from dielectric_gnn.data.store_facts import SetKind, graph_sizes
 from dielectric_gnn.data.stored_orbits import OrbitBatch, StoredOrbits
 from dielectric_gnn.data.targets import StoredAnisotropy, stacked_anisotropy, target_rows
@@ -44,6 +45,7 @@ class CrystalStore:
         broadening: Γ of the targets in eV; None if the files do not say.
         anisotropy: What the average leaves out, where whole tensors were read.
         orbits: Which atoms and edges are alike; batches are then orbit graphs, see `data.orbits`.
+        checks: Of a store on disk, compares materials with their checksums before they are used.
     """
 
     material_ids: Sequence[str]
@@ -62,6 +64,7 @@ class CrystalStore:
     broadening: float | None
     anisotropy: StoredAnisotropy | None = None
     orbits: StoredOrbits | None = None
+    checks: RowChecks | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
@@ -128,8 +131,12 @@ class CrystalStore:
 
         Args:
             indices: Positions in the store, (B,).
+
+        Raises:
+            InputError: The store is on disk, and one of the crystals is damaged there.
         """
         chosen = np.asarray(indices, dtype=np.int64)
+        self.check(chosen)
         graph = self._orbit_graph(chosen) or self._full_graph(chosen)
         return replace(
             graph,
@@ -137,6 +144,18 @@ class CrystalStore:
             drude=None if self.drude is None else torch.from_numpy(self.drude.take(chosen)),
             anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),
         )
+
+    def check(self, indices: Sequence[int] | NDArray[np.int64] | None = None) -> None:
+        """Compare crystals on disk with their checksums; whoever reads arrays of a store calls this before.
+
+        Args:
+            indices: Positions in the store; None means all.
+
+        Raises:
+            InputError: One is damaged.
+        """
+        if self.checks is not None:
+            self.checks.check(np.arange(len(self)) if indices is None else np.asarray(indices, dtype=np.int64))
 
     def _full_graph(self, chosen: NDArray[np.int64]) -> CrystalGraph:
         """Every atom and every edge."""
@@ -177,11 +196,13 @@ class CrystalStore:
 
     def elements(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
         """Atomic numbers that occur in the given crystals, sorted."""
+        self.check(indices)
         rows, _ = ragged_rows(self.atom_offsets, np.asarray(indices, dtype=np.int64))
         return [int(number) for number in np.unique(self.atomic_numbers[rows])]
 
     def numbers_of(self, index: int) -> NDArray[np.uint8]:
         """Atomic numbers of one crystal, (n,)."""
+        self.check([index])
         return self.atomic_numbers[slice(*self.atom_offsets[index : index + 2])]
 
     def remarks(self, index: int) -> list[str]:
@@ -192,6 +213,7 @@ class CrystalStore:
 
     def fingerprint(self, index: int) -> str:
         """A text that tells the graph of one crystal from any other."""
+        self.check([index])
         atoms, edges = (slice(*bounds[index : index + 2]) for bounds in (self.atom_offsets, self.edge_offsets))
         parts = (self.atomic_numbers[atoms], self.edge_index[:, edges].astype(np.int64), self.edge_vectors[edges])
         digest = hashlib.sha256()

@@ -16,7 +16,8 @@ from dielectric_gnn.data.reverse import reverse_edges
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import graph_sizes, names_array
-from dielectric_gnn.data.store_files import checksum_text, map_array, open_store, read_metadata
+from dielectric_gnn.data.store_files import map_array, open_store
+from dielectric_gnn.data.store_metadata import checksum_text, read_metadata
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.meter import Meter
 
@@ -41,6 +42,7 @@ def verify_store(folder: Path) -> list[str]:
     if damaged:
         names = ", ".join(damaged)
         raise InputError(f"{folder}: damaged: {names} (wrong checksum); build the store anew, or copy it again")
+    store.check()
     problems = [*_names(store), *_splits(split), *_values(store)]
     if problems:
         raise InputError(

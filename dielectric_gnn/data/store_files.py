@@ -2,38 +2,36 @@
 
 `metadata.json` states the schema, what the arrays hold, how large they are and their checksums. The arrays are those of
 `CrystalStore`, but for edges, which lie one after another (E, 2) so that the file can grow; `split_train.npy` and so on
-hold positions. `store_writer` writes it, `store_check` verifies every value; opening it checks sizes alone.
+hold positions. `store_writer` writes it, `store_check` verifies every value. Opening it checks headers and sizes of all
+arrays, and the checksums of those with a few bytes per material; `row_checksums` guards the others, see there.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import warnings
-import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.growing import array_checksum
+from dielectric_gnn.data.row_checksums import LARGE_ARRAYS, ROW_CHECKSUMS, MaterialBytes, RowChecks
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store import CrystalStore
 from dielectric_gnn.data.store_facts import StoredNames
+from dielectric_gnn.data.store_metadata import CURE, METADATA, checksum_text, read_metadata
 from dielectric_gnn.data.stored_orbits import COLUMNS as ORBITS
 from dielectric_gnn.data.stored_orbits import PARTS, StoredOrbits
 from dielectric_gnn.data.targets import StoredAnisotropy
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import write_text
 from dielectric_gnn.grid import EnergyGrid
 
-SCHEMA = 4
-"""Since 4, neighbours at exactly the cutoff count and edges and their reverses have exactly opposite vectors."""
+log = logging.getLogger(__name__)
 
-METADATA = "metadata.json"
-SpectraDtype = Literal["float32", "float16"]
 # What NumPy raises when a header is not as it wrote it, which it reads with the parser of Python.
 _DAMAGE = (
     OSError,
@@ -47,84 +45,6 @@ _DAMAGE = (
     TokenError,
     Warning,
 )
-_CURE = "build the store anew, or copy it again"
-
-
-@dataclass(frozen=True)
-class StoreMetadata:
-    """What `metadata.json` says.
-
-    Args:
-        schema: Version of the layout.
-        source: Where the materials came from, in words.
-        cutoff: Neighbour cutoff of the graphs in Å.
-        three_body_cutoff: Longest edge (Å) of the three-body pairs that are counted.
-        grid: First and last photon energy in eV, and the number of points.
-        broadening: Γ of the spectra in eV; None if unknown.
-        spectra_dtype: Precision of the spectra; None without spectra.
-        tensors: Whether it holds whole tensors; the arrays of `StoredAnisotropy`.
-        num_materials: M.
-        num_atoms: N.
-        num_edges: E.
-        num_pairs: Three-body pairs.
-        elements: How many materials hold each element.
-        checksums: Of every array, CRC-32 of its elements (without the header), as hexadecimal digits.
-        num_orbits: Classes of atoms, edges and pairs; None without orbits.
-    """
-
-    schema: int
-    source: str
-    cutoff: float
-    three_body_cutoff: float
-    grid: tuple[float, float, int]
-    broadening: float | None
-    spectra_dtype: SpectraDtype | None
-    tensors: bool
-    num_materials: int
-    num_atoms: int
-    num_edges: int
-    num_pairs: int
-    elements: dict[str, int]
-    checksums: dict[str, str]
-    num_orbits: tuple[int, int, int] | None = None
-
-
-def write_metadata(folder: Path, metadata: StoreMetadata) -> None:
-    """Write `metadata.json`, with a checksum of its own."""
-    plain = json.loads(json.dumps(asdict(metadata)))
-    write_text(folder / METADATA, json.dumps({**plain, "checksum": _digest(plain)}, indent=1) + "\n")
-
-
-def read_metadata(folder: Path) -> StoreMetadata:
-    """Read `metadata.json` of a store.
-
-    Raises:
-        InputError: No such folder, not a store, damaged, or of another schema.
-    """
-    path = folder.expanduser() / METADATA
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such store; tools/prepare_data.py writes one")
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        schema = int(plain["schema"])
-        if schema == SCHEMA:
-            if plain.pop("checksum") != _digest(plain):
-                raise ValueError("its checksum does not fit")
-            start, stop, num = plain["grid"]
-            return StoreMetadata(**{**plain, "grid": (float(start), float(stop), int(num))})
-    except FileNotFoundError as error:
-        raise InputError(f"{path.parent}: not a store, it has no {METADATA}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error!r}); {_CURE}") from error
-    raise InputError(
-        f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew "
-        "(the graphs of earlier stores may lack neighbours at exactly the cutoff)"
-    )
-
-
-def checksum_text(checksum: int) -> str:
-    """As `metadata.json` has it."""
-    return f"{checksum:08x}"
 
 
 def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]]:
@@ -141,8 +61,16 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
     materials, atoms, edges = metadata.num_materials, metadata.num_atoms, metadata.num_edges
     grid = EnergyGrid(*metadata.grid)
 
+    arrays: dict[str, NDArray[Any]] = {}
+
     def load(name: str, kind: str, *shape: int) -> NDArray[Any]:
-        return _load(folder / f"{name}.npy", kind, shape)
+        arrays[name] = _load(folder / f"{name}.npy", kind, shape)
+        return arrays[name]
+
+    def load_offsets(name: str, num_rows: int) -> NDArray[np.int64]:
+        found = load(name, "int64", materials + 1)
+        _check_offsets(folder / f"{name}.npy", found, num_rows)
+        return found
 
     labelled = metadata.spectra_dtype is not None
     dtype = str(metadata.spectra_dtype)
@@ -156,16 +84,16 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
     orbits = None
     if metadata.num_orbits is not None:
         rows = dict(zip(PARTS, metadata.num_orbits, strict=True))
-        arrays = {
+        classes = {
             name: load(f"orbit_{name}", np.dtype(column.dtype).name, rows[column.part], *column.row_shape)
             for name, column in ORBITS.items()
         }
-        orbits = StoredOrbits(load("orbit_offsets", "int64", 3, materials + 1), arrays)
+        orbits = StoredOrbits(load("orbit_offsets", "int64", 3, materials + 1), classes)
     store = CrystalStore(
         material_ids=StoredNames(load("material_ids", "U", materials)),
         formulas=StoredNames(load("formulas", "U", materials)),
-        atom_offsets=_offsets(folder / "atom_offsets.npy", materials, atoms),
-        edge_offsets=_offsets(folder / "edge_offsets.npy", materials, edges),
+        atom_offsets=load_offsets("atom_offsets", atoms),
+        edge_offsets=load_offsets("edge_offsets", edges),
         sizes=load("sizes", "int32", materials, 3),
         volumes=load("volumes", "float32", materials),
         atomic_numbers=load("atomic_numbers", "uint8", atoms),
@@ -179,7 +107,27 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
         anisotropy=anisotropy,
         orbits=orbits,
     )
-    return store, {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
+    split = {name: _split(folder / f"split_{name}.npy", materials) for name in SPLIT_NAMES}
+    arrays |= {f"split_{name}": positions for name, positions in split.items()}
+    expected = load(ROW_CHECKSUMS, "uint32", materials) if ROW_CHECKSUMS in metadata.checksums else None
+    others = metadata.checksums.keys() - arrays.keys()
+    if wrong := sorted(others & set(LARGE_ARRAYS)):
+        raise InputError(f"{folder / wrong[0]}.npy: not an array of a store as {METADATA} describes it; {CURE}")
+    arrays |= {name: map_array(folder / f"{name}.npy") for name in others}
+    for name in sorted(arrays.keys() - set(LARGE_ARRAYS)):
+        if checksum_text(array_checksum(arrays[name])) != metadata.checksums.get(name):
+            raise InputError(f"{folder / name}.npy: damaged (wrong checksum); {CURE}")
+    for row, last in zip(arrays.get("orbit_offsets", ()), metadata.num_orbits or (), strict=True):
+        _check_offsets(folder / "orbit_offsets.npy", row, last)
+    if expected is None:
+        log.warning(
+            "%s was made by an earlier version: it has no checksums of its materials, so only tools/prepare_data.py "
+            "verify notices damage to them; tools/prepare_data.py upgrade adds them",
+            folder,
+        )
+        return store, split
+    content = MaterialBytes(arrays, store.atom_offsets, store.edge_offsets, arrays.get("orbit_offsets"))
+    return replace(store, checks=RowChecks(content, expected, store.material_ids, folder)), split
 
 
 def map_array(path: Path) -> NDArray[Any]:
@@ -195,15 +143,27 @@ def map_array(path: Path) -> NDArray[Any]:
         excess = path.stat().st_size - array.offset - array.nbytes if isinstance(array, np.memmap) else 0
         if excess:
             raise ValueError(f"{excess} bytes too long")
+        _check_header(path, array)
     except _DAMAGE as error:
         reason = str(error).split("\n")[0]
-        raise InputError(f"{path}: missing, truncated or damaged ({reason}); {_CURE}") from error
+        raise InputError(f"{path}: missing, truncated or damaged ({reason}); {CURE}") from error
     # As a plain array, because indexing the memmap class costs time on every access.
     return np.asarray(array)
 
 
-def _digest(plain: Mapping[str, Any]) -> str:
-    return checksum_text(zlib.crc32(json.dumps(plain, sort_keys=True).encode()))
+def _check_header(path: Path, array: NDArray[Any]) -> None:
+    """Compare the header with the one that NumPy writes, but for how far it is filled up with spaces.
+
+    Damage that NumPy reads over changes nothing now, but a damaged file is not worth keeping.
+    """
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        length = int.from_bytes(file.read(2), "little")
+        text = file.read(length)
+    header = np.lib.format.header_data_from_array_1_0(array)
+    expected = "{" + "".join(f"{key!r}: {header[key]!r}, " for key in sorted(header)) + "}"
+    if text.rstrip(b" \n") != expected.encode() or text[len(expected) :].strip(b" ") != b"\n":
+        raise ValueError("the header is not as it was written")
 
 
 def _load(path: Path, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -211,19 +171,17 @@ def _load(path: Path, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
     array = map_array(path)
     wrong = kind not in (array.dtype.name, array.dtype.kind) or not array.dtype.isnative
     if wrong or array.shape != shape or not array.flags.c_contiguous:
-        raise InputError(f"{path}: {array.dtype.str} of shape {array.shape}, expected {kind} of shape {shape}; {_CURE}")
+        raise InputError(f"{path}: {array.dtype.str} of shape {array.shape}, expected {kind} of shape {shape}; {CURE}")
     return array
 
 
-def _offsets(path: Path, num_segments: int, num_rows: int) -> NDArray[np.int64]:
-    offsets = _load(path, "int64", (num_segments + 1,))
+def _check_offsets(path: Path, offsets: NDArray[np.int64], num_rows: int) -> None:
     if offsets[0] != 0 or offsets[-1] != num_rows or (np.diff(offsets) < 0).any():
-        raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; {_CURE}")
-    return offsets
+        raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; {CURE}")
 
 
 def _split(path: Path, num_materials: int) -> NDArray[np.int64]:
     positions = map_array(path)
     if positions.dtype != np.int64 or positions.ndim != 1 or not ((positions >= 0) & (positions < num_materials)).all():
-        raise InputError(f"{path}: damaged, expected positions below {num_materials}; {_CURE}")
+        raise InputError(f"{path}: damaged, expected positions below {num_materials}; {CURE}")
     return positions

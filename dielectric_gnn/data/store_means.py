@@ -17,10 +17,11 @@ def training_facts(store: CrystalStore, train: NDArray[np.int64]) -> TrainingFac
     """The facts of the materials at the given positions.
 
     Raises:
-        InputError: The materials have no spectra.
+        InputError: The materials have no spectra, or one is damaged on disk.
     """
     if store.eps_inter is None or store.drude is None:
         raise InputError("these materials have no spectra to learn from; use a source with labels")
+    store.check(train)
     # float64 sums: a mean over 10⁵ spectra in float32 would lose digits.
     return TrainingFacts(
         num_materials=train.size,

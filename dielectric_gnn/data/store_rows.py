@@ -14,9 +14,10 @@ from dielectric_gnn.data.frames import with_whole_tensors
 from dielectric_gnn.data.graph import many_neighbour_edges
 from dielectric_gnn.data.orbits import Symmetry, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.row_checksums import ROW_CHECKSUMS, MaterialBytes
 from dielectric_gnn.data.sources.base import OnError, attempt
 from dielectric_gnn.data.store_facts import SetKind, graph_sizes
-from dielectric_gnn.data.store_files import SpectraDtype
+from dielectric_gnn.data.store_metadata import SpectraDtype
 from dielectric_gnn.data.stored_orbits import COLUMNS as ORBITS
 from dielectric_gnn.data.stored_orbits import PARTS, orbit_rows, orbit_sizes
 from dielectric_gnn.data.targets import anisotropy_rows, target_rows
@@ -60,6 +61,7 @@ class Column(NamedTuple):
 def columns(recipe: Recipe, num_energies: int | None) -> dict[str, Column]:
     """The arrays that grow with every material; `num_energies` is None without spectra."""
     found = {
+        ROW_CHECKSUMS: Column(np.uint32, (), "crystal"),
         "sizes": Column(np.int32, (3,), "crystal"),
         "volumes": Column(np.float32, (), "crystal"),
         "atomic_numbers": Column(np.uint8, (), "atom"),
@@ -173,6 +175,8 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
         num_atoms, num_edges = ([len(row[name]) for row in rows] for name in ("atomic_numbers", "edge_index"))
         sources, vectors = chunk.arrays["edge_index"][:, 0], chunk.arrays["edge_vectors"]
         chunk.arrays["sizes"] = graph_sizes(num_atoms, num_edges, sources, vectors)
+        content = MaterialBytes.of_chunk(chunk.arrays)
+        chunk.arrays[ROW_CHECKSUMS] = content.checksums(np.arange(len(rows)))
     return chunk
 
 

@@ -20,13 +20,13 @@ from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.sources.parallel import chunks
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
-from dielectric_gnn.data.store_files import (
+from dielectric_gnn.data.store_files import map_array
+from dielectric_gnn.data.store_metadata import (
     METADATA,
     SCHEMA,
     SpectraDtype,
     StoreMetadata,
     checksum_text,
-    map_array,
     write_metadata,
 )
 from dielectric_gnn.data.store_rows import Chunk, Recipe, itself, make_chunk

@@ -283,7 +283,7 @@ def test_synthetic_store_is_told_verified_and_its_damage_named(call: Tool, tmp_p
     store, _ = open_store(out)
     assert store.material_ids[29] == "synthetic-4-000029"
     sound = call("verify", out)
-    assert sound.stdout == f"{out}: sound (30 materials, 17 arrays)\n"
+    assert sound.stdout == f"{out}: sound (30 materials, 18 arrays)\n"
     assert "values: 30 materials of 30 materials" in sound.stderr
     path = out / "eps_deviator.npy"
     content = bytearray(path.read_bytes())

@@ -67,7 +67,7 @@ def test_killed_and_relaunched_repeats_nothing(
     assert sorted(row["material_id"] for row in table) == sorted(ids)
     merit = [float(row["q_lsp"]) for row in table if row["q_lsp"]]
     assert merit == sorted(merit, reverse=True) and len(merit) > NUM // 2
-    first = json.loads((folder / "finished-0.jsonl").read_text().splitlines()[1])["material_id"]
+    first = json.loads((folder / "finished-0.jsonl").read_text().splitlines()[1])["row"]["material_id"]
     assert (folder / f"{first}.png").stat().st_mtime_ns == before[folder / f"{first}.png"]
 
     shown = command(*args)

@@ -6,8 +6,10 @@ import hashlib
 import json
 import shutil
 import threading
+import tracemalloc
 from collections import namedtuple
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dielectric_gnn.data import figshare
 from dielectric_gnn.data.figshare import download_article
+from dielectric_gnn.data.md5_lists import check_listed
 from dielectric_gnn.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -42,6 +46,7 @@ class Server(ThreadingHTTPServer):
         ] = []  # of the next requests: a status, "cut" for half an answer, "none" for a good one
         self.ranges = True
         self.log: list[str | None] = []
+        self.instead: bytes | None = None  # of the right answer
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -55,7 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(failure, int):
             self.send_error(failure)
         elif self.path == "/v2/articles/7":
-            self.answer(200, json.dumps({"id": 7, "files": [self.server.entry]}).encode())
+            answer = json.dumps({"id": 7, "files": [self.server.entry]}).encode()
+            self.answer(200, answer if self.server.instead is None else self.server.instead)
         elif self.path == "/files/1":
             self.send_file(cut=failure == "cut")
         else:
@@ -75,7 +81,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[:sent])
+        with suppress(ConnectionError):  # who asks may hang up when it is too much
+            self.wfile.write(body[:sent])
 
 
 @pytest.fixture
@@ -95,7 +102,8 @@ def download(server: Server, folder: Path, attempts: int = 3) -> list[Path]:
 def test_download_and_repetition(server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new" / "folder"
     assert download(server, folder) == [folder / "train.h5"]
-    assert (folder / "train.h5").read_bytes() == CONTENT and len(list(folder.iterdir())) == 1
+    assert (folder / "train.h5").read_bytes() == CONTENT
+    assert sorted(path.name for path in folder.iterdir()) == ["md5sums.txt", "train.h5"]
     assert "train.h5: 0.3 MB of 0.3 MB" in capfd.readouterr().err
     download(server, folder)
     assert server.log == [None]  # complete files are not asked for again
@@ -109,7 +117,8 @@ def test_interrupted_download_goes_on_where_it_stopped(server: Server, tmp_path:
     (tmp_path / "train.h5.part").write_bytes(CONTENT[:1000])
     download(server, tmp_path)
     assert server.log == ["bytes=1000-"]
-    assert (tmp_path / "train.h5").read_bytes() == CONTENT and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "train.h5").read_bytes() == CONTENT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["md5sums.txt", "train.h5"]
 
 
 def test_cut_connections_are_resumed_as_long_as_bytes_arrive(server: Server, tmp_path: Path) -> None:
@@ -162,7 +171,10 @@ def test_odd_answers(server: Server, tmp_path: Path) -> None:
     for change, message in (
         ({"download_url": "file:///etc/passwd"}, "expected an http or https address"),
         ({"computed_md5": ""}, "states no md5"),
-        ({"size": "many"}, "not the answer of the figshare API"),
+        ({"size": "many"}, "states the size 'many', expected a number of bytes"),
+        ({"size": -1}, "states the size -1, expected"),
+        ({"size": 1e400}, "states the size inf, expected"),
+        ({"name": "md5sums.txt"}, r"called md5sums\.txt"),
         ({"name": None}, "not the answer of the figshare API"),
     ):
         original = dict(server.entry)
@@ -172,6 +184,42 @@ def test_odd_answers(server: Server, tmp_path: Path) -> None:
         server.entry = original
     with pytest.raises(InputError, match="expected an http or https address"):
         download_article(7, tmp_path, "file:///tmp")
+
+
+def test_large_and_deep_answers(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figshare, "API_ANSWER_MB", 0.1)
+    for answer, message in (
+        (b" " * 30_000_000, "more than 0.1 MB"),
+        (b"[" * 90_000, "RecursionError"),
+        (b'{"files": [' + b"9" * 50_000 + b"]}", "ValueError"),
+    ):
+        server.instead = answer
+        tracemalloc.start()
+        with pytest.raises(InputError, match=f"articles/7: not the answer of the figshare API .*{message}") as caught:
+            download(server, tmp_path)
+        assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        tracemalloc.stop()
+
+
+def test_files_are_checked_against_the_list_that_a_download_leaves(server: Server, tmp_path: Path) -> None:
+    path = download(server, tmp_path)[0]
+    assert (tmp_path / "md5sums.txt").read_text() == f"{MD5}  train.h5\n"  # as md5sum writes it
+    check_listed([path])
+    server.entry["name"] = "val.h5"
+    download(server, tmp_path)
+    assert len((tmp_path / "md5sums.txt").read_text().splitlines()) == 2
+    for place in (0, 12_345, len(CONTENT) - 1):
+        damaged = bytearray(CONTENT)
+        damaged[place] ^= 64
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"train\.h5: damaged, its md5 .*repeat the download") as caught:
+            check_listed([tmp_path / "val.h5", path])
+        assert "\n" not in str(caught.value)
+    for content in (b"\xff", b"md5"):
+        (tmp_path / "md5sums.txt").write_bytes(content)
+        with pytest.raises(InputError, match=r"md5sums\.txt: "):
+            check_listed([path])
 
 
 def test_no_network_and_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from dielectric_gnn.callbacks.prediction_page import prediction_page
 from dielectric_gnn.callbacks.prediction_summary import RANKABLE, write_summary
 from dielectric_gnn.files import file_stem
 from dielectric_gnn.screening import FIGURES
+from dielectric_gnn.sealed_lines import sealed_line
 
 IDENTITY = {"model": "abc", "damping_ev": 0.1}
 
@@ -47,7 +48,7 @@ def test_torn_line_of_a_killed_process_does_not_count(tmp_path: Path) -> None:
     assert list(again.rows()) == ["a"]
     again.append([row("b")], rank=0)
     again.close()
-    assert [json.loads(line).get("material_id") for line in path.read_text().splitlines()] == [None, "a", "b"]
+    assert [json.loads(line)["row"].get("material_id") for line in path.read_text().splitlines()] == [None, "a", "b"]
 
 
 def test_another_model_starts_anew(tmp_path: Path) -> None:
@@ -81,6 +82,30 @@ def test_a_damaged_line_does_not_count(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], lines[2][:-9], *lines[3:]]) + "\n")
     assert list(PredictionJournal(tmp_path, IDENTITY).rows()) == ["a", "c"]
+
+
+def test_no_flipped_bit_of_a_journal_is_believed(tmp_path: Path) -> None:
+    """Whatever bit turns, every row that still counts is what was written; a row that is missing is predicted again."""
+    journal = PredictionJournal(tmp_path, IDENTITY)
+    journal.append([row("a", q_lsp=1.5), row("b", q_lsp=0.25)], rank=0)
+    journal.close()
+    sound, path = PredictionJournal(tmp_path, IDENTITY).rows(), tmp_path / "finished-0.jsonl"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            found = PredictionJournal(tmp_path, IDENTITY).rows()
+            assert found.items() <= sound.items()
+            assert len(found) < len(sound) or place == len(content) - 1 or chr(damaged[place]).lower() == "e"
+
+
+def test_lines_of_a_journal_that_are_no_rows_do_not_count(tmp_path: Path) -> None:
+    identity = PredictionJournal(tmp_path, IDENTITY).identity
+    lines = [b"\xff\xfe", b"[" * 100_000, b"{}", b"3", sealed_line({"material_id": ["a"], "launch": 1}).encode()]
+    (tmp_path / "finished-0.jsonl").write_bytes(b"\n".join([identity.encode(), *lines, b""]))
+    assert PredictionJournal(tmp_path, IDENTITY).rows() == {}
 
 
 def test_different_materials_have_different_files() -> None:

@@ -208,7 +208,7 @@ def test_full_disk(tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.
     """An old store stays, and when there is space the build goes on."""
     target = tmp_path / "store"
     build(target, SyntheticMetals(80))
-    old, real, space = contents(target), GrowingArray.append, 14
+    old, real, space = contents(target), GrowingArray.append, 16
 
     def append(array: GrowingArray, rows: np.ndarray) -> None:
         nonlocal space

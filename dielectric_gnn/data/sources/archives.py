@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
+from dielectric_gnn.data.sources.zip_files import open_zip
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.limits import (
+    ARCHIVE_MEMBERS,
+    MATERIAL_MB,
+    MB,
+    TAR_HEADER_MB,
+    Readable,
+    TooLargeError,
+    read_bounded,
+)
 
 ZIP_SUFFIX = ".zip"
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, struct.error)
+_ODD = (ValueError, IndexError, KeyError, OverflowError, NotImplementedError, struct.error)
+"""What zipfile and tarfile raise, too, of headers with senseless numbers or texts."""
+
 _BLOCK = 512
+_OPENERS: dict[bytes, Callable[[BinaryIO], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+"""Compressions of tar archives, by what such files begin with."""
+
+_LONGEST_MARK = 6
+
+_LARGER = "; a source reads more if its max_mb is set higher"
 
 
 class JsonDocument(NamedTuple):
@@ -47,52 +72,101 @@ def count_members(path: Path, suffixes: tuple[str, ...]) -> int | None:
         return sum(_is_wanted(name, suffixes) for name in archive.namelist())
 
 
-def archive_documents(path: Path, suffixes: tuple[str, ...]) -> Iterator[JsonDocument]:
+def archive_documents(path: Path, suffixes: tuple[str, ...], max_mb: float = MATERIAL_MB) -> Iterator[JsonDocument]:
     """The members whose names end in one of `suffixes`; zip in the order of names, tar in its own.
 
-    Member names are never used as paths. A damaged zip member is a document with a `problem`.
+    Member names are never used as paths. A damaged zip member is a document with a `problem`, and so is a member of
+    more than `max_mb`, of which no more is read.
 
     Raises:
-        InputError: Not an archive, or a tar archive that breaks off.
+        InputError: Not an archive; a tar archive that breaks off; a zip archive of too many members.
     """
     is_zip = path.name.lower().endswith(ZIP_SUFFIX)
-    return _zip_documents(path, suffixes) if is_zip else _tar_documents(path, suffixes)
+    return _zip_documents(path, suffixes, max_mb) if is_zip else _tar_documents(path, suffixes, max_mb)
 
 
-def _zip_documents(path: Path, suffixes: tuple[str, ...]) -> Iterator[JsonDocument]:
+def _zip_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iterator[JsonDocument]:
     with _open_zip(path) as archive:
         wanted = [info for info in archive.infolist() if _is_wanted(info.filename, suffixes)]
         for info in sorted(wanted, key=lambda info: info.filename):
             source = _source(path, info.filename)
             try:
-                yield JsonDocument(source, archive.read(info))
-            except (*_DAMAGE, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: encrypted, for example
+                with archive.open(info) as file:
+                    content = read_bounded(cast(Readable, file), max_mb)
+                yield JsonDocument(source, content)
+            except TooLargeError as error:
+                yield JsonDocument(source, b"", f"{error}{_LARGER}")
+            except (*_DAMAGE, *_ODD, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: encrypted, for example
                 yield JsonDocument(source, b"", f"the member cannot be read ({_reason(error)})")
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+        return open_zip(path, ARCHIVE_MEMBERS)
+    except TooLargeError as error:
+        raise InputError(f"{path}: {error}; split the archive") from error
+    except (OSError, zipfile.BadZipFile, *_ODD) as error:
         raise InputError(f"{path}: not a readable zip archive, truncated? ({_reason(error)})") from error
 
 
-def _tar_documents(path: Path, suffixes: tuple[str, ...]) -> Iterator[JsonDocument]:
+def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iterator[JsonDocument]:
     try:
-        with tarfile.open(path, "r:*") as archive:
-            while (member := archive.next()) is not None:
-                archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
-                if not _is_wanted(member.name, suffixes) or member.isdir():
-                    continue
-                source = _source(path, member.name)
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is None:
-                    yield JsonDocument(source, b"", "the member is a link or device, expected a file")
-                else:
-                    yield JsonDocument(source, file.read())
-            _check_end(archive)
-    except (*_DAMAGE, tarfile.TarError) as error:
+        with path.open("rb") as raw, _decompressed(raw) as plain:
+            file = _Metered(plain)
+            with tarfile.open(fileobj=cast(BinaryIO, file), mode="r:") as archive:
+                while (member := archive.next()) is not None:
+                    archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
+                    if _is_wanted(member.name, suffixes) and not member.isdir():
+                        file.allow(max_mb)
+                        yield _tar_document(archive, member, _source(path, member.name), max_mb)
+                    file.allow(TAR_HEADER_MB)
+                _check_end(archive)
+    except TooLargeError as error:
+        raise InputError(f"{path}: not a tar archive of JSON files ({error})") from error
+    except (*_DAMAGE, *_ODD, tarfile.TarError) as error:
         raise InputError(f"{path}: not a readable tar archive, truncated? ({_reason(error)})") from error
+
+
+def _tar_document(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str, max_mb: float) -> JsonDocument:
+    if member.size > max_mb * MB:
+        return JsonDocument(source, b"", f"it holds more than {max_mb:g} MB{_LARGER}")
+    file = archive.extractfile(member) if member.isfile() else None
+    if file is None:
+        return JsonDocument(source, b"", "the member is a link or device, expected a file")
+    return JsonDocument(source, read_bounded(cast(Readable, file), max_mb))
+
+
+def _decompressed(raw: BinaryIO) -> BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
+    """What a tar file holds, compressed or not, whatever its name says."""
+    start = raw.read(_LONGEST_MARK)
+    raw.seek(0)
+    opener = next((opener for mark, opener in _OPENERS.items() if start.startswith(mark)), None)
+    return raw if opener is None else opener(raw)
+
+
+class _Metered:
+    """A file from which only so much is read, beside what is passed over by seeking, until more is allowed.
+
+    tarfile takes headers of any length into memory.
+
+    Args:
+        file: Open for reading.
+    """
+
+    def __init__(self, file: BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile) -> None:
+        self._file = file
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+        self.allow(TAR_HEADER_MB)
+
+    def allow(self, max_mb: float) -> None:
+        """Let so much be read from now on; blocks of a tar archive are filled up."""
+        self._left = max_mb * MB + 2 * tarfile.RECORDSIZE
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not 0 <= size <= self._left:
+            raise TooLargeError(f"the headers of a member take more than {TAR_HEADER_MB:g} MB")
+        self._left -= size
+        return self._file.read(size)
 
 
 def _check_end(archive: tarfile.TarFile) -> None:

@@ -28,6 +28,7 @@ from dielectric_gnn.data.sources.parallel import read_parallel
 from dielectric_gnn.data.sources.structure_dict import parse_structure, plain_array
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.limits import MATERIAL_MB
 
 _AXES = 3
 _TABLES = ("eps_inter_re", "eps_inter_im")
@@ -46,10 +47,14 @@ class EntryJson(RecordSource):
             an archive of them (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), which is read without unpacking it.
         broadening_ev: Broadening Γ (eV) of the spectra; null reads `parameters.broadening_ev` of each file.
         workers: Processes that read; the records and their order do not depend on it.
+        max_mb: Largest document (MB) after decompression; a larger one is a bad material, and no more of it is read.
     """
 
-    def __init__(self, path: str, broadening_ev: float | None = None, workers: int = 1) -> None:
+    def __init__(
+        self, path: str, broadening_ev: float | None = None, workers: int = 1, max_mb: float = MATERIAL_MB
+    ) -> None:
         super().__init__()
+        check_positive(max_mb=max_mb)
         if workers < 1:
             raise InputError(f"workers is {workers}, expected at least 1")
         if broadening_ev is not None:
@@ -57,11 +62,11 @@ class EntryJson(RecordSource):
         self.path = path
         self.broadening_ev = broadening_ev
         self.workers = workers
+        self.max_mb = max_mb
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """Read the files in the order of their names; those of a tar archive in the order in which it holds them."""
-        read = partial(_read_document, broadening_ev=self.broadening_ev)
-        documents = self._documents()
+        read, documents = self._reader(), self._documents()
         if self.workers == 1:
             return self._read_each(documents, read, on_error)
         return self._accept(read_parallel(documents, read, self.workers), on_error)
@@ -71,12 +76,17 @@ class EntryJson(RecordSource):
         path = existing_path(self.path)
         files = [path] if is_archive(path) else self._files(path)
         fingerprint = f"JSON entries {path.resolve()}, broadening {self.broadening_ev}, {stamps(files)}"
-        return Tasks(self._documents(), partial(_read_document, broadening_ev=self.broadening_ev), fingerprint)
+        if self.max_mb != MATERIAL_MB:
+            fingerprint += f", up to {self.max_mb:g} MB"
+        return Tasks(self._documents(), self._reader(), fingerprint)
 
     def size(self) -> int | None:
         """The number of files; None for a tar archive."""
         path = existing_path(self.path)
         return count_members(path, JSON_SUFFIXES) if is_archive(path) else len(self._files(path))
+
+    def _reader(self) -> partial[CrystalRecord]:
+        return partial(_read_document, broadening_ev=self.broadening_ev, max_mb=self.max_mb)
 
     def _documents(self) -> Iterator[JsonDocument]:
         path = existing_path(self.path)
@@ -84,7 +94,7 @@ class EntryJson(RecordSource):
             yield from (JsonDocument(str(file), file) for file in self._files(path))
             return
         empty = True
-        for document in archive_documents(path, JSON_SUFFIXES):
+        for document in archive_documents(path, JSON_SUFFIXES, self.max_mb):
             empty = False
             yield document
         if empty:
@@ -114,9 +124,9 @@ def read_entry(path: Path, broadening_ev: float | None = None) -> CrystalRecord:
     return _read_document(JsonDocument(str(path), path), broadening_ev)
 
 
-def _read_document(document: JsonDocument, broadening_ev: float | None) -> CrystalRecord:
+def _read_document(document: JsonDocument, broadening_ev: float | None, max_mb: float = MATERIAL_MB) -> CrystalRecord:
     source = document.source
-    entry = load_document(document, _TABLES)
+    entry = load_document(document, _TABLES, max_mb)
     data = _get(entry, "data", source)
     try:
         parameters = entry.get("parameters") or {}

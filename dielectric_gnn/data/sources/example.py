@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.base import OnError, RecordSource
+from dielectric_gnn.data.sources.npz_files import read_npz
 from dielectric_gnn.files import write_atomically, write_text
 from dielectric_gnn.grid import EnergyGrid
 
@@ -30,8 +31,8 @@ class ExampleMetals(RecordSource):
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """All 102 materials, with the response along each axis."""
-        with resources.as_file(_FOLDER / _ARRAYS) as path, np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        with resources.as_file(_FOLDER / _ARRAYS) as path:
+            arrays = read_npz(path)
         metadata = json.loads(str(arrays["metadata"]))
         start, stop, num = arrays["grid"].tolist()
         grid = EnergyGrid(start, stop, int(num))

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from dielectric_gnn.data.sources.archives import JsonDocument
 from dielectric_gnn.errors import RecordError
+from dielectric_gnn.limits import MATERIAL_MB, TooLargeError, read_bounded
 
 _OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     ".json": lambda raw: raw,
@@ -27,8 +28,11 @@ JSON_SUFFIXES = tuple(_OPENERS)
 
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, RecursionError)
 
-_TABLE = re.compile(rb'"([^"\\]+)"(\s*:\s*)(\{[^{}]*?"@module"\s*:\s*"numpy"[^{}]*\})')
-"""A key and an encoded array, without braces within; quotes in strings are escaped, so that no text looks like it."""
+_OBJECT = re.compile(rb'"([^"\\]+)"(\s*:\s*)(\{[^{}]*+\})')
+"""A key and an object without braces within; quotes in strings are escaped, so that no text looks like it."""
+
+_ARRAY = re.compile(rb'"@module"\s*:\s*"numpy"')
+"""What the encoded arrays among such objects hold. Searched apart, so that time grows with the text, not its square."""
 
 _LARGE = 4096
 """Arrays with shorter texts (bytes) are cheaper to parse than to cut."""
@@ -44,15 +48,18 @@ def load_json(path: Path) -> dict[str, Any]:
     return load_document(JsonDocument(str(path), path))
 
 
-def load_document(document: JsonDocument, tables: Collection[str] | None = None) -> dict[str, Any]:
+def load_document(
+    document: JsonDocument, tables: Collection[str] | None = None, max_mb: float = MATERIAL_MB
+) -> dict[str, Any]:
     """Read one JSON object.
 
     Args:
         document: A file, or what an archive holds.
         tables: Names of the large arrays that are wanted; others are empty. None keeps all.
+        max_mb: Longest text after decompression; no more is ever in memory.
 
     Raises:
-        RecordError: It cannot be read or is no JSON object.
+        RecordError: It cannot be read, is too large, or is no JSON object.
     """
     source, content, problem = document
     if problem:
@@ -63,8 +70,10 @@ def load_document(document: JsonDocument, tables: Collection[str] | None = None)
     try:
         raw = content.open("rb") if isinstance(content, Path) else BytesIO(content)
         with raw, _OPENERS[suffix.lower()](raw) as file:
-            text = file.read()
+            text = read_bounded(file, max_mb)
         entry = json.loads(text if tables is None else without_tables(text, tables))
+    except TooLargeError as error:
+        raise RecordError(source, f"{error} of JSON; a source reads more if its max_mb is set higher") from error
     except _DAMAGE as error:
         raise RecordError(source, f"not readable JSON, truncated? ({_reason(error)})") from error
     if not isinstance(entry, dict):
@@ -77,9 +86,11 @@ def without_tables(text: bytes, wanted: Collection[str]) -> bytes:
 
     def kept(match: re.Match[bytes]) -> bytes:
         small = len(match[3]) < _LARGE
-        return match[0] if small or match[1].decode("utf-8", "replace") in wanted else b'"%b"%b{}' % match.group(1, 2)
+        if small or match[1].decode("utf-8", "replace") in wanted or not _ARRAY.search(match[3]):
+            return match[0]
+        return b'"%b"%b{}' % match.group(1, 2)
 
-    return _TABLE.sub(kept, text)
+    return _OBJECT.sub(kept, text)
 
 
 def _reason(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.parser_warnings import judged_warnings
-from dielectric_gnn.data.sources.text_files import read_text, without_compression
+from dielectric_gnn.data.sources.text_files import check_size, read_text, without_compression
 from dielectric_gnn.errors import InputError, RecordError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def _parsed(path: Path, ending: str) -> Structure:
     from pymatgen.core import Structure
 
     if ending not in _FORMATS:
+        check_size(path)
         return Structure.from_file(str(path))
     text = read_text(path)
     expected = {".xsf": _atoms_of_xsf, ".cssr": _atoms_of_cssr, ".res": _atoms_of_res}[ending](text)

@@ -11,13 +11,13 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import Outcome, T, attempt
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.limits import MATERIAL_MB, MB
 
 R = TypeVar("R")
 
@@ -67,18 +67,25 @@ def read_parallel(
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items; items before a failure of `items` are handed out before it is raised."""
-    iterator = iter(items)
-    while True:
-        chunk: list[T] = []
-        try:
-            chunk.extend(islice(iterator, size))
-        except InputError:
-            if chunk:
+    """Lists of `size` items; fewer where members of archives among them take much memory.
+
+    Items before a failure of `items` are handed out before it is raised.
+    """
+    chunk: list[T] = []
+    num_bytes = 0
+    try:
+        for item in items:
+            chunk.append(item)
+            content = getattr(item, "content", b"")
+            num_bytes += len(content) if isinstance(content, bytes) else 0
+            if len(chunk) == size or num_bytes > MATERIAL_MB * MB:
                 yield chunk
-            raise
-        if not chunk:
-            return
+                chunk, num_bytes = [], 0
+    except InputError:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
         yield chunk
 
 

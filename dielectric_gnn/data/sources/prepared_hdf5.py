@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.md5_lists import check_listed
+from dielectric_gnn.data.option_values import check_positive
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, stamps
+from dielectric_gnn.data.sources.hdf5_datasets import read_datasets
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.limits import MATERIAL_MB, TooLargeError
 
 if TYPE_CHECKING:
     import h5py
 
 HDF5_FILES = {"train": "train.h5", "val": "val.h5", "test": "test.h5"}
 _KINDS = {"real": ("f", np.float64), "complex": ("c", np.complex128), "whole": ("iu", np.int64)}
+_REQUIRED = ("mat_id", "lattice", "atomic_number", "position", "drude", "eps")
+_OPTIONAL = ("composition", "e_above_hull")
 _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
@@ -30,22 +36,29 @@ class PreparedHDF5(RecordSource):
     Args:
         folder: Where train.h5, val.h5 and test.h5 are.
         broadening_ev: Broadening Γ (eV) of the spectra; the files do not state it, the published one is 0.1 eV.
+        max_mb: Largest material (MB), as its datasets are in memory; a larger one is a bad material and is not read.
     """
 
-    def __init__(self, folder: str, broadening_ev: float = 0.1) -> None:
+    def __init__(self, folder: str, broadening_ev: float = 0.1, max_mb: float = MATERIAL_MB) -> None:
         super().__init__()
+        check_positive(max_mb=max_mb)
         self.folder = folder
         self.broadening_ev = broadening_ev
+        self.max_mb = max_mb
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """Read train, val and test one after another, each in the order of its group names."""
-        return self._read_each(self._groups(), _Reader(self.broadening_ev), on_error)
+        check_listed(self._paths().values())
+        return self._read_each(self._groups(), _Reader(self.broadening_ev, self.max_mb), on_error)
 
     def tasks(self) -> Tasks:
         """One group each."""
         folder = existing_path(self.folder).resolve()
         fingerprint = f"prepared HDF5 {folder}, broadening {self.broadening_ev}, {stamps(self._paths().values())}"
-        return Tasks(self._groups(), _Reader(self.broadening_ev), fingerprint)
+        if self.max_mb != MATERIAL_MB:
+            fingerprint += f", up to {self.max_mb:g} MB"
+        check_listed(self._paths().values())
+        return Tasks(self._groups(), _Reader(self.broadening_ev, self.max_mb), fingerprint)
 
     def size(self) -> int:
         """The number of groups."""
@@ -77,20 +90,21 @@ class PreparedHDF5(RecordSource):
 class _Reader:
     """Reads groups; keeps the file of the last one open, but not when it is sent to another process."""
 
-    def __init__(self, broadening_ev: float) -> None:
+    def __init__(self, broadening_ev: float, max_mb: float) -> None:
         self.broadening_ev = broadening_ev
+        self.max_mb = max_mb
         self._path: Path | None = None
         self._file: h5py.File | None = None
 
-    def __reduce__(self) -> tuple[type[_Reader], tuple[float]]:
-        return type(self), (self.broadening_ev,)
+    def __reduce__(self) -> tuple[type[_Reader], tuple[float, float]]:
+        return type(self), (self.broadening_ev, self.max_mb)
 
     def __call__(self, item: tuple[Path, str]) -> CrystalRecord:
         path, name = item
         if self._path != path:
             self._file, self._path = _open(path), path
         group = _Group(self._file, name, f"{path}:{name}")
-        values = group.values()
+        values = group.values(self.max_mb)
         stated = _text(values["mat_id"])
         if stated != group.name:
             raise RecordError(group.source, f"mat_id is {stated!r}, expected the name of the group")
@@ -113,14 +127,15 @@ class _Group(NamedTuple):
     name: str
     source: str
 
-    def values(self) -> dict[str, Any]:
-        """Every dataset of the group, read."""
+    def values(self, max_mb: float) -> dict[str, Any]:
+        """The datasets of the group that are used, read, unless they take more than `max_mb` together."""
         try:
-            group = self.file[self.name]
-            values = {key: group[key][()] for key in group}
+            values = read_datasets(self.file, self.name, (*_REQUIRED, *_OPTIONAL), max_mb)
+        except TooLargeError as error:
+            raise RecordError(self.source, f"{error}; a source reads more if its max_mb is set higher") from error
         except (*_DAMAGE, AttributeError) as error:
             raise RecordError(self.source, f"the group cannot be read, damaged? ({_reason(error)})") from error
-        for key in ("mat_id", "lattice", "atomic_number", "position", "drude", "eps"):
+        for key in _REQUIRED:
             if key not in values:
                 raise RecordError(self.source, f"dataset {key!r} is missing")
         return values

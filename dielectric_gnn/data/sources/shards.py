@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.example import undo_axes, unique_axes
+from dielectric_gnn.data.sources.npz_files import read_npz
+from dielectric_gnn.errors import RecordError
 from dielectric_gnn.files import write_atomically
 from dielectric_gnn.grid import EnergyGrid
 
@@ -47,9 +50,22 @@ def write_shard(path: Path, record: CrystalRecord) -> None:
 
 
 def read_shard(path: Path) -> CrystalRecord:
-    """The material that `write_shard` wrote; its name is that of the file."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays: dict[str, NDArray[Any]] = {key: file[key] for key in file.files}
+    """The material that `write_shard` wrote; its name is that of the file.
+
+    Raises:
+        RecordError: The file is damaged, is no such file, or the material is unusable.
+    """
+    arrays = read_npz(path)
+    try:
+        return _record(path, arrays)
+    except RecordError:
+        raise
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise RecordError(str(path), f"not a shard of one material ({type(error).__name__}: {reason})") from error
+
+
+def _record(path: Path, arrays: Mapping[str, NDArray[Any]]) -> CrystalRecord:
     low, high = arrays["spectra_bits_differences"].astype(np.uint16)
     bits = np.cumsum(low | high << 8, axis=-1, dtype=np.uint16)
     spectra = bits.view(np.float16).astype(np.float32)

@@ -7,15 +7,17 @@ import codecs
 import gzip
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from dielectric_gnn.errors import RecordError
+from dielectric_gnn.limits import STRUCTURE_TEXT_MB, TooLargeError, bounded_pieces
 
-_OPENERS: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
+_OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
 }
 
 
@@ -25,24 +27,45 @@ def without_compression(name: str) -> str:
     return next((name[: -len(ending)] for ending in _OPENERS if lower.endswith(ending)), name)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, max_mb: float = STRUCTURE_TEXT_MB) -> str:
     """The text of a file: UTF-8, UTF-16 where the file says so, else Latin-1 (names of authors in old CIF files).
 
+    Args:
+        path: The file.
+        max_mb: Longest text after decompression; no more is ever in memory.
+
     Raises:
-        RecordError: It cannot be read.
+        RecordError: It cannot be read, or is too large.
     """
-    ending = next((ending for ending in _OPENERS if path.name.lower().endswith(ending)), "")
-    try:
-        raw = path.read_bytes()
-        raw = _OPENERS[ending](raw) if ending else raw
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        raise RecordError(str(path), f"cannot be read, truncated? ({str(error) or type(error).__name__})") from error
+    raw = b"".join(_pieces(path, max_mb))
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return _decoded(raw, "utf-16", path)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         return _decoded(raw, "latin-1", path)
+
+
+def check_size(path: Path, max_mb: float = STRUCTURE_TEXT_MB) -> None:
+    """Raise RecordError if the text of a file that something else reads is too large, or cannot be decompressed."""
+    for _ in _pieces(path, max_mb):
+        pass
+
+
+def _pieces(path: Path, max_mb: float) -> Iterator[bytes]:
+    """What a file holds after decompression, piece by piece."""
+    ending = next((ending for ending in _OPENERS if path.name.lower().endswith(ending)), "")
+    try:
+        with path.open("rb") as file, _OPENERS.get(ending, _as_it_is)(file) as content:
+            yield from bounded_pieces(content, max_mb)
+    except TooLargeError as error:
+        raise RecordError(str(path), f"{error} of text; extract the structure into a file of its own") from error
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise RecordError(str(path), f"cannot be read, truncated? ({str(error) or type(error).__name__})") from error
+
+
+def _as_it_is(raw: BinaryIO) -> BinaryIO:
+    return raw
 
 
 def _decoded(raw: bytes, encoding: str, path: Path) -> str:
