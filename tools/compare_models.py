@@ -10,6 +10,11 @@ Finished runs are not repeated: remove their folder to train them anew.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 import csv
 import subprocess
@@ -20,7 +25,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dielectric_gnn.entry import command
 from dielectric_gnn.files import check_writable, user_path
+from dielectric_gnn.names import check_seed
 
 COLUMNS = {
     "loss": "loss",
@@ -44,10 +51,15 @@ def train_and_test(config: Path, seed: int, out: Path, extra: list[str]) -> Path
     command = [sys.executable, "-m", "dielectric_gnn"]
     fit = ["fit", "--config", str(config), *extra, "--seed_everything", str(seed), "--run_dir", str(run)]
     started = time.perf_counter()
-    subprocess.run([*command, *fit], check=True)
+    _call([*command, *fit])
     (run / "seconds.txt").write_text(f"{time.perf_counter() - started:.1f}\n")
-    subprocess.run([*command, "test", "--ckpt_path", str(run / "checkpoints" / "best.ckpt")], check=True)
+    _call([*command, "test", "--ckpt_path", str(run / "checkpoints" / "best.ckpt")])
     return run
+
+
+def _call(line: list[str]) -> None:
+    if status := subprocess.run(line, check=False).returncode:
+        sys.exit(status if status > 0 else 128 - status)  # it has said why
 
 
 def numbers_of(run: Path) -> dict[str, float]:
@@ -82,7 +94,11 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
 
 def main() -> None:
     """Run the comparison and print its table."""
-    words = sys.argv[1:]
+    command(lambda: compare(sys.argv[1:]))
+
+
+def compare(words: list[str]) -> None:
+    """Parse the command line, train, test and print."""
     split = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", type=user_path, help="one configuration file per model")
@@ -90,6 +106,8 @@ def main() -> None:
     parser.add_argument("--out", type=user_path, default=Path("runs/compare"), help="folder of the runs")
     options = parser.parse_args(words[:split])
     check_writable(options.out)
+    for seed in options.seeds:
+        check_seed("--seeds", seed)
     results = {
         config.stem: [
             numbers_of(train_and_test(config, seed, options.out, words[split + 1 :])) for seed in options.seeds

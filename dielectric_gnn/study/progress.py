@@ -15,6 +15,7 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.run_record import RunRecord
 from dielectric_gnn.study.execute import Outcome, State, record_of, state_of
 from dielectric_gnn.study.plan import PlannedRun
+from dielectric_gnn.text import printable
 
 _ROWS = 20
 _WIDTH = 140  # of the last table where there is no terminal
@@ -109,7 +110,7 @@ class Progress:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(printable(text), highlight=False, markup=False)
 
     @staticmethod
     def _idle(state: State) -> State:
