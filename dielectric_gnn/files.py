@@ -98,12 +98,21 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
         if durable:
             sync(temporary)
         temporary.replace(path)
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            error.filename = str(path)  # writing to a full disk names no file
+    except Exception as error:
+        _name_file(error, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _name_file(error: BaseException, path: Path) -> None:
+    """Add the file to the error of the system behind an error: that of a write to a full disk names none."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.filename is None and found.errno is not None:
+            found.filename = str(path)
+            return
+        found = found.__cause__ or found.__context__
 
 
 def remove_temporary_files(folder: Path) -> None:

@@ -23,6 +23,7 @@ _WRITTEN = (
     "rejects_fit.csv",
     "csv/version_*/metrics.csv",
     "csv/version_*/hparams.yaml",
+    "csv/version_*/fit.yaml",
     "tensorboard/events.out.tfevents.*",
     "tensorboard/hparams.yaml",
 )

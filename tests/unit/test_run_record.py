@@ -46,7 +46,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read_record(path) == FULL
     assert [entry.name for entry in path.parent.iterdir()] == [RECORD], "no temporary file stays"
     plain = json.loads(path.read_text())
-    assert plain["schema_version"] == 2 and plain["num_train"] == 500 and plain["training_flops"] == 1e12
+    assert plain["schema_version"] == 3 and plain["num_train"] == 500 and plain["training_flops"] == 1e12
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_the_old_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema 99, this version reads schemas 1 to 2"),
+        ({"schema_version": 99}, "schema 99, this version reads schemas 1 to 3"),
         ({"num_train": -1}, "num_train of run 'cgc-d500-s1' is -1"),
         ({"steps": 1.5}, "steps of run 'cgc-d500-s1' is 1.5"),
         ({"status": "done"}, "'done', expected one of running, finished"),
