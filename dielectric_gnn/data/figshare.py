@@ -175,6 +175,8 @@ class _CheckedRedirects(HTTPRedirectHandler):
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         secure = new.scheme == "https" or (new.scheme == "http" == old.scheme)
         if not secure or not (_site(new.hostname) == _site(old.hostname) or new.hostname in _STORAGE):
+            if fp is not None:
+                fp.close()
             raise InputError(
                 f"{req.full_url}: the server leads to {new.scheme}://{new.hostname}, expected an https address of "
                 f"{_site(old.hostname)} or {', '.join(_STORAGE)}; nothing was read from there"
