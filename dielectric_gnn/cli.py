@@ -209,9 +209,16 @@ class DielectricCLI(LightningCLI):
         self._lock = lock_run(self.run_dir, verb)
 
     def _set_seed(self) -> None:
-        """Seed the generators; Lightning ends with a traceback at a seed out of range."""
+        """Seed the generators.
+
+        Raises:
+            InputError: The seed, of the configuration or of the environment, is none.
+        """
         check_seed("seed_everything", self.config[self.config.subcommand].seed_everything)
-        super()._set_seed()
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise InputError(f"the seed cannot be used: {error}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the project's loggers, callbacks and checkpoint files."""

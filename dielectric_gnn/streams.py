@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +12,8 @@ from typing import Any, TextIO, cast
 
 from dielectric_gnn.text import printable
 
-_BAR = re.compile(r"(\x1b\[A)+")
-"""What the bars of tqdm write between two lines, and nothing else in the same call."""
+_DRAWING = ("rich", "tqdm")
+"""Packages that draw bars and tables."""
 
 
 class SteadyStream:
@@ -72,21 +71,16 @@ class SteadyStream:
 
 
 class GuardedStream(SteadyStream):
-    """A steady stream that spells out control characters: they would come from data.
+    """A steady stream that spells out control characters, which would come from data.
 
-    Rich writes control sequences of its own, to `rich_proxied_file`; what it is given to show must be `printable`.
+    Rich and tqdm write control sequences of their own; what Rich is given to show must be `printable`.
     """
 
-    def __init__(self, stream: TextIO, name: str) -> None:
-        super().__init__(stream, name)
-        self.rich_proxied_file = SteadyStream(stream, name)
-
     def write(self, text: str) -> int:
-        """Write what may be shown; bars of tqdm begin with a carriage return, which at the start does no harm."""
-        if not _BAR.fullmatch(text):
-            start = "\r" if text.startswith("\r") else ""
-            text = start + printable(text.removeprefix("\r"))
-        return super().write(text)
+        """Write what may be shown."""
+        writer = str(sys._getframe(1).f_globals.get("__name__", ""))
+        super().write(text if writer.split(".")[0] in _DRAWING else printable(text))
+        return len(text)
 
 
 def open_missing() -> None:

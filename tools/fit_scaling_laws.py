@@ -102,8 +102,8 @@ def read(options: argparse.Namespace) -> list[Run]:
         sys.stderr.write(f"{remark}\n")
     if not runs:
         raise InputError(
-            f"{path}: none of its {len(remarks)} runs is finished on one set of materials; wait for them, or repeat the "
-            "study's command"
+            f"{path}: none of its {len(remarks)} runs is finished on one set of materials; wait for them, or repeat "
+            "the study's command"
         )
     return runs
 

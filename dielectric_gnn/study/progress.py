@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.run_record import RunRecord
@@ -91,7 +92,8 @@ class Progress:
             first: tuple[State, ...] = ("running", "failed", "damaged", "interrupted")
             names.sort(key=lambda name: first.index(state) if (state := self._states[name]) in first else len(first))
         for name in names[:rows]:
-            table.add_row(name, self._states[name], *_cells(_record(self._runs[name])))
+            cells = (Text(printable(cell)) for cell in _cells(_record(self._runs[name])))
+            table.add_row(name, self._states[name], *cells)
         if len(names) > rows:
             table.add_row(f"… {len(names) - rows} more", *[""] * 8)
         return table

@@ -113,6 +113,53 @@ command(show)
     assert "\x1b" not in shown.replace("\x1b[31mstyled\x1b[0m", "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+def test_bars_are_drawn_on_a_terminal(tmp_path: Path) -> None:
+    """While a bar of Rich is shown, it stands between `print` and the stream."""
+    import pty
+
+    code = """
+import sys, time
+from dielectric_gnn.entry import begin, command
+begin()
+def show():
+    print("plain \x1b[2J")
+    from dielectric_gnn.meter import Meter
+    with Meter("reading", 3, "{} things".format) as meter:
+        meter.advance()
+    from rich.progress import Progress
+    with Progress() as bars:
+        task = bars.add_task("working", total=2)
+        bars.update(task, advance=2)
+    from tqdm import tqdm
+    for _ in tqdm(range(2), desc="outer", file=sys.stdout, mininterval=0, ncols=80):
+        for _ in tqdm(range(2), desc="inner", file=sys.stdout, mininterval=0, ncols=80, position=1):
+            pass
+command(show)
+"""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=slave, stderr=slave, env={**environment(), "TERM": "xterm"}
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # the end, on Linux
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "plain \\x1b[2J" in text and "\x1b[2J" not in text
+    assert text.count("\\x") == 1, "sequences of the bars are not spelled out"
+    for word in ("reading", "working", "outer", "inner", "\x1b[2K", "\x1b[A", "\r"):
+        assert word in text
+
+
 def test_printable_text() -> None:
     assert printable("a\tb\nε – Å 🙂 日本") == "a\tb\nε – Å 🙂 日本"
     assert printable("\r\x00\x7f\u2028\udce4") == "\\x0d\\x00\\x7f\\u2028\\udce4"
