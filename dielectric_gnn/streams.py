@@ -48,6 +48,8 @@ class SteadyStream:
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_stream":  # of an object that is being copied
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
     @contextmanager

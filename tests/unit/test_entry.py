@@ -117,6 +117,7 @@ command(show)
 def test_bars_are_drawn_on_a_terminal(tmp_path: Path) -> None:
     """While a bar of Rich is shown, it stands between `print` and the stream."""
     import pty
+    import termios
 
     code = """
 import sys, time
@@ -132,12 +133,13 @@ def show():
         task = bars.add_task("working", total=2)
         bars.update(task, advance=2)
     from tqdm import tqdm
-    for _ in tqdm(range(2), desc="outer", file=sys.stdout, mininterval=0, ncols=80):
-        for _ in tqdm(range(2), desc="inner", file=sys.stdout, mininterval=0, ncols=80, position=1):
+    for _ in tqdm(range(2), desc="outer", file=sys.stdout, mininterval=0):
+        for _ in tqdm(range(2), desc="inner", file=sys.stdout, mininterval=0, position=1):
             pass
 command(show)
 """
     master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=slave, stderr=slave, env={**environment(), "TERM": "xterm"}
     )
