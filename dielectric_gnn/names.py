@@ -10,7 +10,7 @@ LARGEST_SEED = 2**32 - 1
 """NumPy's legacy generator, which Lightning seeds, takes no larger one."""
 
 _LONGEST_NAME = 64
-"""Characters: names of runs join several, and a file's name has at most 255 bytes."""
+"""Bytes: names of runs join several, and a file's name has at most 255."""
 
 _NAME = re.compile(r"\w[\w .+=,()-]*")
 
@@ -29,10 +29,10 @@ def check_name(where: str, name: str, empty: bool = False) -> None:
     """
     if empty and not name:
         return
-    if not _NAME.fullmatch(name) or ".." in name or name != name.strip() or len(name) > _LONGEST_NAME:
+    if not _NAME.fullmatch(name) or ".." in name or name != name.strip() or len(name.encode()) > _LONGEST_NAME:
         raise InputError(
-            f"{where} is {name!r}, expected a name of 1 to {_LONGEST_NAME} letters, digits and . _ + = - , ( ) or "
-            "spaces, beginning with a letter, a digit or _, without two dots in a row"
+            f"{where} is {name!r}, expected a name of letters, digits and . _ + = - , ( ) or spaces, beginning "
+            f"with a letter, a digit or _, without two dots in a row and of at most {_LONGEST_NAME} bytes"
         )
 
 
