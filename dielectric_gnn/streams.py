@@ -16,11 +16,13 @@ _DRAWING = ("rich", "tqdm")
 """Packages that draw bars and tables."""
 
 
-class SteadyStream:
-    """A text stream whose other end may be closed, full, or of another encoding.
+class GuardedStream:
+    """A text stream whose other end may be closed, full, a terminal, or of another encoding.
 
-    What cannot be encoded is spelled out. After the first failed write, the rest goes to the null device, also what
-    other libraries and child processes write: a training must not end because `head` has seen enough.
+    What cannot be encoded is spelled out, and so are control characters, which would come from data; Rich and tqdm
+    write some of their own, and what Rich is given to show must be `printable`. After the first failed write, the rest
+    goes to the null device, also what other libraries and child processes write: a training must not end because
+    `head` has seen enough.
 
     Args:
         stream: Where text goes.
@@ -32,9 +34,10 @@ class SteadyStream:
         self._name = name
 
     def write(self, text: str) -> int:
-        """Write, or give the stream up."""
+        """Write what may be shown, or give the stream up."""
+        writer = str(sys._getframe(1).f_globals.get("__name__", ""))
         with self._given_up_if_it_fails():
-            self._stream.write(text)
+            self._stream.write(text if writer.split(".")[0] in _DRAWING else printable(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -72,19 +75,6 @@ class SteadyStream:
             sys.stderr.write(f"{self._name} cannot be written ({reason}); the command goes on without it\n")
 
 
-class GuardedStream(SteadyStream):
-    """A steady stream that spells out control characters, which would come from data.
-
-    Rich and tqdm write control sequences of their own; what Rich is given to show must be `printable`.
-    """
-
-    def write(self, text: str) -> int:
-        """Write what may be shown."""
-        writer = str(sys._getframe(1).f_globals.get("__name__", ""))
-        super().write(text if writer.split(".")[0] in _DRAWING else printable(text))
-        return len(text)
-
-
 def open_missing() -> None:
     """Connect closed standard streams with the null device: a file that is opened later would take their place."""
     while True:
@@ -103,7 +93,7 @@ def guard() -> None:
     open_missing()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if isinstance(stream, SteadyStream):
+        if isinstance(stream, GuardedStream):
             continue
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -120,5 +110,5 @@ def guarded() -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        if not isinstance(before[0], SteadyStream) and before[0] is not None:
+        if not isinstance(before[0], GuardedStream) and before[0] is not None:
             sys.stdout, sys.stderr = before
