@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from dielectric_gnn.data.datamodule import TRAIN_IDS
 from dielectric_gnn.errors import InputError
-from dielectric_gnn.locks import is_restarted_job
+from dielectric_gnn.locks import is_first_process, is_restarted_job
 from dielectric_gnn.run_folder import CHECKPOINTS
 from dielectric_gnn.run_record import RECORD, RunRecord, read_record
 
@@ -93,7 +94,11 @@ def overwrites(run_dir: Path, config: Mapping[str, Any]) -> bool:
     Raises:
         InputError: It shall begin from a checkpoint that it would discard.
     """
-    if not config["overwrite"] or is_restarted_job():
+    if not config["overwrite"]:
+        return False
+    if is_restarted_job():
+        if is_first_process():
+            sys.stderr.write(f"this job was requeued, so --overwrite has no effect on what {run_dir} holds\n")
         return False
     for key in ("ckpt_path", "fine_tune_from"):
         path = config[key]
