@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from dielectric_gnn import __version__
+from dielectric_gnn.entry import begin, command
 
 _HELP = """\
 dielectric-gnn: learn the optical response of crystals from their structure alone
@@ -34,21 +35,26 @@ Options:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command.
+    """Run the command; see `entry.command` for how it ends.
 
     Args:
         args: Command line without the program's name; None takes that of the process.
     """
+    begin()
     words = sys.argv[1:] if args is None else args
     if not words or words in (["-h"], ["--help"]):
-        sys.stdout.write(_HELP)
+        command(lambda: _print(_HELP))
         return
     if words == ["--version"]:
-        sys.stdout.write(f"dielectric-gnn {__version__}\n")
+        command(lambda: _print(f"dielectric-gnn {__version__}\n"))
         return
     from dielectric_gnn.cli import run
 
-    run(args)
+    command(lambda: run(args))
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,14 @@ from dielectric_gnn.checkpoint import SECTION, AtomicCheckpointIO, fingerprint, 
 from dielectric_gnn.command_line import checked_words, with_home
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.ensemble import Ensemble
+from dielectric_gnn.entry import mistakes_told
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import check_writable
+from dielectric_gnn.former_training import check_no_training, discard_training, is_checkpoint_of, overwrites
 from dielectric_gnn.loading import load_model
+from dielectric_gnn.locks import FolderLock
 from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.names import check_name, check_seed
 from dielectric_gnn.resume import (
     TRAINER_SETTINGS,
     check_callbacks,
@@ -41,7 +45,14 @@ from dielectric_gnn.resume import (
     continuation,
     load_weights,
 )
-from dielectric_gnn.run_folder import CHECKPOINTS, PREDICTIONS, checkpoints_of, choose_run_dir, named_checkpoint
+from dielectric_gnn.run_folder import (
+    CHECKPOINTS,
+    PREDICTIONS,
+    checkpoints_of,
+    choose_run_dir,
+    lock_run,
+    named_checkpoint,
+)
 from dielectric_gnn.stored_config import check_stored, data_words, default_settings, foreign_classes
 from dielectric_gnn.trainer_parts import as_list, check_devices, fit_callbacks, loggers, quiet
 
@@ -50,16 +61,20 @@ class DielectricCLI(LightningCLI):
     """LightningCLI whose evaluation verbs take model and data settings from the checkpoint."""
 
     def __init__(self, args: ArgsType = None) -> None:
-        super().__init__(
-            DielectricModule,
-            CrystalDataModule,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=1,
-            trainer_defaults={"num_sanity_val_steps": 0, "use_distributed_sampler": False, "max_epochs": 500},
-            auto_configure_optimizers=False,
-            args=args,
-            parser_kwargs={"prog": "dielectric-gnn"},
-        )
+        self._lock = FolderLock()
+        try:
+            super().__init__(
+                DielectricModule,
+                CrystalDataModule,
+                save_config_kwargs={"overwrite": True},
+                seed_everything_default=1,
+                trainer_defaults={"num_sanity_val_steps": 0, "use_distributed_sampler": False, "max_epochs": 500},
+                auto_configure_optimizers=False,
+                args=args,
+                parser_kwargs={"prog": "dielectric-gnn"},
+            )
+        finally:
+            self._lock.release()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options beside model, data and trainer."""
@@ -109,6 +124,12 @@ class DielectricCLI(LightningCLI):
             "schedule and data start anew. (--ckpt_path continues a training instead.)",
         )
         self._parser("fit").add_argument("--study", type=str, default="", help="Name for the run record: of a study.")
+        self._parser("fit").add_argument(
+            "--overwrite",
+            action="store_true",
+            help="Start anew in a folder that holds a training, which is deleted once model and trainer are built: its "
+            "checkpoints, record, configuration and logs. Results of tests and predictions stay.",
+        )
         self._parser("test").set_defaults({"verbose": False})  # the report is the better table
         self._parser("predict").set_defaults({"return_predictions": False})  # they are in files
         for verb in ("test", "predict"):
@@ -160,12 +181,17 @@ class DielectricCLI(LightningCLI):
         check_devices(config.trainer.devices, _on_gpus(config.trainer.accelerator))
         self.run_dir = choose_run_dir(config)
         check_writable(self.run_dir)
+        self._lock_run(verb)
         config.trainer.default_root_dir = str(self.run_dir)
         if verb == "fit":
+            check_name("--study", config.study, empty=True)
+            self._overwrites, config.overwrite = overwrites(self.run_dir, config), False  # for this launch alone
             config.ckpt_path = named_checkpoint(self.run_dir, config)
-            if config.ckpt_path is None:
+            if not self._overwrites and config.ckpt_path is None:
                 found = checkpoint_to_continue(self.run_dir, self._plain_config())
                 config.ckpt_path = None if found is None else str(found)
+            elif not self._overwrites and not is_checkpoint_of(self.run_dir, config.ckpt_path):
+                check_no_training(self.run_dir)
         if verb == "predict" and config.crystals:
             config.data.crystals = list(config.crystals)
         if config.trainer.enable_progress_bar is None:
@@ -176,6 +202,21 @@ class DielectricCLI(LightningCLI):
         if config.trainer.enable_model_summary is None:
             config.trainer.enable_model_summary = False
         self.save_config_kwargs["config_filename"] = f"{verb}.yaml"
+
+    def _lock_run(self, verb: str) -> None:
+        self._lock = lock_run(self.run_dir, verb)
+
+    def _set_seed(self) -> None:
+        """Seed the generators.
+
+        Raises:
+            InputError: The seed, of the configuration or of the environment, is none.
+        """
+        check_seed("seed_everything", self.config[self.config.subcommand].seed_everything)
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise InputError(f"the seed cannot be used: {error}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the project's loggers, callbacks and checkpoint files."""
@@ -258,7 +299,9 @@ class DielectricCLI(LightningCLI):
             self.config_init["predict"].predictions.conclude(self.datamodule, self.model)
 
     def before_fit(self) -> None:
-        """Let no announcement of a time limit go unheard, also while the materials are read."""
+        """Discard an earlier training if told to; note announcements of a time limit while the materials are read."""
+        if self._overwrites and self.trainer.is_global_zero:
+            discard_training(self.run_dir)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, GracefulStop):
                 callback.listen()
@@ -288,22 +331,5 @@ def _on_gpus(accelerator: Any) -> bool:
 def run(args: list[str] | None = None) -> None:
     """Run a verb; a user's mistake ends the process with one line and status 2."""
     quiet()
-    try:
+    with mistakes_told():
         DielectricCLI(args)
-    except (ValueError, MisconfigurationException, OSError) as error:
-        mistake = mistake_behind(error)
-        if mistake is None:
-            raise
-        sys.stderr.write(f"error: {mistake}\n")
-        sys.exit(2)
-
-
-def mistake_behind(error: BaseException | None) -> InputError | None:
-    """The user's mistake that an error tells of: jsonargparse wraps what it finds in an option that may be null."""
-    if isinstance(error, MisconfigurationException):
-        return InputError(" ".join(str(error).split()))  # settings that Lightning found not to go together
-    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) and error.filename is not None:
-        return InputError(f"{error.filename}: {error.strerror}; choose another folder or file")
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return error

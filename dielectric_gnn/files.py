@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.text import printable as printable
 
 _LONGEST_STEM = 120
 """Bytes: a name has at most 255, of which endings and the name of a temporary file need some."""
 
 _TAKEN = re.compile(r"|summary|index|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
 """Names that other files in a folder of materials have, or would have."""
+
+_TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.[^.]*)?")
+"""What `write_atomically` calls its files until they are complete."""
 
 
 def file_stem(material_id: str) -> str:
@@ -41,7 +45,7 @@ def file_stem(material_id: str) -> str:
     return f"{stem}-{hashlib.sha256(material_id.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
-def printable(text: str) -> str:
+def encodable(text: str) -> str:
     """Text that can be written as UTF-8: bytes of a file's name that are not are spelled out in hexadecimal digits."""
     return text.encode(errors="backslashreplace").decode()
 
@@ -94,13 +98,33 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
         if durable:
             sync(temporary)
         temporary.replace(path)
+    except Exception as error:
+        _name_file(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _name_file(error: BaseException, path: Path) -> None:
+    """Add the file to the error of the system behind an error: that of a write to a full disk names none."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.filename is None and found.errno is not None:
+            found.filename = str(path)
+            return
+        found = found.__cause__ or found.__context__
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what writes that were killed left in a folder; only for a process that alone writes there."""
+    for path in folder.glob(".*.tmp*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str, durable: bool = False) -> None:
     """Write UTF-8 text atomically; see `write_atomically`."""
-    write_atomically(path, lambda temporary: temporary.write_text(printable(text), encoding="utf-8"), durable)
+    write_atomically(path, lambda temporary: temporary.write_text(encodable(text), encoding="utf-8"), durable)
 
 
 def write_csv(

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dielectric_gnn.text import printable
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -23,14 +26,14 @@ class Meter:
     """
 
     def __init__(self, title: str, total: int | None, describe: Callable[[int], str], done: int = 0) -> None:
-        self.title = title
+        self.title = printable(title)
         self.total = total
         self.done = done
         self._describe = describe
         self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
         self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console)
-        self._task = self._bar.add_task(title, total=total, completed=done, text=self._text())
+        self._task = self._bar.add_task(escape(self.title), total=total, completed=done, text=self._text())
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def __enter__(self) -> Meter:

@@ -6,6 +6,7 @@ over weights only.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from dielectric_gnn.checkpoint import SECTION, read_checkpoint
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.former_training import check_no_training, record_in, ways_on
 from dielectric_gnn.run_folder import CHECKPOINTS
 
 TRAINER_SETTINGS = ("max_epochs", "max_steps", "gradient_clip_val", "accumulate_grad_batches", "precision")
@@ -83,12 +85,18 @@ def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path
     """The `last.ckpt` of a run that the same command began, if for fewer epochs; None where there is none.
 
     Raises:
-        InputError: The folder holds a training with other settings.
+        InputError: The folder holds a training with other settings, or one whose `last.ckpt` is absent or damaged: a
+            new one would overwrite what is left of it.
     """
     last = run_dir / CHECKPOINTS / "last.ckpt"
     if not last.exists():
+        if not _stopped_in_first_epoch(run_dir, configured):
+            check_no_training(run_dir)
         return None
-    stored = read_checkpoint(last)[SECTION]["config"]
+    try:
+        stored = read_checkpoint(last)[SECTION]["config"]
+    except InputError as error:
+        raise InputError(f"{error}; {ways_on(run_dir, damaged=last)}") from error
     found = differences(stored or {}, configured)
     if found and not _only_longer(found):
         without = ", without --fine_tune_from" if configured.get("fine_tune_from") else ""
@@ -97,6 +105,24 @@ def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path
             f"continue it all the same with --ckpt_path {shlex.quote(str(last))}{without}, or choose another --run_dir"
         )
     return last
+
+
+def _stopped_in_first_epoch(run_dir: Path, configured: Mapping[str, Any]) -> bool:
+    """Whether the same command was killed after the first `best.ckpt` and before the first `last.ckpt`.
+
+    A new start then repeats less than an epoch, without which a study would need a hand.
+    """
+    record, best = record_in(run_dir), run_dir / CHECKPOINTS / "best.ckpt"
+    if record is None or record.status == "finished" or record.epochs > 1 or not best.is_file():
+        return False
+    if os.path.lexists(run_dir / CHECKPOINTS / "last.ckpt"):
+        return False  # a link into nowhere: there was a checkpoint
+    try:
+        checkpoint = read_checkpoint(best)
+    except InputError:
+        return False
+    found = differences(checkpoint[SECTION]["config"] or {}, configured)
+    return checkpoint.get("epoch") == 0 and (not found or _only_longer(found))
 
 
 def _only_longer(found: Sequence[Difference]) -> bool:

@@ -15,8 +15,9 @@ from typing import Any, Literal, get_args
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
 
-SCHEMA = 2
-"""Version of the file's layout. Records of version 1, which state neither objective nor family, are still read."""
+SCHEMA = 3
+"""Version of the file's layout. Earlier records are still read: before 2 they state neither objective nor family,
+before 3 no segments."""
 
 RECORD = "run_record.json"
 """Name of the file in the folder of a run."""
@@ -58,6 +59,8 @@ class RunRecord:
             pooling and head; empty where unknown.
         settings: Of the training: `learning_rate` (peak, after scaling), `optimizer`, `batch_size`, `max_epochs`,
             `source` of the materials, `validation` and `test` (identifiers as `subset`), ...
+        segments: What was trained on when, in order: `epoch` and `samples_seen` at which a segment begins, `num_train`
+            and `subset`. More than one: the training was continued on other materials. Empty where unknown.
         schema_version: Of this layout.
     """
 
@@ -85,6 +88,7 @@ class RunRecord:
     objective: str = ""
     family: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    segments: tuple[Mapping[str, Any], ...] = ()
     schema_version: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -102,6 +106,18 @@ class RunRecord:
             ):
                 raise InputError(f"learning_curve[{place}] of run {self.name!r} is {point!r}, expected numbers by name")
 
+        for place, segment in enumerate(self.segments):
+            if not _is_segment(segment):
+                raise InputError(
+                    f"segments[{place}] of run {self.name!r} is {segment!r}, expected epoch, samples_seen, num_train "
+                    "and subset"
+                )
+
+    @property
+    def trained_on_several_sets(self) -> bool:
+        """Whether the training was continued on other materials than it began with."""
+        return len({segment["subset"] for segment in self.segments}) > 1
+
     def _counted_cost(self) -> dict[str, Any]:
         return {key: value for key, value in self.cost.items() if key.endswith("_seconds") or key == "launches"}
 
@@ -116,6 +132,12 @@ def _is_number(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def _is_segment(value: Any) -> bool:
+    if not isinstance(value, Mapping) or value.keys() != {"epoch", "samples_seen", "num_train", "subset"}:
+        return False
+    return _is_text(value["subset"]) and all(_is_whole(value[key]) for key in value if key != "subset")
 
 
 _TEXT = ("name", "study", "backbone", "head", "subset", "config_hash", "objective", "family")
@@ -156,7 +178,7 @@ def read_record(path: Path) -> RunRecord:
         raise InputError(f"{path}: not a run record, broken JSON ({error}); {_CURE}") from error
     if not isinstance(plain, dict) or "schema_version" not in plain:
         raise InputError(f"{path}: not a run record, it states no schema_version; {_CURE}")
-    if plain["schema_version"] not in (1, SCHEMA):
+    if plain["schema_version"] not in range(1, SCHEMA + 1):
         raise InputError(
             f"{path}: a run record of schema {plain['schema_version']}, this version reads schemas 1 to {SCHEMA}; "
             "use the version of dielectric_gnn that wrote it, or train the run again"
@@ -186,14 +208,15 @@ def read_records(folder: Path) -> list[RunRecord]:
 def _from_plain(path: Path, plain: dict[str, Any]) -> RunRecord:
     mappings = ("metrics", "cost", "versions", "settings")
     bad = [key for key in mappings if not isinstance(plain.get(key, {}), dict)]
-    if bad or not isinstance(plain.get("learning_curve", []), list):
-        raise InputError(f"{path}: {', '.join(bad or ['learning_curve'])} of the run record has the wrong type")
+    bad += [key for key in ("learning_curve", "segments") if not isinstance(plain.get(key, []), list)]
+    if bad:
+        raise InputError(f"{path}: {', '.join(bad)} of the run record has the wrong type")
     # null stands for a number that was not finite.
     values = {key: math.nan if value is None else value for key, value in plain.get("metrics", {}).items()}
-    curve = tuple(plain.get("learning_curve", []))
+    lists = {key: tuple(plain.get(key, [])) for key in ("learning_curve", "segments")}
     try:
-        # What version 1 lacks keeps its default.
-        return RunRecord(**{**plain, "metrics": values, "learning_curve": curve, "schema_version": SCHEMA})
+        # What earlier versions lack keeps its default.
+        return RunRecord(**{**plain, **lists, "metrics": values, "schema_version": SCHEMA})
     except InputError as error:
         raise InputError(f"{path}: {error}; {_CURE}") from error
 

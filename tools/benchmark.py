@@ -11,10 +11,14 @@ Each kind of measurement is a subcommand; `python tools/benchmark.py cost --help
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +40,7 @@ from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiM
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.entry import command
 from dielectric_gnn.nn.message_passing import TransformerConv
 from dielectric_gnn.testing import supercell
 
@@ -203,11 +207,12 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line names."""
-    options = parsed(words)
-    try:
+
+    def run() -> None:
+        options = parsed(words)
         options.run(options)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+
+    command(run)
 
 
 if __name__ == "__main__":

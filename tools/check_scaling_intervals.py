@@ -8,12 +8,18 @@ exponents and break. For a power law, one with a floor, and a broken one: how of
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dielectric_gnn.entry import command
 from dielectric_gnn.scaling.comparison import compare
 from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.intervals import profile_intervals
@@ -62,6 +68,11 @@ def verdicts(truth: str, number: int, noise: float) -> dict[str | None, float]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Print both."""
+    command(lambda: check(words))
+
+
+def check(words: Sequence[str] | None) -> None:
+    """Parse the command line, draw, fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=200, help="of each law (default: %(default)s)")
     parser.add_argument("--noise", type=float, default=0.01, help="relative, of a loss (default: %(default)s)")

@@ -10,6 +10,11 @@ Finished runs are not repeated: remove their folder to train them anew.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 import csv
 import subprocess
@@ -21,7 +26,9 @@ import numpy as np
 import torch
 
 from dielectric_gnn.checkpoint import SECTION, read_checkpoint
+from dielectric_gnn.entry import command
 from dielectric_gnn.files import check_writable, user_path
+from dielectric_gnn.names import check_seed
 from dielectric_gnn.stored_config import data_words
 
 COLUMNS = {
@@ -43,15 +50,20 @@ def train_and_test(config: Path, seed: int, out: Path, extra: list[str]) -> Path
     run = out / f"{config.stem}-seed{seed}"
     if (run / "test" / "per_material.csv").exists():
         return run
-    command = [sys.executable, "-m", "dielectric_gnn"]
+    program = [sys.executable, "-m", "dielectric_gnn"]
     fit = ["fit", "--config", str(config), *extra, "--seed_everything", str(seed), "--run_dir", str(run)]
     started = time.perf_counter()
-    subprocess.run([*command, *fit], check=True)
+    _call([*program, *fit])
     (run / "seconds.txt").write_text(f"{time.perf_counter() - started:.1f}\n")
     best = run / "checkpoints" / "best.ckpt"
     materials = data_words(read_checkpoint(best)[SECTION]["config"]["data"])  # this tool has just written it
-    subprocess.run([*command, "test", "--ckpt_path", str(best), *materials], check=True)
+    _call([*program, "test", "--ckpt_path", str(best), *materials])
     return run
+
+
+def _call(line: list[str]) -> None:
+    if status := subprocess.run(line, check=False).returncode:
+        sys.exit(status if status > 0 else 128 - status)  # it has said why
 
 
 def numbers_of(run: Path) -> dict[str, float]:
@@ -86,7 +98,11 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
 
 def main() -> None:
     """Run the comparison and print its table."""
-    words = sys.argv[1:]
+    command(lambda: compare(sys.argv[1:]))
+
+
+def compare(words: list[str]) -> None:
+    """Parse the command line, train, test and print."""
     split = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", type=user_path, help="one configuration file per model")
@@ -94,6 +110,8 @@ def main() -> None:
     parser.add_argument("--out", type=user_path, default=Path("runs/compare"), help="folder of the runs")
     options = parser.parse_args(words[:split])
     check_writable(options.out)
+    for seed in options.seeds:
+        check_seed("--seeds", seed)
     results = {
         config.stem: [
             numbers_of(train_and_test(config, seed, options.out, words[split + 1 :])) for seed in options.seeds

@@ -13,10 +13,14 @@ options.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 import json
 import logging
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -33,12 +37,15 @@ from dielectric_gnn.backbones import Goten
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.frames import allowed_tensors
 from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.entry import command
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import labels_of
 from dielectric_gnn.files import user_path, write_text
 from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead, Head, OscillatorHead, OscillatorTensorHead
+from dielectric_gnn.locks import locked
 from dielectric_gnn.metrics import tensor_metrics
 from dielectric_gnn.module import DielectricModule, trainable_parameters
+from dielectric_gnn.names import check_seed
 from dielectric_gnn.objective import MaeObjective, TensorObjective
 from dielectric_gnn.response import Response
 from dielectric_gnn.schedule import WarmupCosine
@@ -187,6 +194,11 @@ def number_above(least: float, kind: type) -> Any:
 
 def main(words: Iterable[str] | None = None) -> None:
     """Run the comparison and print its table."""
+    command(lambda: compare(words))
+
+
+def compare(words: Iterable[str] | None) -> None:
+    """Parse the command line, train, test and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folds", type=int, default=4, help="default: %(default)s")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published ones")
@@ -201,14 +213,12 @@ def main(words: Iterable[str] | None = None) -> None:
     args = parser.parse_args(None if words is None else list(words))
     quiet()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    try:
-        # Made first, so that a wrong number of folds is told before a training.
-        Fold(0, args.folds).split()
-        args.out.mkdir(parents=True, exist_ok=True)
+    # Made first, so that a wrong number of folds is told before a training.
+    Fold(0, args.folds).split()
+    for seed in args.seeds:
+        check_seed("--seeds", seed)
+    with locked(args.out, "compare_tensors.py"):
         results = {seed: [run(args, fold, seed) for fold in range(args.folds)] for seed in args.seeds}
-    except (InputError, OSError) as error:
-        sys.stderr.write(f"compare_tensors.py: error: {error}\n")
-        sys.exit(2)
     print(table(results))
 
 

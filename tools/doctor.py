@@ -8,6 +8,11 @@ Takes the options of `dielectric-gnn fit`, and two of its own: `--verify-store` 
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import io
 import re
 import sys
@@ -16,16 +21,19 @@ from contextlib import redirect_stderr
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from dielectric_gnn.cli import DielectricCLI, mistake_behind
+from dielectric_gnn.cli import DielectricCLI
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.doctor.data import check_store
 from dielectric_gnn.doctor.environment import check_devices, check_disk, check_slurm, check_versions
 from dielectric_gnn.doctor.finding import Finding
 from dielectric_gnn.doctor.processes import check_all_reduce
 from dielectric_gnn.doctor.step import BatchOption, check_batch
+from dielectric_gnn.entry import command, mistake_behind
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.module import trainable_parameters
+from dielectric_gnn.text import printable
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 _BYTES_PER_PARAMETER = 12
@@ -37,6 +45,9 @@ class Inspected(DielectricCLI):
 
     def instantiate_trainer(self, **kwargs: object) -> None:  # type: ignore[override]
         """None: a trainer for devices that are missing cannot be built, and is what shall be found out."""
+
+    def _lock_run(self, verb: str) -> None:
+        """None: nothing is written."""
 
     def _run_subcommand(self, subcommand: str) -> None:
         pass
@@ -71,7 +82,7 @@ def built(words: list[str]) -> Inspected:
         if not error.code:  # --print_config and its like have done what they should
             raise
         raise InputError(" ".join(told.getvalue().rpartition("error: ")[2].split())) from error
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         mistake = mistake_behind(error)
         if mistake is None or mistake is error:
             raise
@@ -143,14 +154,19 @@ def launch(accelerator: str, devices: str) -> tuple[str, int]:
 
 def main() -> None:
     """Print the report."""
-    words = sys.argv[1:]
+    command(lambda: report(sys.argv[1:]))
+
+
+def report(words: list[str]) -> None:
+    """Check, print, and end with status 1 if there is an error."""
     if {"-h", "--help"} & set(words):
         print(__doc__)
         return
     table = Table("", "subject", "found", "what to do", title="Preflight")
     worst = "ok"
     for finding in findings(words):
-        table.add_row(f"[{STYLES[finding.status]}]{finding.status}", finding.subject, finding.found, finding.cure)
+        cells = (Text(printable(text)) for text in (finding.subject, finding.found, finding.cure))
+        table.add_row(Text(finding.status, STYLES[finding.status]), *cells)
         worst = max(worst, finding.status, key=list(STYLES).index)
     Console().print(table)
     print({"ok": "Ready.", "warning": "Ready, with remarks.", "error": "Not ready."}[worst])

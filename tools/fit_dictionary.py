@@ -8,19 +8,29 @@ absolute error over energies, Re and Im, beside the mean |ε − 1|.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 
 import numpy as np
 from scipy.optimize import nnls
 
 from dielectric_gnn.data.sources import ExampleMetals
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.entry import command
 from dielectric_gnn.meter import Meter
 from dielectric_gnn.oscillators import Dictionary
 
 
 def main() -> None:
     """Fit and print."""
+    command(fit)
+
+
+def fit() -> None:
+    """Parse the command line, fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num", type=int, default=400, help="energies in the window (default: %(default)s)")
     parser.add_argument("--num-tail", type=int, default=24, help="energies beyond (default: %(default)s)")
@@ -30,11 +40,8 @@ def main() -> None:
     labels = [record.labels for record in ExampleMetals().records() if record.labels is not None]
     spectra = np.concatenate([np.unique(label.eps_inter, axis=0) for label in labels])
     grid, broadening = labels[0].grid, args.broadening or labels[0].broadening
-    try:
-        dictionary = Dictionary(args.num, grid.stop, args.num_tail, args.tail_stop)
-        kernel = dictionary.kernel(grid, broadening or 0.0)
-    except (InputError, OSError) as error:
-        parser.error(str(error))
+    dictionary = Dictionary(args.num, grid.stop, args.num_tail, args.tail_stop)
+    kernel = dictionary.kernel(grid, broadening or 0.0)
     # Re and Im as rows of one real system.
     matrix = np.concatenate([kernel.real, kernel.imag], axis=1).T
     errors = []

@@ -13,6 +13,11 @@ go to the terminal and to --out: report.md, fits.csv, regimes.csv, fits.tex, fit
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 import math
 import os
@@ -20,8 +25,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dielectric_gnn.entry import command
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import user_path, write_text
+from dielectric_gnn.locks import locked
 from dielectric_gnn.run_record import read_records
 from dielectric_gnn.scaling.analysis import Analysis, Request, analyse
 from dielectric_gnn.scaling.latex import latex
@@ -41,6 +48,7 @@ from dielectric_gnn.scaling.report import (
     spoken,
 )
 from dielectric_gnn.scaling.surfaces import Cost
+from dielectric_gnn.text import printable
 
 SIMPLE = {law.name: law for law in (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)}
 _HIGHER_IS_BETTER = ("r2", "sc")
@@ -94,7 +102,8 @@ def read(options: argparse.Namespace) -> list[Run]:
         sys.stderr.write(f"{remark}\n")
     if not runs:
         raise InputError(
-            f"{path}: none of its {len(remarks)} runs is finished; wait for them, or repeat the study's command"
+            f"{path}: none of its {len(remarks)} runs is finished on one set of materials; wait for them, or repeat "
+            "the study's command"
         )
     return runs
 
@@ -170,6 +179,7 @@ def show(analyses: Sequence[Analysis]) -> None:
     """Everything on the terminal."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     for analysis in analyses:
@@ -180,13 +190,13 @@ def show(analyses: Sequence[Analysis]) -> None:
         if analysis.regimes:
             tables.append(("", REGIMES, regime_rows(analysis)))
         for title, header, rows in tables:
-            table = Table(*header, title=title or None, title_justify="left")
+            table = Table(*header, title=Text(printable(title)) if title else None, title_justify="left")
             for row in rows:
-                table.add_row(*row)
+                table.add_row(*(Text(printable(cell)) for cell in row))
             console.print(table)
-        console.print(f"Verdict: {analysis.comparison.verdict}.")
+        console.print(f"Verdict: {analysis.comparison.verdict}.", markup=False)
         for line in spoken(analysis):
-            console.print(f"- {line}", highlight=False, markup=False)
+            console.print(f"- {printable(line)}", highlight=False, markup=False)
 
 
 def write(analyses: Sequence[Analysis], options: argparse.Namespace) -> None:
@@ -230,14 +240,15 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Fit, print and write."""
-    options = parsed(words)
-    try:
-        check(options)
+    command(lambda: fit(parsed(words)))
+
+
+def fit(options: argparse.Namespace) -> None:
+    """Do what the options say."""
+    check(options)
+    with locked(options.out, "fit_scaling_laws.py"):
         analyses = analyses_of(options)
         write(analyses, options)
-    except (InputError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
     show(analyses)
     print(f"Tables and figures are in {options.out}/")
 

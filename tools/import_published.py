@@ -11,18 +11,28 @@ bf16-mixed` gives the study's numbers, the default of 32 bits slightly other one
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 import shlex
-import sys
 
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.entry import command
 from dielectric_gnn.files import user_path
+from dielectric_gnn.locks import locked
 from dielectric_gnn.published import convert
 from dielectric_gnn.trainer_parts import quiet
 
 
 def main() -> None:
-    """Parse the command line and convert one file."""
+    """Convert one file."""
+    command(convert_file)
+
+
+def convert_file() -> None:
+    """Parse the command line, convert, and print where the result is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "file", type=user_path, help="a file that the study's trainer saved, such as optimetal2b_seed1.pt"
@@ -38,11 +48,8 @@ def main() -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
     options = parser.parse_args()
     quiet()
-    try:
+    with locked(options.out, "import_published.py"):
         checkpoint = convert(options.file, options.out, options.store, options.overwrite)
-    except (InputError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
     print(
         f"The weights are in {checkpoint}\n"
         f"  dielectric-gnn predict --ckpt_path {shlex.quote(str(checkpoint))} --crystals FILES\n"

@@ -9,6 +9,11 @@ cannot know an element that it never saw), and stored with the data, so that it 
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 from itertools import count
 from pathlib import Path
@@ -17,6 +22,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.entry_json import EntryJson
 from dielectric_gnn.data.sources.example import write_example
 from dielectric_gnn.data.splits import composition_split
+from dielectric_gnn.entry import command
 
 TARGET = Path(__file__).resolve().parents[1] / "dielectric_gnn" / "data" / "example"
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -37,6 +43,11 @@ def split_with_known_elements(records: list[CrystalRecord]) -> tuple[int, dict[s
 
 def main() -> None:
     """Read, split and pack."""
+    command(pack)
+
+
+def pack() -> None:
+    """Parse the command line, and pack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="folder with the JSON files")
     records = list(EntryJson(parser.parse_args().folder).records())

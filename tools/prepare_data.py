@@ -20,8 +20,12 @@ and for a rehearsal with crystals and spectra that are invented:
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
-import sys
 
 from dielectric_gnn.data.figshare import API_URL, ARTICLES, download_article
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
@@ -35,9 +39,10 @@ from dielectric_gnn.data.prepare import (
 )
 from dielectric_gnn.data.store_check import verify_store
 from dielectric_gnn.data.store_upgrade import upgrade_store
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.entry import command
 from dielectric_gnn.files import user_path
 from dielectric_gnn.limits import MATERIAL_MB
+from dielectric_gnn.locks import locked
 
 _BUILD = """\
 Read SOURCE once and write a store to OUT.
@@ -75,15 +80,12 @@ def main(words: list[str] | None = None) -> None:
     Args:
         words: Command line without the program's name; None takes that of the process.
     """
-    args = _parser().parse_args(words)
-    try:
+
+    def run() -> None:
+        args = _parser().parse_args(words)
         args.run(args)
-    except (InputError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write(f"\n{str(stopped) or 'stopped'}\n")
-        sys.exit(130)
+
+    command(run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,9 +181,10 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _download(args: argparse.Namespace) -> None:
-    for article in ARTICLES[args.what]:
-        for path in download_article(article, args.folder, args.api_url):
-            print(f"{path}: complete")
+    with locked(args.folder, "a download"):
+        for article in ARTICLES[args.what]:
+            for path in download_article(article, args.folder, args.api_url):
+                print(f"{path}: complete")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,11 @@ run_record.json in its folder; tools/fit_scaling_laws.py reads them.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+    from dielectric_gnn.entry import begin
+
+    begin()
+
 import argparse
 import re
 import shlex
@@ -27,6 +32,7 @@ from typing import Any
 
 import yaml
 
+from dielectric_gnn.entry import command
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import user_path, write_text
 from dielectric_gnn.study.execute import Outcome, check_commands, state_of
@@ -34,7 +40,7 @@ from dielectric_gnn.study.local import run_locally
 from dielectric_gnn.study.plan import PlannedRun, check_sizes, plan_runs
 from dielectric_gnn.study.progress import Progress
 from dielectric_gnn.study.slurm import check_options, submit, wait_for
-from dielectric_gnn.study.spec import Data, Study, read_study
+from dielectric_gnn.study.spec import Data, Study, check_folder, read_study
 
 _STOPPED = 130
 _SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+")
@@ -46,13 +52,7 @@ def main(words: list[str] | None = None) -> None:
     Args:
         words: Command line without the program's name; None takes that of the process.
     """
-    args = _parser().parse_args(words)
-    try:
-        status = _run(args)
-    except (InputError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        status = 2
-    sys.exit(status)
+    command(lambda: sys.exit(_run(_parser().parse_args(words))))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     study = read_study(args.study)
     if args.out is not None:
+        check_folder("--out", args.out)
         study = replace(study, out=args.out)
     every = plan_runs(study, _pairs(args.set, "--set"))
     runs = [run for run in every if fnmatch(run.name, args.only)]

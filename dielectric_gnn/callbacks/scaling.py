@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from dielectric_gnn.callbacks.flops import count_training_flops
 from dielectric_gnn.callbacks.run_facts import config_hash, describe_run, device_facts
 from dielectric_gnn.callbacks.spending import Spending
+from dielectric_gnn.entry import message_of_system
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.former_training import record_in
+from dielectric_gnn.locks import locked
 from dielectric_gnn.run_folder import CHECKPOINTS
 from dielectric_gnn.run_record import RECORD, RunRecord, Status, read_record, write_record
 
@@ -38,6 +43,7 @@ class ScalingRecord(Callback):
         self._record: RunRecord | None = None  # on rank 0, while training
         self._flops_per_sample: float | None = None
         self._flops_method: str | None = None
+        self._segments: list[dict[str, Any]] = []
         self._curve: list[dict[str, float]] = []
         self._best: dict[str, float] = {}
         self._validated: dict[str, float] = {}
@@ -59,6 +65,7 @@ class ScalingRecord(Callback):
             "rate": self._rate,
             "flops_per_sample": self._flops_per_sample,
             "flops_method": self._flops_method,
+            "segments": self._segments,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -71,6 +78,7 @@ class ScalingRecord(Callback):
         self._rate = float(state_dict.get("rate", 0.0))  # early checkpoints lack it, and what follows
         self._flops_per_sample = state_dict.get("flops_per_sample")
         self._flops_method = state_dict.get("flops_method")
+        self._segments = [dict(segment) for segment in state_dict.get("segments", [])]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and that it is running."""
@@ -78,6 +86,7 @@ class ScalingRecord(Callback):
         if getattr(trainer, "fast_dev_run", False) or not trainer.is_global_zero:
             return
         self._record = describe_run(trainer, pl_module, self.study)
+        self._note_segment(trainer, self._record)
         previous = _record_of(_path(trainer), self._record)
         if previous is not None:
             # A launch that was killed has spent more than its last checkpoint knows.
@@ -90,6 +99,14 @@ class ScalingRecord(Callback):
                 self._flops_method = previous.flops_method
         self._launches += 1
         self._write(trainer, "running")
+
+    def _note_segment(self, trainer: Trainer, now: RunRecord) -> None:
+        """Add what is trained on from here on, if it differs from before."""
+        if not self._segments and self._curve:  # a checkpoint of before: the record of the folder may know
+            earlier = record_in(_path(trainer).parent) or now
+            self._segments = [_segment(earlier, 0, 0)]
+        if not self._segments or self._segments[-1]["subset"] != now.subset:
+            self._segments.append(_segment(now, len(self._curve), round(self._samples)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count what training costs per crystal; in every process, since a layer may talk to its like in the others."""
@@ -135,7 +152,10 @@ class ScalingRecord(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Say how it ended: a signal interrupts a training, an error makes it fail."""
         stopped = isinstance(exception, KeyboardInterrupt | SystemExit)
-        self._write(trainer, "interrupted" if stopped else "failed")
+        try:
+            self._write(trainer, "interrupted" if stopped else "failed")
+        except OSError as error:  # often what ended the training: the other callbacks still have their turn
+            sys.stderr.write(f"{_path(trainer)} keeps its former state: {message_of_system(error)}\n")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say that it is finished."""
@@ -159,9 +179,15 @@ class ScalingRecord(Callback):
         if record is None:
             return
         values = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
-        metrics = {key: value for key, value in record.metrics.items() if not key.startswith("test/")} | values
-        cost = {**record.cost, "test_cpu_seconds": self._spending.now()["cpu_seconds"]}
-        write_record(_path(trainer), replace(record, metrics=metrics, cost=cost))
+        folder = _path(trainer).parent
+        try:
+            with locked(folder, "a test that completes its record"):
+                record = read_record(folder / RECORD)  # which a training may have replaced during the test
+                metrics = {key: value for key, value in record.metrics.items() if not key.startswith("test/")} | values
+                cost = {**record.cost, "test_cpu_seconds": self._spending.now()["cpu_seconds"]}
+                write_record(folder / RECORD, replace(record, metrics=metrics, cost=cost))
+        except InputError as error:
+            rank_zero_info(f"{folder / RECORD} is not completed by this test; repeat it later ({error})")
 
     def _samples_now(self) -> float:
         """Seen up to now; in an epoch that is not over, the other processes count as much as this one."""
@@ -191,9 +217,14 @@ class ScalingRecord(Callback):
                 "launches": self._launches,
             },
             settings={**self._record.settings, **({"learning_rate": rates[0]} if rates else {})},
+            segments=tuple(self._segments),
         )
         write_record(_path(trainer), record)
         self._written = time.perf_counter()
+
+
+def _segment(record: RunRecord, epoch: int, samples_seen: int) -> dict[str, Any]:
+    return {"epoch": epoch, "samples_seen": samples_seen, "num_train": record.num_train, "subset": record.subset}
 
 
 def _is_better(loss: float, best: float | None) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from dielectric_gnn import __version__
 from dielectric_gnn.data.md5_lists import MD5_LIST, md5_of, write_md5_list
@@ -31,6 +31,9 @@ ARTICLES = {"complete": (31111798, 31112491), "prepared": (31112554,)}
 
 API_URL = "https://api.figshare.com/v2"
 T = TypeVar("T")
+
+_STORAGE = ("s3-eu-west-1.amazonaws.com",)
+"""Where figshare keeps its files: its addresses for downloads lead there."""
 
 _TIMEOUT = 60.0
 _CHUNK = 1 << 20
@@ -143,6 +146,10 @@ def listed_files(url: str, answer: bytes) -> list[RemoteFile]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{url}: not the answer of the figshare API ({error!r})") from error
+    if urlsplit(url).scheme == "https" and (
+        open_ones := [file.url for file in files if not file.url.startswith("https:")]
+    ):
+        raise InputError(f"{url}: the record names {open_ones[0]}, expected https addresses; nothing was downloaded")
     if not files or len({MD5_LIST, *(file.name for file in files)}) != len(files) + 1:
         raise InputError(f"{url}: the record lists no files, two of one name, or one called {MD5_LIST}")
     return files
@@ -166,7 +173,42 @@ def _open(url: str, first_byte: int = 0) -> Any:
     headers = {"User-Agent": f"dielectric-gnn/{__version__}"}
     if first_byte:
         headers["Range"] = f"bytes={first_byte}-"
-    return urlopen(Request(url, headers=headers), timeout=_TIMEOUT)
+    return build_opener(_CheckedRedirects).open(Request(url, headers=headers), timeout=_TIMEOUT)
+
+
+class _CheckedRedirects(HTTPRedirectHandler):
+    """Follows redirects to https addresses of the same site, or of figshare's storage, and refuses others.
+
+    A server that was asked by http, such as one on this machine, may stay with http.
+    """
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
+    ) -> Request | None:
+        """The request that follows a redirect.
+
+        Raises:
+            InputError: It leads elsewhere.
+        """
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        secure = new.scheme == "https" or (new.scheme == "http" == old.scheme)
+        if not secure or not (_site(new.hostname) == _site(old.hostname) or new.hostname in _STORAGE):
+            if fp is not None:
+                fp.close()
+            raise InputError(
+                f"{req.full_url}: the server leads to {new.scheme}://{new.hostname}, expected an https address of "
+                f"{_site(old.hostname)} or {', '.join(_STORAGE)}; nothing was read from there"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _site(host: str | None) -> str:
+    """What the hosts of one site share: the last parts of their names, or the whole address of a number."""
+    parts = (host or "").lower().split(".")
+    if parts[-1].isdigit() or ":" in parts[-1]:
+        return ".".join(parts)
+    national = len(parts) > 2 and len(parts[-1]) == 2 and len(parts[-2]) <= 3  # such as example.ac.uk
+    return ".".join(parts[-3 if national else -2 :])
 
 
 def _is_complete(file: RemoteFile, path: Path) -> bool:

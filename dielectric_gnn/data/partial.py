@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -24,6 +23,7 @@ from dielectric_gnn.data.store_facts import SetKind
 from dielectric_gnn.data.store_rows import Chunk, Column, Recipe, columns
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.files import write_text
+from dielectric_gnn.locks import lock_folder
 from dielectric_gnn.sealed_lines import sealed_line, unsealed
 
 Plan = Mapping[str, Any]
@@ -70,13 +70,11 @@ class PartialStore:
         self._journal = self.folder / "journal.jsonl"
 
     def __enter__(self) -> PartialStore:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        self._lock = lock_folder(self.folder, "the build of this store")
         try:
-            _lock(self._lock.fileno(), self.folder)
             self._continue_or_begin()
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
         return self
 
@@ -85,7 +83,7 @@ class PartialStore:
     ) -> None:
         for array in self.arrays.values():
             array.abandon()
-        self._lock.close()
+        self._lock.release()
 
     def add(self, chunk: Chunk) -> None:
         """Append the good materials of a chunk; those with an identifier seen before become rejects.
@@ -237,15 +235,3 @@ def _with_grid(kind: SetKind) -> SetKind:
         return kind
     start, stop, num = kind.grid
     return replace(kind, grid=(start, stop, num))
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    """Keep other builds out until this process ends, however it does."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise InputError(f"{folder}: another process is building this store; wait for it or stop it") from error

@@ -140,7 +140,9 @@ def _run(row: Row, axes: Sequence[str]) -> Run:
 
 
 def runs_of(records: Iterable[RunRecord], metric: str = VALIDATION) -> tuple[list[Run], list[str]]:
-    """Runs from run records, and remarks: what was left out because it is not finished, and what may bend a law.
+    """Runs from run records, and remarks: what was left out, and what may bend a law.
+
+    Left out are runs that are not finished, and those that were continued on other materials than they began with.
 
     Raises:
         InputError: A finished run lacks the metric, which the message names with those that there are; the metric is
@@ -148,10 +150,13 @@ def runs_of(records: Iterable[RunRecord], metric: str = VALIDATION) -> tuple[lis
     """
     finished, remarks = [], []
     for record in records:
-        if record.status == "finished":
-            finished.append(record)
-        else:
+        if record.status != "finished":
             remarks.append(f"left out: {name_of(record)} is {record.status}")
+        elif record.trained_on_several_sets:
+            sizes = ", then ".join(str(segment["num_train"]) for segment in record.segments)
+            remarks.append(f"left out: {name_of(record)} was continued on other materials (on {sizes})")
+        else:
+            finished.append(record)
     losses = [_loss(record, metric) for record in finished]
     if bad := [name_of(record) for record, loss in zip(finished, losses, strict=True) if not math.isfinite(loss)]:
         raise InputError(

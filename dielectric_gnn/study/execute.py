@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from threading import Event
 from typing import Literal
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
+from dielectric_gnn.locks import HELD, RUN, FolderLock, wait_for_lock
 from dielectric_gnn.run_record import RECORD, RunRecord, read_record, write_record
 from dielectric_gnn.study.plan import PlannedRun
+from dielectric_gnn.text import on_one_line
 
 State = Literal["waiting", "running", "interrupted", "failed", "damaged", "trained", "finished"]
 
@@ -27,7 +25,6 @@ LOG = "study.log"
 """File in the folder of a run: what its commands print."""
 
 _COMMANDS = "commands.json"
-_LOCK = ".lock"
 _POLL_S = 0.2
 _USER_MISTAKE = 2
 _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
@@ -100,7 +97,8 @@ def check_commands(run: PlannedRun) -> None:
 def execute(run: PlannedRun, threads: int, retries: int, stop: Event, own_session: bool = True) -> Outcome:
     """Bring a run to its end; nothing is repeated that is done.
 
-    A damaged record is made anew by `fit`, which goes on from the last checkpoint, and a test.
+    A damaged record is made anew by `fit`, which goes on from the last checkpoint, and a test. While another process
+    works on the run, this one waits; its commands hold the lock of the folder too, and go on if it is killed.
 
     Args:
         run: The run.
@@ -111,43 +109,60 @@ def execute(run: PlannedRun, threads: int, retries: int, stop: Event, own_sessio
     """
     check_commands(run)
     run.folder.mkdir(parents=True, exist_ok=True)
-    with _lock(run.folder / _LOCK, stop) as lock:
-        if lock is None:
-            return Outcome("interrupted")
-        if state_of(run) == "finished":
-            return Outcome("finished")
-        write_text(run.folder / _COMMANDS, json.dumps({"fit": run.fit, "test": run.test}, indent=1) + "\n")
-        attempts = 0
-        while not stop.is_set():
-            words = run.test if state_of(run) == "trained" else run.fit
-            attempts += 1
-            status = _call(run, words, threads, stop, lock, own_session)
-            if status == 0 and state_of(run) == "finished":
-                return Outcome("finished", attempts)
-            if status == 0 and state_of(run) == "trained" and words is run.fit:
-                attempts -= 1  # the test is the other half of the same attempt
-                continue
-            if _was_stopped(status):
-                break
-            if attempts > retries or status == _USER_MISTAKE:
-                return _failed(run, status, attempts)
-        _set_status(run, "interrupted")
-        return Outcome("interrupted", attempts)
+    lock = wait_for_lock(run.folder / RUN, f"the study's run {run.name}", stop.wait)
+    if lock is None:
+        return Outcome("interrupted")
+    try:
+        return _execute(run, threads, retries, stop, lock, own_session)
+    finally:
+        lock.release()
 
 
-def _call(run: PlannedRun, words: tuple[str, ...], threads: int, stop: Event, lock: int, own_session: bool) -> int:
+def _execute(run: PlannedRun, threads: int, retries: int, stop: Event, lock: FolderLock, own_session: bool) -> Outcome:
+    if state_of(run) == "finished":
+        return Outcome("finished")
+    write_text(run.folder / _COMMANDS, json.dumps({"fit": run.fit, "test": run.test}, indent=1) + "\n")
+    attempts = 0
+    while not stop.is_set():
+        words = run.test if state_of(run) == "trained" else run.fit
+        attempts += 1
+        status = _call(run, words, threads, stop, lock, own_session)
+        if status == 0 and state_of(run) == "finished":
+            return Outcome("finished", attempts)
+        if status == 0 and state_of(run) == "trained" and words is run.fit:
+            attempts -= 1  # the test is the other half of the same attempt
+            continue
+        if _was_stopped(status):
+            break
+        if attempts > retries or status == _USER_MISTAKE:
+            return _failed(run, status, attempts)
+    _set_status(run, "interrupted")
+    return Outcome("interrupted", attempts)
+
+
+def _call(
+    run: PlannedRun, words: tuple[str, ...], threads: int, stop: Event, lock: FolderLock, own_session: bool
+) -> int:
     """Run one command; its exit status."""
     line = [sys.executable, "-m", "dielectric_gnn", *words]
     # Lightning would take the processes of a SLURM job for its own.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SUBMITIT_"))}
     environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    environment |= {HELD: str((run.folder / RUN).resolve())}
+    # Windows hands no descriptors down; there, a command that outlives this process holds no lock.
+    descriptors = () if lock.descriptor is None or sys.platform == "win32" else (lock.descriptor,)
     with (run.folder / LOG).open("ab") as log:
         log.write(f"\n$ {' '.join(['dielectric-gnn', *words])}\n".encode())
         log.flush()
         # In a session of its own, Ctrl-C reaches it once, from here: a second signal would leave no checkpoint. It
         # holds the lock too, so that no other process takes the run up if this one is killed and it is not.
         process = subprocess.Popen(
-            line, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=own_session, pass_fds=(lock,)
+            line,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=own_session,
+            pass_fds=descriptors,
         )
         told = False
         while process.poll() is None:
@@ -169,7 +184,7 @@ def _failed(run: PlannedRun, status: int, attempts: int) -> Outcome:
         how = "its commands ended well, but the record is not complete"
     lines = (run.folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n$ ")[-1].splitlines()
     told = [line for line in lines if line.startswith("error: ")] or [line for line in lines[1:] if line.strip()]
-    reason = f"{how}; {told[-1].strip() if told else 'no message'}; see {run.folder / LOG}"
+    reason = f"{how}; {on_one_line(told[-1]) if told else 'no message'}; see {run.folder / LOG}"
     return Outcome("failed", attempts, reason)
 
 
@@ -179,22 +194,3 @@ def _set_status(run: PlannedRun, status: Literal["interrupted", "failed"]) -> No
         return
     if (record := record_of(run)) is not None:
         write_record(run.folder / RECORD, replace(record, status=status))
-
-
-@contextmanager
-def _lock(path: Path, stop: Event) -> Iterator[int | None]:
-    """Wait until no other process works on the run; None if it is stopped before."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if stop.wait(_POLL_S):
-                    yield None
-                    return
-            else:
-                yield handle
-                return
-    finally:
-        os.close(handle)

@@ -10,11 +10,13 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.run_record import RunRecord
 from dielectric_gnn.study.execute import Outcome, State, record_of, state_of
 from dielectric_gnn.study.plan import PlannedRun
+from dielectric_gnn.text import printable
 
 _ROWS = 20
 _WIDTH = 140  # of the last table where there is no terminal
@@ -90,7 +92,8 @@ class Progress:
             first: tuple[State, ...] = ("running", "failed", "damaged", "interrupted")
             names.sort(key=lambda name: first.index(state) if (state := self._states[name]) in first else len(first))
         for name in names[:rows]:
-            table.add_row(name, self._states[name], *_cells(_record(self._runs[name])))
+            cells = (Text(printable(cell)) for cell in _cells(_record(self._runs[name])))
+            table.add_row(name, self._states[name], *cells)
         if len(names) > rows:
             table.add_row(f"… {len(names) - rows} more", *[""] * 8)
         return table
@@ -109,7 +112,7 @@ class Progress:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(printable(text), highlight=False, markup=False)
 
     @staticmethod
     def _idle(state: State) -> State:

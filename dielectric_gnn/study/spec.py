@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.names import check_name, check_seed
+from dielectric_gnn.text import on_one_line
 from dielectric_gnn.yaml_files import read_yaml
 
 T = TypeVar("T")
@@ -118,6 +120,8 @@ def read_study(path: Path) -> Study:
         InputError: It cannot be read, has a key that a study does not have, lacks one, or a value of the wrong type.
     """
     top = _checked(Study, read_yaml(path), str(path))
+    check_name(f"{path}: name", top["name"])
+    check_folder(f"{path}: out", top.get("out"))
     top["models"] = {key: _choice(value, f"{path}, models.{key}") for key, value in _mapping(top, "models", path)}
     top["heads"] = {key: _choice(value, f"{path}, heads.{key}") for key, value in _mapping(top, "heads", path)}
     blocks = top["grid"] if isinstance(top["grid"], list) else [top["grid"]]
@@ -159,7 +163,15 @@ def _block(plain: Any, where: str) -> Block:
     for key in ("sizes", "widths"):
         if wrong := [value for value in getattr(block, key) if value is not None and value < 1]:
             raise InputError(f"{where}: {key} has {wrong[0]}, expected numbers of at least 1")
+    for seed in block.seeds:
+        check_seed(f"{where}: a seed", seed)
     return block
+
+
+def check_folder(where: str, folder: str | None) -> None:
+    """Raise InputError if the name of a folder is empty or has characters that cannot be shown."""
+    if folder is not None and (not folder.strip() or folder.strip() != on_one_line(folder)):
+        raise InputError(f"{where} is {folder!r}, expected the name of a folder, without control characters")
 
 
 def _build(cls: type[T], plain: Any, where: str, lists: Mapping[str, type]) -> T:
@@ -190,6 +202,8 @@ def _mapping(values: Mapping[str, Any], key: str, path: Path) -> Sequence[tuple[
     given = values.get(key) or {}
     if not isinstance(given, Mapping) or (key == "models" and not given):
         raise InputError(f"{path}: {key} is {given!r}, expected names with configs and options of each")
+    for name in given:
+        check_name(f"{path}: a name under {key}", str(name))
     return [(str(name), value) for name, value in given.items()]
 
 

@@ -10,15 +10,17 @@ import tracemalloc
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import suppress
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import Request
 
 import numpy as np
 import pytest
 
 from dielectric_gnn.data import figshare
-from dielectric_gnn.data.figshare import download_article
+from dielectric_gnn.data.figshare import _CheckedRedirects, _list_files, _open, _Retry, download_article
 from dielectric_gnn.data.md5_lists import check_listed
 from dielectric_gnn.errors import InputError
 
@@ -45,6 +47,7 @@ class Server(ThreadingHTTPServer):
             int | str
         ] = []  # of the next requests: a status, "cut" for half an answer, "none" for a good one
         self.ranges = True
+        self.moved_to = ""
         self.log: list[str | None] = []
         self.instead: bytes | None = None  # of the right answer
 
@@ -62,6 +65,11 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/v2/articles/7":
             answer = json.dumps({"id": 7, "files": [self.server.entry]}).encode()
             self.answer(200, answer if self.server.instead is None else self.server.instead)
+        elif self.path == "/files/moved":
+            self.send_response(302)
+            self.send_header("Location", self.server.moved_to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif self.path == "/files/1":
             self.send_file(cut=failure == "cut")
         else:
@@ -237,3 +245,56 @@ def test_disk_that_fills_during_the_download(server: Server, tmp_path: Path) -> 
     (tmp_path / "train.h5.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match="the disk is full"):
         download(server, tmp_path)
+
+
+def test_redirects_of_the_same_site_are_followed_and_others_refused(server: Server, tmp_path: Path) -> None:
+    server.entry["download_url"] = f"{server.url}/files/moved"
+    for elsewhere in (f"http://localhost:{server.server_port}/files/1", "http://169.254.169.254/latest/meta-data"):
+        server.moved_to = elsewhere
+        with pytest.raises(InputError) as caught:
+            download(server, tmp_path)
+        assert elsewhere.split("/")[2].split(":")[0] in str(caught.value) and "expected an https" in str(caught.value)
+    server.moved_to = "file:///etc/passwd"
+    with pytest.raises(InputError):
+        download(server, tmp_path)
+    assert not server.log, "no file was asked for"
+    server.moved_to = f"{server.url}/files/1"
+    (path,) = download(server, tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "followed"),
+    [
+        ("https://ndownloader.figshare.com/files/1", "https://s3-eu-west-1.amazonaws.com/pfigshare-u-files/1", True),
+        ("https://api.figshare.com/v2", "https://figshare.com/v2", True),
+        ("https://api.figshare.com/v2", "http://api.figshare.com/v2", False),
+        ("https://api.figshare.com/v2", "https://figshare.com.evil.org/v2", False),
+        ("https://api.figshare.com/v2", "https://evilfigshare.com/v2", False),
+        ("https://s3-eu-west-1.amazonaws.com/a", "https://evil.amazonaws.com.evil.org/a", False),
+        ("https://data.example.ac.uk/a", "https://www.example.ac.uk/a", True),
+        ("https://data.example.ac.uk/a", "https://evil.ac.uk/a", False),
+        ("https://10.0.0.1/a", "https://9.0.0.1/a", False),
+        ("http://10.0.0.1/a", "https://10.0.0.1/a", True),
+        ("https://api.figshare.com/v2", "https:///v2", False),
+    ],
+)
+def test_where_redirects_may_lead(start: str, end: str, followed: bool) -> None:
+    def redirected() -> Request | None:
+        return _CheckedRedirects().redirect_request(Request(start), None, 302, "Found", HTTPMessage(), end)
+
+    if followed:
+        request = redirected()
+        assert request is not None and request.full_url == end
+    else:
+        with pytest.raises(InputError, match="expected an https address"):
+            redirected()
+
+
+def test_a_record_read_by_https_names_https_addresses(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def request(url: str) -> Any:
+        return _open(url.replace("https://api.figshare.com", server.url))
+
+    monkeypatch.setattr("dielectric_gnn.data.figshare._open", request)
+    with pytest.raises(InputError, match="expected https addresses"):
+        _list_files("https://api.figshare.com/v2/articles/7", _Retry(1, 0.0))

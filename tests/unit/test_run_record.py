@@ -37,6 +37,7 @@ FULL = RunRecord(
     objective="MaeObjective(eps_weight=1.0)",
     family="def",
     settings={"learning_rate": 1e-3},
+    segments=({"epoch": 0, "samples_seen": 0, "num_train": 500, "subset": "500-0123456789ab"},),
 )
 
 
@@ -46,7 +47,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read_record(path) == FULL
     assert [entry.name for entry in path.parent.iterdir()] == [RECORD], "no temporary file stays"
     plain = json.loads(path.read_text())
-    assert plain["schema_version"] == 2 and plain["num_train"] == 500 and plain["training_flops"] == 1e12
+    assert plain["schema_version"] == 3 and plain["num_train"] == 500 and plain["training_flops"] == 1e12
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_failed_write_leaves_the_old_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema 99, this version reads schemas 1 to 2"),
+        ({"schema_version": 99}, "schema 99, this version reads schemas 1 to 3"),
         ({"num_train": -1}, "num_train of run 'cgc-d500-s1' is -1"),
         ({"steps": 1.5}, "steps of run 'cgc-d500-s1' is 1.5"),
         ({"status": "done"}, "'done', expected one of running, finished"),
@@ -88,6 +89,10 @@ def test_a_failed_write_leaves_the_old_record(tmp_path: Path) -> None:
         ({"learning_curve": [{"epoch": 1, "lr": "x"}]}, "learning_curve[0] of run 'cgc-d500-s1' is {'epoch': 1, 'lr'"),
         ({"learning_curve": [5]}, "learning_curve[0] of run 'cgc-d500-s1' is 5, expected numbers by name"),
         ({"learning_curve": {}}, "learning_curve of the run record has the wrong type"),
+        ({"segments": {}}, "segments of the run record has the wrong type"),
+        ({"segments": [5]}, "segments[0] of run 'cgc-d500-s1' is 5, expected epoch"),
+        ({"segments": [{"epoch": 0, "samples_seen": 0, "num_train": "all", "subset": "s"}]}, "segments[0] of run"),
+        ({"segments": [{"epoch": 0}]}, "segments[0] of run"),
     ],
 )
 def test_other_content_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -104,9 +109,10 @@ def test_records_of_version_1_are_read(tmp_path: Path) -> None:
     path = tmp_path / RECORD
     write_record(path, FULL)
     plain = json.loads(path.read_text())
-    old = {key: value for key, value in plain.items() if key not in ("objective", "family")} | {"schema_version": 1}
-    path.write_text(json.dumps(old))
-    assert read_record(path) == replace(FULL, objective="", family="")
+    old = {key: value for key, value in plain.items() if key not in ("objective", "family", "segments")}
+    path.write_text(json.dumps({**old, "schema_version": 1}))
+    assert read_record(path) == replace(FULL, objective="", family="", segments=())
+    assert not read_record(path).trained_on_several_sets
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,17 @@ def record(name: str, status: str = "finished", loss: float | None = 1.0, size: 
         name=name, status=status, backbone="Net", head="Head", num_parameters=10, num_train=size,  # type: ignore[arg-type]
         subset="s", seed=1, epochs=1, steps=1, samples_seen=100, best_validation_loss=loss, metrics={"test/loss": 2.0},
     )  # fmt: skip
+
+
+def test_runs_continued_on_other_materials_are_left_out() -> None:
+    def segment(epoch: int, size: int, subset: str) -> dict[str, object]:
+        return {"epoch": epoch, "samples_seen": 10 * epoch, "num_train": size, "subset": subset}
+
+    clean = replace(record("a"), segments=(segment(0, 100, "s"),))
+    mixed = replace(record("b", size=200), segments=(segment(0, 100, "s"), segment(1, 200, "t")))
+    runs, remarks = runs_of([clean, mixed])
+    assert [run.name for run in runs] == ["a (seed 1)"]
+    assert len(remarks) == 1 and "left out: b" in remarks[0] and "100, then 200" in remarks[0]
 
 
 def test_records_become_runs_and_unfinished_ones_are_named() -> None:

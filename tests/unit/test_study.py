@@ -118,6 +118,30 @@ assert isinstance(BLOCK, dict)
         ({"options": ["a"]}, r"options is \['a'\], expected keys and values"),
         ({"data": "store"}, "data: expected keys"),
         ({"name": 5}, "name is 5, expected text"),
+        *(
+            ({"name": name}, "study.yaml: name is .*expected a name")
+            for name in (
+                "",
+                " ",
+                "..",
+                "../up",
+                "/abs",
+                "a/b",
+                "a\\b",
+                "a\nb",
+                "\x1b[2J",
+                "x" * 65,
+                ".hidden",
+                "-a",
+                "a..b",
+            )
+        ),
+        ({"models": {"../up": {}}}, "a name under models is '../up', expected"),
+        ({"heads": {"a/b": {}}}, "a name under heads is 'a/b', expected"),
+        ({"out": ""}, "out is '', expected the name of a folder"),
+        ({"out": "runs/\x1b[2J"}, "without control characters"),
+        ({"grid": {**BLOCK, "seeds": [1, -1]}}, "a seed is -1, expected a whole number from 0 to 4294967295"),
+        ({"grid": {**BLOCK, "seeds": 2**32}}, "a seed is 4294967296, expected"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -149,6 +173,13 @@ def test_sizes_larger_than_the_data(tmp_path: Path) -> None:
         check_sizes(study, plan_runs(study))
     np.save(store / "split_train.npy", np.arange(100))
     check_sizes(study, plan_runs(study))
+
+
+@pytest.mark.parametrize("name", ["laptop", "a.b", "Größe 2", "cgc+tc=(1,2)", "_x", "x" * 64, "7"])
+def test_usual_names_are_taken(tmp_path: Path, name: str) -> None:
+    models = {name: PLAIN["models"]["goten"]}  # type: ignore[index]
+    study = study_of(tmp_path, name=name, models=models, grid={**BLOCK, "models": [name], "seeds": [0, 2**32 - 1]})
+    assert all(run.folder.parent == Path("runs/elsewhere") for run in plan_runs(study))
 
 
 def planned(folder: Path, *fit: str) -> PlannedRun:

@@ -199,7 +199,7 @@ def test_two_builds_at_once(tmp_path: Path) -> None:
     target = tmp_path / "store"
     with (
         PartialStore(target, Recipe(4.0, "float16", False), {}),
-        pytest.raises(InputError, match="another process is building this store"),
+        pytest.raises(InputError, match="in use by the build of this store, process"),
     ):
         build(target)
 
