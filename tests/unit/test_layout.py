@@ -13,13 +13,12 @@ ROOMS = [
     "response", "optics", "screening", "export", "plots", "training_facts", "data.md5_lists", "data.figshare",
     "data.flat", "data.record", "data.option_values", "data.sources", "data.remarks", "data.frames",
     "data.neighbours", "data.store_facts", "data.reverse", "data.graph", "data.orbits", "data.stored_orbits",
-    "data.targets", "data.store", "data.store_means", "data.checks", "data.resident", "data.splits",
-    "data.store_metadata", "data.growing", "data.row_checksums", "data.store_files", "data.store_rows",
-    "data.partial", "data.store_writer", "data.store_check", "data.store_upgrade", "data.prepare", "data.sampling",
-    "data.datamodule", "nn", "backbones", "heads", "objective", "metrics", "schedule", "evaluation", "checkpoint",
-    "module", "ensemble", "stored_config", "loading", "run_folder", "former_training",
-    "published", "callbacks", "resume", "trainer_parts", "command_line", "cli", "trial", "doctor", "__main__",
-    "testing",
+    "data.targets", "data.row_checksums", "data.store", "data.store_means", "data.checks", "data.resident",
+    "data.splits", "data.store_metadata", "data.growing", "data.store_files", "data.store_rows", "data.partial",
+    "data.store_writer", "data.store_check", "data.store_upgrade", "data.prepare", "data.sampling", "data.datamodule",
+    "nn", "backbones", "heads", "objective", "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble",
+    "stored_config", "loading", "run_folder", "former_training", "published", "callbacks", "resume", "trainer_parts",
+    "command_line", "cli", "trial", "doctor", "__main__", "testing",
 ]  # fmt: skip
 
 
