@@ -85,8 +85,9 @@ def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
     """
     from spglib import get_symmetry_dataset
 
-    fractional = record.positions @ np.linalg.inv(record.lattice)
-    cell = (record.lattice.tolist(), fractional.tolist(), record.atomic_numbers.tolist())
+    lattice, positions = record.search_cell
+    fractional = positions @ np.linalg.inv(lattice)
+    cell = (lattice.tolist(), fractional.tolist(), record.atomic_numbers.tolist())
     with warnings.catch_warnings():
         # spglib announces that failure will be an exception; until then it is None.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -97,7 +98,7 @@ def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
             f"spglib finds no space group of {record.material_id} (tolerance {SYMMETRY_TOLERANCE:g} Å), not even P1, "
             "so its tensors cannot be checked; mend the structure",
         )
-    columns = record.lattice.T
+    columns = lattice.T
     rotations = columns @ np.unique(dataset.rotations, axis=0) @ np.linalg.inv(columns)
     units = to_matrices(np.eye(6))
     averages = np.einsum("gia,uab,gjb->uij", rotations, units, rotations) / len(rotations)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dielectric_gnn.data.cells import safe_cutoff
 from dielectric_gnn.data.neighbours import CUTOFF_TOLERANCE, FEW_ATOMS, MANY_IMAGES, Cells, both_directions, within
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.reverse import reverse_edges
@@ -41,8 +42,9 @@ def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.in
     Units:
         Å.
     """
-    search = _search(cutoff, get_ident())
-    pairs, vectors = search.compute(record.positions, record.lattice, periodic=True, quantities="PD")
+    lattice, positions = record.search_cell
+    search = _search(safe_cutoff(lattice, cutoff + 2 * CUTOFF_TOLERANCE), get_ident())
+    pairs, vectors = search.compute(positions, lattice, periodic=True, quantities="PD")
     near = within(np.linalg.norm(vectors, axis=1), cutoff)
     source, target = pairs[near].T.astype(np.int64)
     return both_directions(source, target, vectors[near])
@@ -72,7 +74,7 @@ def many_neighbour_edges(
 
 
 def _cells(records: Sequence[CrystalRecord], places: Sequence[int], cutoff: float) -> Cells:
-    chosen = [records[place] for place in places]
+    chosen = [records[place].search_cell for place in places]
     return Cells.of([one.lattice for one in chosen], [one.positions for one in chosen], cutoff)
 
 
@@ -81,7 +83,7 @@ def _search(cutoff: float, thread: int) -> NeighborList:
     """A search that is used again, because it keeps its memory; one for each thread, because it keeps its results."""
     from vesin import NeighborList
 
-    return NeighborList(cutoff=cutoff + 2 * CUTOFF_TOLERANCE, full_list=False, sorted=True, n_threads=1)
+    return NeighborList(cutoff=cutoff, full_list=False, sorted=True, n_threads=1)
 
 
 @dataclass(frozen=True)

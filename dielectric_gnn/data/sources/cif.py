@@ -22,7 +22,7 @@ _ANGLES = ("alpha", "beta", "gamma")
 
 SAME_PLACE = 0.05
 """Images of an atom that are so near (Å) are one: its coordinates are rounded, and it lies on the symmetry element.
-Atoms that are really so near do not exist (`record.MIN_DISTANCE`)."""
+Atoms that are really so near do not exist (`cells.MIN_DISTANCE`)."""
 
 _EQUAL = 1e-5
 
