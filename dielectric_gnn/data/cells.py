@@ -26,7 +26,7 @@ MAX_LENGTH = 1000.0
 VOLUME_PER_ATOM = (1.0, 1e8)
 """Å³. Solid hydrogen under the highest pressures has above 1; above the upper bound, not even the unit is wrong."""
 
-MAX_ATOMS = 20_000
+MAX_ATOMS = 10_000
 """Atoms of a cell."""
 
 MAX_EDGES = 5_000_000

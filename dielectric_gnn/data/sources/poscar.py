@@ -29,7 +29,8 @@ def read_poscar(text: str, path: Path) -> Atoms:
         RecordError: It is no POSCAR, or names no elements.
     """
     try:
-        return _read(text, path)
+        with np.errstate(all="ignore"):  # the record refuses what is not finite
+            return _read(text, path)
     except ValueError as error:
         if isinstance(error, RecordError):
             raise

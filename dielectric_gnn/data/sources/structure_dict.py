@@ -48,7 +48,8 @@ def parse_structure(
         for index, site in enumerate(structure["sites"]):
             numbers.append(_element_of(site["species"], index, source))
             fractional.append(site["abc"])
-        positions = plain_array(fractional).reshape(-1, 3) @ lattice
+        with np.errstate(over="ignore", invalid="ignore"):  # the record refuses what is not finite
+            positions = plain_array(fractional).reshape(-1, 3) @ lattice
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         if isinstance(error, RecordError):
             raise
