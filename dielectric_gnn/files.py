@@ -18,7 +18,7 @@ from dielectric_gnn.errors import InputError
 _LONGEST_STEM = 120
 """Bytes: a name has at most 255, of which endings and the name of a temporary file need some."""
 
-_TAKEN = re.compile(r"|summary|index|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
+_TAKEN = re.compile(r"|summary|index|rejects|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
 """Names that other files in a folder of materials have, or would have."""
 
 

@@ -17,6 +17,7 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import ResponseModule, labels_of
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads import FreeFormHead, Head
+from dielectric_gnn.loss_watch import BadLoss, LossWatch
 from dielectric_gnn.metrics import BatchMean, Definitions
 from dielectric_gnn.nn.pooling import Pooling, TensorPooling, VectorAttentionPooling
 from dielectric_gnn.objective import MaeObjective, Objective
@@ -88,6 +89,7 @@ class DielectricModule(ResponseModule):
         # The configuration this model was built from, in plain types, for the checkpoint; set by the command.
         self.config: dict[str, Any] | None = None
         self.train_loss = BatchMean()
+        self._loss_watch = LossWatch()
 
     @property
     def takes_orbits(self) -> bool:
@@ -132,7 +134,9 @@ class DielectricModule(ResponseModule):
 
     def training_step(self, graph: CrystalGraph, batch_idx: int) -> Tensor:
         """Mean objective of the batch."""
-        loss = self.objective.per_material(self(graph), labels_of(graph))["loss"].mean()
+        losses = self.objective.per_material(self(graph), labels_of(graph))["loss"]
+        self._refuse(self._loss_watch.add(losses, graph.index, batch_idx))
+        loss = losses.mean()
         self.train_loss.update(loss.detach(), graph.num_crystals)
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
@@ -141,8 +145,22 @@ class DielectricModule(ResponseModule):
         """A mean that was taken over belongs to an epoch that is over; within an epoch, this is not called."""
         self.train_loss.reset()
 
+    def on_validation_start(self) -> None:
+        """Look at the losses of the epoch before weights are judged by their validation; and as in the base class."""
+        self._refuse(self._loss_watch.first_bad())
+        super().on_validation_start()
+
+    def on_train_epoch_end(self) -> None:
+        """Look at the last losses, also where nothing is validated."""
+        self._refuse(self._loss_watch.first_bad())
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add configuration, training facts and the mean loss of this epoch so far, in plain types."""
+        """Add configuration, training facts and the mean loss of this epoch so far, in plain types.
+
+        Raises:
+            InputError: A loss was not finite: the weights are lost, and must not replace good ones.
+        """
+        self._refuse(self._loss_watch.first_bad())
         checkpoints.add_section(checkpoint, self.config, self.facts)
         with self.train_loss.sync_context():  # of all processes
             checkpoint["train_loss"] = dict(self.train_loss.metric_state)
@@ -156,6 +174,12 @@ class DielectricModule(ResponseModule):
         if self.global_rank == 0:
             for name, value in checkpoint.get("train_loss", {}).items():
                 setattr(self.train_loss, name, value.to(self.train_loss.device))
+
+    def _refuse(self, bad: BadLoss | None) -> None:
+        """End the training in one line that names the material, the epoch and the batch."""
+        if bad is None:
+            return
+        raise self.bad_loss(bad.row, f"in epoch {self.current_epoch}, batch {bad.batch}")
 
     def _scale_learning_rate(self, optimizer: Optimizer) -> None:
         if self.lr_scaling is None:

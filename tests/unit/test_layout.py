@@ -15,7 +15,7 @@ ROOMS = [
     "data.stored_orbits", "data.targets", "data.store", "data.store_means", "data.checks", "data.resident",
     "data.splits", "data.growing", "data.store_files", "data.store_rows", "data.partial", "data.store_writer",
     "data.store_check", "data.prepare", "data.sampling", "data.datamodule", "nn", "backbones", "heads", "objective",
-    "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble", "loading", "run_folder", "published",
+    "metrics", "schedule", "evaluation", "checkpoint", "loss_watch", "module", "ensemble", "loading", "run_folder", "published",
     "callbacks", "resume", "trainer_parts", "command_line", "cli", "trial", "doctor", "__main__", "testing",
 ]  # fmt: skip
 
