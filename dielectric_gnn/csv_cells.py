@@ -8,8 +8,7 @@ from collections.abc import Iterable
 _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 """What spreadsheets take for the beginning of a formula (the full-width forms included), behind any apostrophes."""
 
-_QUOTED = re.compile('[,"\r\n]|#')
-"""A `#` would begin a comment."""
+_QUOTED = re.compile('[,"\r\n]')
 
 
 def csv_row(cells: Iterable[object]) -> str:
@@ -19,9 +18,11 @@ def csv_row(cells: Iterable[object]) -> str:
     numbers are written as they are. `unguarded` takes the apostrophe away. `csv.writer` does not quote a lone carriage
     return if lines end in a newline, so that its readers see two lines; here it is quoted.
     """
-    texts = [guarded(str(cell)) if isinstance(cell, str) else str(cell) for cell in cells]
-    quoted = ['"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in texts]
-    return ('""' if quoted == [""] else ",".join(quoted)) + "\n"
+    texts = [guarded(cell) if isinstance(cell, str) else "" if cell is None else str(cell) for cell in cells]
+    row = ",".join('"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in texts)
+    if row.startswith("#") or texts == [""]:  # would be a comment, or no row
+        row = f'"{texts[0]}"{row[len(texts[0]) :]}'
+    return f"{row}\n"
 
 
 def guarded(text: str) -> str:

@@ -23,15 +23,15 @@ _SHOWN = 40
 
 
 def id_problem(value: object) -> str | None:
-    """What makes a value unusable as the id of a material, in one line of printable ASCII; None if it can be used.
+    r"""What makes a value unusable as the id of a material, in one line of printable ASCII; None if it can be used.
 
     An id is a text that is not empty, neither begins nor ends with a blank, has at most `MAX_ID_BYTES` bytes in UTF-8,
     and holds no control characters (newline, carriage return and NUL among them) and no unpaired surrogates.
 
     Example:
         >>> id_problem("fcc-Ag")
-        >>> id_problem("two\\nlines")
-        "the material id 'two\\\\nlines' holds U+000A (a control character); rename it"
+        >>> id_problem("two\nlines")
+        "the material id 'two\\nlines' holds U+000A (a control character); rename it"
     """
     if not isinstance(value, str):
         return f"the material id is {shown(value)} ({type(value).__name__}), expected a text"

@@ -37,7 +37,7 @@ FEW = 50
 
 _ALL: frozenset[Quantity] = frozenset({"re", "im", "drude"})
 
-_NOT_FINITE = "the prediction is not finite; the model diverged, or the structure is far from all that it was trained on"
+_NOT_FINITE = "the prediction is not finite: the model diverged, or the structure is unlike all that it was trained on"
 
 
 class PredictionWriter(Callback):

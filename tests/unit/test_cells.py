@@ -1,4 +1,4 @@
-"""Cells of any shape: skew ones have the edges of the crystal, and impossible ones are refused at once, by every source."""
+"""Cells: skew ones have the edges of the crystal, and impossible ones are refused at once, by every source."""
 
 import json
 import os

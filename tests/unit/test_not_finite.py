@@ -78,7 +78,7 @@ def test_a_checkpoint_is_not_written_after_a_bad_loss(tmp_path: Path) -> None:
     model = DielectricModule(OptiMetal2B(8))
     launch.fit(model, datamodule=CrystalDataModule(train_size=8))
     model._loss_watch._held.append((3, torch.tensor([1.0, torch.inf]), torch.tensor([5, 7])))
-    with pytest.raises(InputError, match="not finite .*batch 3"):
+    with pytest.raises(InputError, match=r"not finite .*batch 3"):
         launch.save_checkpoint(tmp_path / "bad.ckpt")
     assert not (tmp_path / "bad.ckpt").exists()
 
@@ -124,7 +124,9 @@ def test_a_prediction_that_is_not_finite_is_left_out_and_listed(
     assert [row["source"] for row in rejects] == ["m1", "m4"] and "not finite" in rejects[0]["problem"]
     with (folder / "summary.csv").open() as file:
         assert [row["material_id"] for row in csv.DictReader(file)] == ["m0", "m2", "m3"]
-    assert {path.stem for path in folder.glob("m*.png")} == {"m0", "m2", "m3"} == {p.stem for p in folder.glob("m*.csv")}
+    assert (
+        {path.stem for path in folder.glob("m*.png")} == {"m0", "m2", "m3"} == {p.stem for p in folder.glob("m*.csv")}
+    )
     assert "2 predictions are not finite" in capsys.readouterr().out
 
 
