@@ -22,11 +22,15 @@ _REFUSED = {
 _SHOWN = 40
 
 
-def id_problem(value: object) -> str | None:
+def id_problem(value: object, field: str = "material id") -> str | None:
     r"""What makes a value unusable as the id of a material, in one line of printable ASCII; None if it can be used.
 
     An id is a text that is not empty, neither begins nor ends with a blank, has at most `MAX_ID_BYTES` bytes in UTF-8,
     and holds no control characters (newline, carriage return and NUL among them) and no unpaired surrogates.
+
+    Args:
+        value: What a file or a program gives as the id.
+        field: What the file calls it, for the message.
 
     Example:
         >>> id_problem("fcc-Ag")
@@ -34,18 +38,18 @@ def id_problem(value: object) -> str | None:
         "the material id 'two\\nlines' holds U+000A (a control character); rename it"
     """
     if not isinstance(value, str):
-        return f"the material id is {shown(value)} ({type(value).__name__}), expected a text"
+        return f"the {field} is {shown(value)}, of type {type(value).__name__}, expected a name as text"
     if not value.strip():
-        return "the material id is empty, expected a name"
+        return f"the {field} is {shown(value)}, expected a name"
     for letter in value:
         reason = _REFUSED.get(unicodedata.category(letter))
         if reason:
-            return f"the material id {shown(value)} holds U+{ord(letter):04X} ({reason}); rename it"
+            return f"the {field} {shown(value)} holds U+{ord(letter):04X} ({reason}); rename it"
     if value != value.strip():
-        return f"the material id {shown(value)} begins or ends with a blank; rename it"
+        return f"the {field} {shown(value)} begins or ends with a blank; rename it"
     length = len(value.encode())
     if length > MAX_ID_BYTES:
-        return f"the material id {shown(value)} has {length} bytes, expected at most {MAX_ID_BYTES}; rename it"
+        return f"the {field} {shown(value)} has {length} bytes, expected at most {MAX_ID_BYTES}; rename it"
     return None
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ _TRUE, _PREDICTED, _THIRD = "#000000", "#d55e00", "#0072b2"
 _OF_AXIS = ("#0072b2", "#009e73", "#d55e00")
 _ENERGY_LABEL = "photon energy (eV)"
 
+
+PLAIN_TEXT: Mapping[str, Any] = {"parse_math": False, "usetex": False}
+"""Options of texts that hold names from data: a dollar sign or a backslash in them is no mathematics and no LaTeX."""
 
 _ROUNDING = 1e-4
 """Off-diagonals that symmetry forbids are smaller than this share of the diagonal, in single precision."""
@@ -95,7 +98,7 @@ def comparison_figure(
             _compare(axis, energies, part, true, predicted)
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
-        re_axis.set_title(shortened(title, 60), loc="left", fontsize=9, parse_math=False)
+        re_axis.set_title(shortened(title, 60), loc="left", fontsize=9, **PLAIN_TEXT)
         im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
         colours = [spectrum.srgb(energies, damping) for spectrum in (true, predicted)]
         _swatches(im_axis, colours, ["calculated", "predicted"])
@@ -133,7 +136,7 @@ def tensor_figure(
         damping: γ of the Drude term in eV.
     """
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(shortened(title, 110), fontsize=11, parse_math=False)
+    figure.suptitle(shortened(title, 110), fontsize=11, **PLAIN_TEXT)
     (real, imaginary), (mixed, mirror) = figure.subplots(2, 2, sharex=True)
     spectra = tensor.along_axes()
     for name, colour, spectrum in zip(AXES, _OF_AXIS, spectra, strict=True):
@@ -180,7 +183,7 @@ def response_figure(
     eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
     n, k = optics.refractive_index(eps)
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(shortened(title, 110), fontsize=11, parse_math=False)
+    figure.suptitle(shortened(title, 110), fontsize=11, **PLAIN_TEXT)
     (inter, total), (index, mirror) = figure.subplots(2, 2, sharex=True)
     for axis, values, label in (
         (inter, spectrum.eps_inter, r"\varepsilon_\mathrm{inter}"),

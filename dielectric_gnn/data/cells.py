@@ -7,6 +7,7 @@ searched.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,9 @@ MAX_EDGES = 5_000_000
 """Estimated neighbours of all atoms within `_REFERENCE`, in which clusters count by their own density."""
 
 _REFERENCE = 5.5
+_FEW = 1000
+"""The search takes a second at most for so few atoms, however crowded they are."""
+
 _SKEW = 4.0
 """A cell is skew if the product of its lengths exceeds this many volumes: for reduced cells it is at most 2, for the
 primitive cells of cubic crystals at most 1.42, for rhombohedral ones down to an angle of 34° as well."""
@@ -104,6 +108,8 @@ def safe_cutoff(lattice: Floats, cutoff: float) -> float:
     It is larger only for long and flat cells of many boxes, and, in cells that `cell_problem` accepts, at most 6 Å
     where `cutoff` is smaller. What was found beyond `cutoff` has to be left out.
     """
+    if math.prod(max(length / cutoff, 1) for length in _lengths(lattice)) <= _MOST_BOXES:  # the most boxes there can be
+        return cutoff
     spacings = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
     while True:
         boxes = np.maximum(np.floor(spacings / cutoff), 1)
@@ -114,7 +120,9 @@ def safe_cutoff(lattice: Floats, cutoff: float) -> float:
 
 
 def stated_problem(lattice: Floats, positions: Floats) -> str | None:
-    """What makes numbers unusable, whatever they mean: they are not finite, or too large to be computed with."""
+    """What makes numbers unusable, whatever they mean: too many, not finite, or too large to be computed with."""
+    if len(positions) > MAX_ATOMS:
+        return f"the cell has {len(positions)} atoms, expected at most {MAX_ATOMS}; take the primitive cell"
     if not (np.isfinite(lattice).all() and np.isfinite(positions).all()):
         return "lattice or positions hold NaN or infinite values"
     for name, values in (("lattice vectors", lattice), ("positions", positions)):
@@ -127,23 +135,20 @@ def stated_problem(lattice: Floats, positions: Floats) -> str | None:
 def cell_problem(cell: Cell) -> str | None:
     """What makes a cell from `search_cell` unusable: flat, too long, too empty, or too full. None if it can be used."""
     lattice, num_atoms = cell.lattice, len(cell.positions)
-    volume, lengths = _volume(lattice), np.linalg.norm(lattice, axis=1)
+    volume, lengths = _volume(lattice), _lengths(lattice)
     if volume < MIN_DISTANCE**3 or _is_skew(lattice):
         return f"the cell volume is {volume:.3g} Å^3: lattice vectors are coplanar"
-    if lengths.min() < MIN_DISTANCE:
+    if min(lengths) < MIN_DISTANCE:
         return (
-            f"atoms and their images are {lengths.min():.3g} Å apart, the shortest lattice vector, expected at least "
+            f"atoms and their images are {min(lengths):.3g} Å apart, the shortest lattice vector, expected at least "
             f"{MIN_DISTANCE:g} Å; check units"
         )
-    if lengths.max() > MAX_LENGTH:
-        return f"a lattice vector has {lengths.max():.4g} Å, expected at most {MAX_LENGTH:g} Å; check units"
-    if num_atoms > MAX_ATOMS:
-        return f"the cell has {num_atoms} atoms, expected at most {MAX_ATOMS}; take the primitive cell"
+    if max(lengths) > MAX_LENGTH:
+        return f"a lattice vector has {max(lengths):.4g} Å, expected at most {MAX_LENGTH:g} Å; check units"
     least, most = VOLUME_PER_ATOM
     if not least <= volume / num_atoms <= most:
         return f"{volume / num_atoms:.3g} Å^3 per atom, expected {least:g} to {most:g} Å^3; check units and sites"
-    edges = _estimated_edges(cell)
-    if edges > MAX_EDGES:
+    if num_atoms > _FEW and (edges := _estimated_edges(cell)) > MAX_EDGES:
         return (
             f"about {edges:.2g} pairs of atoms are within {_REFERENCE} Å of each other, expected at most "
             f"{MAX_EDGES:.0e}; check units and duplicated sites, or take the primitive cell"
@@ -163,7 +168,7 @@ def _estimated_edges(cell: Cell) -> float:
 
 
 def _is_skew(lattice: Floats) -> bool:
-    return bool(np.linalg.norm(lattice, axis=1).prod() > _SKEW * _volume(lattice))
+    return math.prod(_lengths(lattice)) > _SKEW * _volume(lattice)
 
 
 def _is_shorter(one: Floats, other: Floats) -> bool:
@@ -171,5 +176,11 @@ def _is_shorter(one: Floats, other: Floats) -> bool:
     return bool(one @ one < (1 - 1e-9) * (other @ other))
 
 
+def _lengths(lattice: Floats) -> list[float]:
+    """Of the three vectors. As `_volume`, without NumPy, which takes longer for so few numbers."""
+    return [math.hypot(*row) for row in lattice.tolist()]
+
+
 def _volume(lattice: Floats) -> float:
-    return float(abs(np.linalg.det(lattice)))
+    (a, b, c), (d, e, f), (g, h, i) = lattice.tolist()
+    return abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))

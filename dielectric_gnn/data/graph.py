@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dielectric_gnn.data.cells import safe_cutoff
 from dielectric_gnn.data.neighbours import CUTOFF_TOLERANCE, FEW_ATOMS, MANY_IMAGES, Cells, both_directions, within
+from dielectric_gnn.data.option_values import check_cutoff
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.reverse import reverse_edges
 from dielectric_gnn.response import Anisotropy
@@ -56,7 +57,11 @@ def many_neighbour_edges(
     """`neighbour_edges` of many crystals, several at once where their cells are small, which is twice as fast.
 
     The order of the edges of an atom may be another one.
+
+    Raises:
+        InputError: The cutoff is not positive, or enormous.
     """
+    check_cutoff(cutoff)
     small = [place for place, record in enumerate(records) if record.atomic_numbers.size <= FEW_ATOMS]
     found = {}
     for start in range(0, len(small), _TOGETHER):

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from dielectric_gnn.data.cells import MAX_ATOMS, reduced_lattice, safe_cutoff
+from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.frames import allowed_tensors
 from dielectric_gnn.data.graph import many_neighbour_edges, neighbour_edges
 from dielectric_gnn.data.prepare import BuildOptions, build_store
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, StructureFiles
+from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, StructureFiles, SyntheticMetals
 from dielectric_gnn.data.sources.structure_files import read_structure
 from dielectric_gnn.data.store_files import open_store
-from dielectric_gnn.errors import RecordError
+from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.testing import sample_crystals
 from tests.unit.test_sources import entry
 
@@ -204,3 +205,20 @@ def test_a_skew_file_is_the_crystal_that_it_describes() -> None:
     index, vectors = neighbour_edges(record, CUTOFF)
     assert index.shape[1] == 6
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 4, atol=1e-6)
+
+
+@pytest.mark.parametrize("cutoff", [1e3, 1e300, float("inf"), float("nan"), 0.0])
+def test_cutoffs_that_no_graph_can_have_are_refused(cutoff: float, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cutoff"):
+        many_neighbour_edges(sample_crystals(), cutoff)
+    with pytest.raises(InputError, match="cutoff"):
+        CrystalDataModule(cutoff=cutoff)
+    with pytest.raises(InputError, match="cutoff"):
+        build_store(SyntheticMetals(4), tmp_path / "store", BuildOptions(cutoff=cutoff), "test")
+
+
+def test_symmetries_of_huge_cells_are_not_searched() -> None:
+    sides = np.stack(np.meshgrid(*[np.arange(13.0)] * 3), axis=-1).reshape(-1, 3)
+    record = CrystalRecord("huge", 13 * 2.5 * np.eye(3), np.full(len(sides), 29), 2.5 * sides)
+    with pytest.raises(RecordError, match="primitive cell"):
+        allowed_tensors(record)

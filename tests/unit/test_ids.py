@@ -61,7 +61,7 @@ def test_what_no_file_can_hold_is_refused(value: str) -> None:
 @pytest.mark.parametrize("value", [None, 3, ["a"], {"a": 1}, b"a", True])
 def test_what_is_no_text_is_refused(value: object) -> None:
     problem = id_problem(value)
-    assert problem is not None and "expected a text" in problem
+    assert problem is not None and "as text" in problem
 
 
 @pytest.mark.parametrize("value", ALLOWED)

@@ -142,8 +142,8 @@ def _read_document(document: JsonDocument, broadening_ev: float | None) -> Cryst
 
 
 def _identifier(value: Any, source: str) -> str:
-    if problem := id_problem(value):
-        raise RecordError(source, f"mat_id: {problem}")
+    if problem := id_problem(value, "mat_id"):
+        raise RecordError(source, problem)
     return str(value)
 
 

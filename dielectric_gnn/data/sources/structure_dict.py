@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.errors import RecordError
 
@@ -44,6 +45,8 @@ def parse_structure(
             raise RecordError(
                 source, f"the lattice has pbc {list(periodic)}; models need periodicity in all directions"
             )
+        if len(structure["sites"]) > MAX_ATOMS:
+            raise RecordError(source, f"it has {len(structure['sites'])} sites, expected at most {MAX_ATOMS}")
         numbers, fractional = [], []
         for index, site in enumerate(structure["sites"]):
             numbers.append(_element_of(site["species"], index, source))
