@@ -1,4 +1,4 @@
-"""Which material's loss was the first that is not finite, found without a wait for the GPU at every step."""
+"""Which material's loss was the first that is not finite, found without a wait for a GPU or for other processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 _MOST_STEPS = 50
-"""Steps whose losses are held until they are looked at; a look makes the host wait for the GPU once."""
+"""Steps whose losses are held at most until they are looked at."""
 
 
 class BadLoss(NamedTuple):
@@ -22,15 +22,15 @@ class LossWatch:
     """Looks at the loss of every material of every step.
 
     The gradient of an absolute error is its sign, and that of NaN is 0: a training on a bad label would go on, and end
-    as if nothing were wrong. On CPUs every step is looked at before its gradients are taken; on GPUs, every 50 steps
-    are, from what they left there, and whenever `first_bad` is called, before weights are kept.
+    as if nothing were wrong. A look makes the host wait for a GPU, and several processes have to look together, so
+    losses may be held for some steps; they are looked at in any case before weights are kept, by `first_bad`.
     """
 
     def __init__(self) -> None:
         self._held: list[tuple[int, Tensor, Tensor]] = []
 
-    def add(self, losses: Tensor, rows: Tensor, batch: int) -> BadLoss | None:
-        """Take the losses of a step, and look if it is time.
+    def add(self, losses: Tensor, rows: Tensor, batch: int) -> bool:
+        """Take the losses of a step; returns whether so many are held that it is time to look.
 
         Args:
             losses: (B,), of the materials.
@@ -38,7 +38,7 @@ class LossWatch:
             batch: Number of the step within its epoch.
         """
         self._held.append((batch, losses.detach(), rows))
-        return None if losses.is_cuda and len(self._held) < _MOST_STEPS else self.first_bad()
+        return len(self._held) >= _MOST_STEPS
 
     def first_bad(self) -> BadLoss | None:
         """The first loss that is not finite among those that were not looked at yet."""

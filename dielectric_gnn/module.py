@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -135,7 +136,9 @@ class DielectricModule(ResponseModule):
     def training_step(self, graph: CrystalGraph, batch_idx: int) -> Tensor:
         """Mean objective of the batch."""
         losses = self.objective.per_material(self(graph), labels_of(graph))["loss"]
-        self._refuse(self._loss_watch.add(losses, graph.index, batch_idx))
+        due = self._loss_watch.add(losses, graph.index, batch_idx)
+        if due or not (losses.is_cuda or self._several_processes()):
+            self._check_losses()
         loss = losses.mean()
         self.train_loss.update(loss.detach(), graph.num_crystals)
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
@@ -147,12 +150,12 @@ class DielectricModule(ResponseModule):
 
     def on_validation_start(self) -> None:
         """Look at the losses of the epoch before weights are judged by their validation; and as in the base class."""
-        self._refuse(self._loss_watch.first_bad())
+        self._check_losses()
         super().on_validation_start()
 
     def on_train_epoch_end(self) -> None:
         """Look at the last losses, also where nothing is validated."""
-        self._refuse(self._loss_watch.first_bad())
+        self._check_losses()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add configuration, training facts and the mean loss of this epoch so far, in plain types.
@@ -160,7 +163,7 @@ class DielectricModule(ResponseModule):
         Raises:
             InputError: A loss was not finite: the weights are lost, and must not replace good ones.
         """
-        self._refuse(self._loss_watch.first_bad())
+        self._check_losses()
         checkpoints.add_section(checkpoint, self.config, self.facts)
         with self.train_loss.sync_context():  # of all processes
             checkpoint["train_loss"] = dict(self.train_loss.metric_state)
@@ -175,11 +178,24 @@ class DielectricModule(ResponseModule):
             for name, value in checkpoint.get("train_loss", {}).items():
                 setattr(self.train_loss, name, value.to(self.train_loss.device))
 
-    def _refuse(self, bad: BadLoss | None) -> None:
-        """End the training in one line that names the material, the epoch and the batch."""
-        if bad is None:
-            return
-        raise self.bad_loss(bad.row, f"in epoch {self.current_epoch}, batch {bad.batch}")
+    def _check_losses(self) -> None:
+        """Look at the losses since the last look; several processes do so together, and all of them end.
+
+        Raises:
+            InputError: One is not finite; one line that names the material, the epoch and the batch.
+        """
+        bad = self._loss_watch.first_bad()
+        if self._several_processes():
+            own = torch.tensor([-1, -1] if bad is None else bad, device=self.device)
+            gathered = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather(gathered, own)
+            found = [BadLoss(*pair.tolist()) for pair in gathered if pair[0] >= 0]
+            bad = min(found, key=lambda one: one.batch, default=None)
+        if bad is not None:
+            raise self.bad_loss(bad.row, f"in epoch {self.current_epoch}, batch {bad.batch}")
+
+    def _several_processes(self) -> bool:
+        return self._trainer is not None and self._trainer.world_size > 1
 
     def _scale_learning_rate(self, optimizer: Optimizer) -> None:
         if self.lr_scaling is None:

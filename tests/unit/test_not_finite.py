@@ -77,7 +77,7 @@ def test_a_checkpoint_is_not_written_after_a_bad_loss(tmp_path: Path) -> None:
     launch = trainer(tmp_path, epochs=1)
     model = DielectricModule(OptiMetal2B(8))
     launch.fit(model, datamodule=CrystalDataModule(train_size=8))
-    model._loss_watch._held.append((3, torch.tensor([1.0, torch.inf]), torch.tensor([5, 7])))
+    model._loss_watch.add(torch.tensor([1.0, torch.inf]), torch.tensor([5, 7]), 3)
     with pytest.raises(InputError, match=r"not finite .*batch 3"):
         launch.save_checkpoint(tmp_path / "bad.ckpt")
     assert not (tmp_path / "bad.ckpt").exists()
@@ -86,11 +86,12 @@ def test_a_checkpoint_is_not_written_after_a_bad_loss(tmp_path: Path) -> None:
 def test_the_first_bad_loss_is_found() -> None:
     watch = LossWatch()
     rows = torch.tensor([4, 9])
-    assert watch.add(torch.ones(2), rows, 0) is None
-    assert watch.add(torch.tensor([1.0, torch.nan]), rows, 1) == BadLoss(9, 1)
+    due = [watch.add(torch.ones(2), rows, batch) for batch in range(50)]
+    assert due == [False] * 49 + [True] and watch.first_bad() is None
+    for batch, losses in enumerate(([1.0, 2.0], [1.0, torch.nan], [torch.inf, 1.0])):
+        watch.add(torch.tensor(losses), rows, batch)
+    assert watch.first_bad() == BadLoss(9, 1)
     assert watch.first_bad() is None
-    watch._held += [(2, torch.ones(2), rows), (3, torch.tensor([torch.inf, 1.0]), rows), (4, torch.ones(2), rows)]
-    assert watch.first_bad() == BadLoss(4, 3)
 
 
 class SometimesInfinite(DielectricModule):
