@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_LONGEST = 600
+"""Characters of the description of a bad material."""
+
 
 class InputError(ValueError):
     """A mistake in what the user gave: says what is wrong, where, what was expected, and the cure.
@@ -15,10 +18,13 @@ class RecordError(InputError):
 
     Args:
         source: File or archive member that holds the material, or its identifier.
-        problem: What is wrong, what was expected, and the cure where there is one.
+        problem: What is wrong, what was expected, and the cure where there is one. The middle of a long one, which
+            quotes what a file holds, is left out.
     """
 
     def __init__(self, source: str, problem: str) -> None:
+        if len(problem) > _LONGEST:
+            problem = f"{problem[: _LONGEST // 2]} … {problem[-_LONGEST // 2 :]}"
         super().__init__(f"{source}: {problem}")
         self.source = source
         self.problem = problem

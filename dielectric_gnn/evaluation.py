@@ -30,6 +30,12 @@ OBJECTIVE_TERMS = ("loss_eps", "loss_drude")
 """Beside the metrics of the tables, the terms of the objective before weighting; NaN where it has no such term."""
 
 
+_DIVERGED = (
+    "the training diverged; lower model.optimizer.init_args.lr or trainer.gradient_clip_val, and start from an earlier "
+    "checkpoint"
+)
+
+
 class ResponseModule(LightningModule):
     """A LightningModule whose `forward` maps a batch of crystals to their responses, and what follows from that.
 
@@ -124,10 +130,29 @@ class ResponseModule(LightningModule):
         self._log_evaluation("test")
 
     def predict_step(self, graph: CrystalGraph, batch_idx: int) -> Response:
-        """Response of every crystal of the batch."""
+        """Response of every crystal of the batch.
+
+        Where the data module skips what cannot be used (`on_error`), a response that is not finite is among them, and
+        it is for the callbacks to leave it out (`finite_rows`).
+
+        Raises:
+            InputError: A response is not finite, where nothing is skipped.
+        """
         response: Response = self(graph)
-        self._check_finite(response, graph)
+        if getattr(self._data(), "on_error", "raise") != "skip":
+            self._check_finite(response, graph)
         return response
+
+    def finite_rows(self, response: Response) -> Tensor:
+        """Whether all that this model predicts is finite, for each crystal of a response (B,)."""
+        components = [axis for name, axis in COMPONENT_AXIS.items() if name in self.outputs]
+        finite = response.eps_inter[..., components].isfinite().flatten(1).all(dim=1)
+        if "drude" in self.outputs:
+            finite = finite & response.drude.isfinite()
+        if response.anisotropy is not None:
+            finite = finite & response.anisotropy.eps_inter.isfinite().flatten(1).all(dim=1)
+            finite = finite & response.anisotropy.drude.isfinite().all(dim=1)
+        return finite
 
     def evaluate_response(self, response: Response, graph: CrystalGraph) -> dict[str, Tensor]:
         """Every per-material metric, the loss included, of a response against the labels of the batch."""
@@ -144,6 +169,10 @@ class ResponseModule(LightningModule):
         response: Response = self(graph)
         self._check_finite(response, graph)
         values = self.evaluate_response(response, graph)
+        # The means leave out what is NaN, because some metrics are undefined for some materials. The loss never is.
+        finite = values["loss"].isfinite()
+        if not finite.all():
+            raise self.bad_loss(int(graph.index[~finite][0]), "in the evaluation")
         self.eval_means.update(values)
         self.eval_drude_r2.update(response.drude, labels_of(graph).drude)
         return response, values
@@ -158,20 +187,36 @@ class ResponseModule(LightningModule):
 
     def _check_finite(self, response: Response, graph: CrystalGraph) -> None:
         """A diverged model must not hide behind metrics that skip undefined values."""
-        components = [axis for name, axis in COMPONENT_AXIS.items() if name in self.outputs]
-        finite = response.eps_inter[..., components].isfinite().flatten(1).all(dim=1)
-        if "drude" in self.outputs:
-            finite = finite & response.drude.isfinite()
-        if response.anisotropy is not None:
-            finite = finite & response.anisotropy.eps_inter.isfinite().flatten(1).all(dim=1)
+        finite = self.finite_rows(response)
         if not finite.all():
-            bad = int(graph.index[~finite][0])
-            data = getattr(self.trainer, "datamodule", None)
-            name = data.store.material_ids[bad] if data else f"number {bad}"
-            raise InputError(
-                f"the prediction for material {name} is not finite: the training diverged; lower "
-                "model.optimizer.init_args.lr or trainer.gradient_clip_val, and start from an earlier checkpoint"
+            name = self._name_of(int(graph.index[~finite][0]))
+            raise InputError(f"the prediction for material {name} is not finite: {_DIVERGED}")
+
+    def bad_loss(self, row: int, where: str) -> InputError:
+        """What to say of a loss that is not finite: whether the label or the training is to blame.
+
+        Args:
+            row: Position of the material in its data set.
+            where: Epoch and batch.
+        """
+        data, name = self._data(), self._name_of(row)
+        labels = None if data is None else labels_of(data.store.gather([row]))
+        parts = [] if labels is None else [labels.eps_inter, labels.drude]
+        if labels is not None and labels.anisotropy is not None:
+            parts += [labels.anisotropy.eps_inter, labels.anisotropy.drude]
+        if not all(part.isfinite().all() for part in parts):
+            return InputError(
+                f"the label of material {name} is not finite ({where}): build the store anew, or leave the material out"
             )
+        return InputError(f"the loss of material {name} is not finite ({where}): {_DIVERGED}")
+
+    def _data(self) -> Any:
+        """The data module; None without one."""
+        return getattr(self._trainer, "datamodule", None)
+
+    def _name_of(self, row: int) -> str:
+        data = self._data()
+        return f"number {row}" if data is None else str(data.store.material_ids[row])
 
 
 def labels_of(graph: CrystalGraph) -> Response:

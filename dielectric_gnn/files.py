@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
@@ -13,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.csv_cells import csv_row
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.text import printable as printable
 
 _LONGEST_STEM = 120
 """Bytes: a name has at most 255, of which endings and the name of a temporary file need some."""
 
-_TAKEN = re.compile(r"|summary|index|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
+_TAKEN = re.compile(r"|summary|index|rejects|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
 """Names that other files in a folder of materials have, or would have."""
 
 _TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.[^.]*)?")
@@ -130,7 +130,7 @@ def write_text(path: Path, text: str, durable: bool = False) -> None:
 def write_csv(
     path: Path, header: Iterable[str], rows: Iterable[Iterable[object]], comments: Iterable[str] = ()
 ) -> None:
-    """Write a table as CSV, atomically.
+    """Write a table as CSV, atomically; see `csv_row` for texts that spreadsheets would take for formulas.
 
     Args:
         path: The file.
@@ -141,10 +141,9 @@ def write_csv(
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(f"# {comment}\n" for comment in comments)
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
+            file.writelines(map(_comment, comments))
+            file.write(csv_row(header))
+            file.writelines(map(csv_row, rows))
 
     write_atomically(path, write)
 
@@ -159,5 +158,10 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[np.floating]], comme
     """
     values = np.column_stack(list(columns.values()))
     line = ",".join(["%.6g"] * len(columns)) + "\n"
-    head = "".join(f"# {comment}\n" for comment in comments) + ",".join(columns) + "\n"
+    head = "".join(map(_comment, comments)) + ",".join(columns) + "\n"
     write_text(path, head + (line * len(values)) % tuple(values.ravel().tolist()))
+
+
+def _comment(text: str) -> str:
+    """A line before the header; a line break within the text would begin a row."""
+    return f"# {' '.join(text.splitlines())}\n"

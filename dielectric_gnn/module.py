@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NoReturn
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.evaluation import ResponseModule, labels_of
 from dielectric_gnn.grid import EnergyGrid
 from dielectric_gnn.heads import FreeFormHead, Head
+from dielectric_gnn.loss_watch import BadLoss, LossWatch
 from dielectric_gnn.metrics import BatchMean, Definitions
 from dielectric_gnn.nn.pooling import Pooling, TensorPooling, VectorAttentionPooling
 from dielectric_gnn.objective import MaeObjective, Objective
@@ -88,6 +90,7 @@ class DielectricModule(ResponseModule):
         # The configuration this model was built from, in plain types, for the checkpoint; set by the command.
         self.config: dict[str, Any] | None = None
         self.train_loss = BatchMean()
+        self._loss_watch = LossWatch()
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -141,7 +144,11 @@ class DielectricModule(ResponseModule):
 
     def training_step(self, graph: CrystalGraph, batch_idx: int) -> Tensor:
         """Mean objective of the batch."""
-        loss = self.objective.per_material(self(graph), labels_of(graph))["loss"].mean()
+        losses = self.objective.per_material(self(graph), labels_of(graph))["loss"]
+        due = self._loss_watch.add(losses, graph.index, batch_idx)
+        if due or not (losses.is_cuda or self._several_processes()):
+            self._check_losses()
+        loss = losses.mean()
         self.train_loss.update(loss.detach(), graph.num_crystals)
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
@@ -150,8 +157,22 @@ class DielectricModule(ResponseModule):
         """A mean that was taken over belongs to an epoch that is over; within an epoch, this is not called."""
         self.train_loss.reset()
 
+    def on_validation_start(self) -> None:
+        """Look at the losses of the epoch before weights are judged by their validation; and as in the base class."""
+        self._check_losses()
+        super().on_validation_start()
+
+    def on_train_epoch_end(self) -> None:
+        """Look at the last losses, also where nothing is validated."""
+        self._check_losses()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add configuration, training facts and the mean loss of this epoch so far, in plain types."""
+        """Add configuration, training facts and the mean loss of this epoch so far, in plain types.
+
+        Raises:
+            InputError: A loss was not finite: the weights are lost, and must not replace good ones.
+        """
+        self._check_losses()
         checkpoints.add_section(checkpoint, self.config, self.facts)
         with self.train_loss.sync_context():  # of all processes
             checkpoint["train_loss"] = dict(self.train_loss.metric_state)
@@ -165,6 +186,25 @@ class DielectricModule(ResponseModule):
         if self.global_rank == 0:
             for name, value in checkpoint.get("train_loss", {}).items():
                 setattr(self.train_loss, name, value.to(self.train_loss.device))
+
+    def _check_losses(self) -> None:
+        """Look at the losses since the last look; several processes do so together, and all of them end.
+
+        Raises:
+            InputError: One is not finite; one line that names the material, the epoch and the batch.
+        """
+        bad = self._loss_watch.first_bad()
+        if self._several_processes():
+            own = torch.tensor([-1, -1] if bad is None else bad, device=self.device)
+            gathered = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather(gathered, own)
+            found = [BadLoss(*pair.tolist()) for pair in gathered if pair[0] >= 0]
+            bad = min(found, key=lambda one: one.batch, default=None)
+        if bad is not None:
+            raise self.bad_loss(bad.row, f"in epoch {self.current_epoch}, batch {bad.batch}")
+
+    def _several_processes(self) -> bool:
+        return self._trainer is not None and self._trainer.world_size > 1
 
     def _scale_learning_rate(self, optimizer: Optimizer) -> None:
         if self.lr_scaling is None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ _TRUE, _PREDICTED, _THIRD = "#000000", "#d55e00", "#0072b2"
 _OF_AXIS = ("#0072b2", "#009e73", "#d55e00")
 _ENERGY_LABEL = "photon energy (eV)"
 
+
+PLAIN_TEXT: Mapping[str, Any] = {"parse_math": False, "usetex": False}
+"""Options of texts that hold names from data: a dollar sign or a backslash in them is no mathematics and no LaTeX."""
 
 _ROUNDING = 1e-4
 """Off-diagonals that symmetry forbids are smaller than this share of the diagonal, in single precision."""
@@ -85,7 +88,7 @@ def comparison_figure(
 
     Args:
         energies: Photon energies (W,) in eV.
-        cases: Title, calculated and predicted spectrum of each material.
+        cases: Title (plain text), calculated and predicted spectrum of each material.
         damping: γ of the Drude term in eV, for the colours.
     """
     figure = _new_figure(9.0, 2.3 * len(cases) + 0.4)
@@ -95,7 +98,7 @@ def comparison_figure(
             _compare(axis, energies, part, true, predicted)
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
-        re_axis.set_title(_shortened(title, 60), loc="left", fontsize=9, parse_math=False)
+        re_axis.set_title(shortened(title, 60), loc="left", fontsize=9, **PLAIN_TEXT)
         im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
         colours = [spectrum.srgb(energies, damping) for spectrum in (true, predicted)]
         _swatches(im_axis, colours, ["calculated", "predicted"])
@@ -127,13 +130,13 @@ def tensor_figure(
     Where these are not principal axes, both are approximations, from the diagonal alone, and the figure says so.
 
     Args:
-        title: Above the figure.
+        title: Above the figure; plain text, in which `$` is no mathematics.
         energies: Photon energies (W,) in eV.
         tensor: The response.
         damping: γ of the Drude term in eV.
     """
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(_shortened(title, 110), fontsize=11, parse_math=False)
+    figure.suptitle(shortened(title, 110), fontsize=11, **PLAIN_TEXT)
     (real, imaginary), (mixed, mirror) = figure.subplots(2, 2, sharex=True)
     spectra = tensor.along_axes()
     for name, colour, spectrum in zip(AXES, _OF_AXIS, spectra, strict=True):
@@ -172,7 +175,7 @@ def response_figure(
     """Interband and total ε, n and k, and reflectivity of one material, with its colour.
 
     Args:
-        title: Above the figure.
+        title: Above the figure; plain text, in which `$` is no mathematics.
         energies: Photon energies (W,) in eV.
         spectrum: The response.
         damping: γ of the Drude term in eV.
@@ -180,7 +183,7 @@ def response_figure(
     eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
     n, k = optics.refractive_index(eps)
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(_shortened(title, 110), fontsize=11, parse_math=False)
+    figure.suptitle(shortened(title, 110), fontsize=11, **PLAIN_TEXT)
     (inter, total), (index, mirror) = figure.subplots(2, 2, sharex=True)
     for axis, values, label in (
         (inter, spectrum.eps_inter, r"\varepsilon_\mathrm{inter}"),
@@ -214,9 +217,12 @@ def response_figure(
     return figure
 
 
-def _shortened(title: str, longest: int) -> str:
-    """A title that leaves room for the axes."""
-    return title if len(title) <= longest else f"{title[: longest - 1]}…"
+def shortened(title: str, longest: int) -> str:
+    """A title that leaves room for the axes: its end, which says what is drawn, stays."""
+    if len(title) <= longest:
+        return title
+    head = longest // 2
+    return f"{title[:head]}…{title[head + 1 - longest :]}"
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -88,5 +88,6 @@ def _shown(value: object) -> str:
 def _title(summary: Mapping[str, Any]) -> str:
     spread = f" ± {summary['drude_spread_ev']:.2f}" if summary["drude_spread_ev"] is not None else ""
     known = summary["drude_ev"]
-    drude = "" if known is None else rf": $\omega_\mathrm{{D}}$ = {known:.2f}{spread} eV"
+    # Plain text: a title holds the id, in which a dollar sign is no mathematics.
+    drude = "" if known is None else f": ω_D = {known:.2f}{spread} eV"
     return f"{summary['formula']} ({summary['material_id']}){drude}, predicted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import compress
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -18,8 +19,9 @@ from dielectric_gnn.callbacks.prediction_summary import RANKABLE, Conditions, su
 from dielectric_gnn.callbacks.spectra import spectra_of
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.data.sources.base import report_rejects
 from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.export import WRITERS
 from dielectric_gnn.files import file_stem
 from dielectric_gnn.grid import EnergyGrid
@@ -34,6 +36,8 @@ FEW = 50
 
 
 _ALL: frozenset[Quantity] = frozenset({"re", "im", "drude"})
+
+_NOT_FINITE = "the prediction is not finite: the model diverged, or the structure is unlike all that it was trained on"
 
 
 class PredictionWriter(Callback):
@@ -119,7 +123,10 @@ class PredictionWriter(Callback):
         store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
         facts: TrainingFacts | None = getattr(pl_module, "facts", None)
         grid: EnergyGrid = pl_module.grid  # type: ignore[assignment]
-        spectra, rows = spectra_of(outputs), batch.index.tolist()
+        finite = pl_module.finite_rows(outputs).tolist()  # type: ignore[operator]
+        spectra, rows = list(compress(spectra_of(outputs), finite)), list(compress(batch.index.tolist(), finite))
+        if not rows:
+            return
         summaries = summarise(rows, spectra, grid, store, facts, self.conditions)
         draw, damping = self._draws(trainer), self.conditions.damping_ev
         for spectrum, summary in zip(spectra, summaries, strict=True):
@@ -144,7 +151,10 @@ class PredictionWriter(Callback):
         """Write the summary of all materials that were asked for, whichever process and launch predicted them."""
         journal = _begun(self.journal)
         finished = journal.rows()
-        rows = [finished[data.store.material_ids[row]] for row in data.asked]
+        ids = [data.store.material_ids[row] for row in data.asked]
+        rows = [finished[material_id] for material_id in ids if material_id in finished]
+        refused = [RecordError(material_id, _NOT_FINITE) for material_id in ids if material_id not in finished]
+        report_rejects(refused, journal.folder / "rejects.csv")
         write_summary(journal.folder, rows, self.rank_by)
         now = len(data.indices["predict"])
         earlier = f", {len(rows) - now} of them in an earlier launch" if now < len(rows) else ""
@@ -157,6 +167,11 @@ class PredictionWriter(Callback):
         facts = getattr(pl_module, "facts", None)
         if getattr(pl_module, "tensorial", False) and (facts is None or facts.num_tensors == 0):
             sys.stdout.write("Tensors are not written: the model was trained on averages over directions only\n")
+        if refused:
+            sys.stdout.write(
+                f"{len(refused)} predictions are not finite and were left out, see rejects.csv: "
+                f"{', '.join(one.source for one in refused[:5])}{' …' if len(refused) > 5 else ''}\n"
+            )
         unusual = [row["material_id"] for row in rows if row.get("remarks")]
         if unusual:
             sys.stdout.write(

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from dielectric_gnn.data.checks import check_model, check_shares, check_store
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
-from dielectric_gnn.data.option_values import at_most_one, check_positive, check_whole
+from dielectric_gnn.data.option_values import at_most_one, check_cutoff, check_whole
 from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.resident import ResidentStore
@@ -126,7 +126,7 @@ class CrystalDataModule(LightningDataModule):
                 f"batch_size is {batch_size} and eval_batch_size {eval_batch_size}, expected at least 2 (batch norm "
                 "cannot train on one crystal) and 1"
             )
-        check_positive(cutoff=cutoff)
+        check_cutoff(cutoff)
         check_whole(0, subset_seed=subset_seed, split_seed=split_seed, shuffle_seed=shuffle_seed)
         check_whole(1, batch_edges=batch_edges, batch_pairs=batch_pairs)
         at_most_one(source=None if source is None else type(source).__name__, store=store)

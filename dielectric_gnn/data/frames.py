@@ -22,6 +22,9 @@ from dielectric_gnn.irreducible import to_components, to_matrices
 SYMMETRY_TOLERANCE = 1e-2
 """How far (Å) atoms may lie from their symmetric places."""
 
+MAX_ATOMS = 2000
+"""In larger cells, spglib may take more than some seconds; of 8000 atoms, more than a minute."""
+
 FORBIDDEN_SHARE = 0.3
 """A label is rejected when more than this share of its deviator is forbidden by symmetry, …"""
 
@@ -81,12 +84,20 @@ def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
     """A basis (6, D) of the symmetric tensors that the point group of a crystal leaves unchanged.
 
     Raises:
-        RecordError: No space group is found.
+        RecordError: No space group is found, or the cell is too large to look for one.
     """
     from spglib import get_symmetry_dataset
 
-    fractional = record.positions @ np.linalg.inv(record.lattice)
-    cell = (record.lattice.tolist(), fractional.tolist(), record.atomic_numbers.tolist())
+    num_atoms = record.atomic_numbers.size
+    if num_atoms > MAX_ATOMS:
+        raise _bad(
+            record,
+            f"{record.material_id} has {num_atoms} atoms, and symmetries are searched in cells of up to {MAX_ATOMS}; "
+            "take the primitive cell",
+        )
+    lattice, positions = record.search_cell
+    fractional = positions @ np.linalg.inv(lattice)
+    cell = (lattice.tolist(), fractional.tolist(), record.atomic_numbers.tolist())
     with warnings.catch_warnings():
         # spglib announces that failure will be an exception; until then it is None.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -97,7 +108,7 @@ def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
             f"spglib finds no space group of {record.material_id} (tolerance {SYMMETRY_TOLERANCE:g} Å), not even P1, "
             "so its tensors cannot be checked; mend the structure",
         )
-    columns = record.lattice.T
+    columns = lattice.T
     rotations = columns @ np.unique(dataset.rotations, axis=0) @ np.linalg.inv(columns)
     units = to_matrices(np.eye(6))
     averages = np.einsum("gia,uab,gjb->uij", rotations, units, rotations) / len(rotations)

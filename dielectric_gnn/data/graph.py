@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dielectric_gnn.data.cells import safe_cutoff
 from dielectric_gnn.data.neighbours import CUTOFF_TOLERANCE, FEW_ATOMS, MANY_IMAGES, Cells, both_directions, within
+from dielectric_gnn.data.option_values import check_cutoff
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.reverse import reverse_edges
 from dielectric_gnn.response import Anisotropy
@@ -41,8 +43,9 @@ def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.in
     Units:
         Å.
     """
-    search = _search(cutoff, get_ident())
-    pairs, vectors = search.compute(record.positions, record.lattice, periodic=True, quantities="PD")
+    lattice, positions = record.search_cell
+    search = _search(safe_cutoff(lattice, cutoff + 2 * CUTOFF_TOLERANCE), get_ident())
+    pairs, vectors = search.compute(positions, lattice, periodic=True, quantities="PD")
     near = within(np.linalg.norm(vectors, axis=1), cutoff)
     source, target = pairs[near].T.astype(np.int64)
     return both_directions(source, target, vectors[near])
@@ -54,7 +57,11 @@ def many_neighbour_edges(
     """`neighbour_edges` of many crystals, several at once where their cells are small, which is twice as fast.
 
     The order of the edges of an atom may be another one.
+
+    Raises:
+        InputError: The cutoff is not positive, or enormous.
     """
+    check_cutoff(cutoff)
     small = [place for place, record in enumerate(records) if record.atomic_numbers.size <= FEW_ATOMS]
     found = {}
     for start in range(0, len(small), _TOGETHER):
@@ -72,7 +79,7 @@ def many_neighbour_edges(
 
 
 def _cells(records: Sequence[CrystalRecord], places: Sequence[int], cutoff: float) -> Cells:
-    chosen = [records[place] for place in places]
+    chosen = [records[place].search_cell for place in places]
     return Cells.of([one.lattice for one in chosen], [one.positions for one in chosen], cutoff)
 
 
@@ -81,7 +88,7 @@ def _search(cutoff: float, thread: int) -> NeighborList:
     """A search that is used again, because it keeps its memory; one for each thread, because it keeps its results."""
     from vesin import NeighborList
 
-    return NeighborList(cutoff=cutoff + 2 * CUTOFF_TOLERANCE, full_list=False, sorted=True, n_threads=1)
+    return NeighborList(cutoff=cutoff, full_list=False, sorted=True, n_threads=1)
 
 
 @dataclass(frozen=True)

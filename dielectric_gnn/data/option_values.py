@@ -6,6 +6,9 @@ import math
 
 from dielectric_gnn.errors import InputError
 
+MAX_CUTOFF = 20.0
+"""Å: about 2000 neighbours of each atom of a solid."""
+
 
 def at_most_one(**options: object) -> None:
     """Raise InputError if two options that exclude each other are given."""
@@ -20,6 +23,13 @@ def check_positive(**lengths: float) -> None:
         if not 0 < value < math.inf:
             unit = "eV" if name.endswith("_ev") else "Å"
             raise InputError(f"{name} is {value} {unit}, expected a finite number above 0")
+
+
+def check_cutoff(cutoff: float) -> None:
+    """Raise InputError unless a cutoff of neighbours (Å) is positive, and small enough for graphs to be made."""
+    check_positive(cutoff=cutoff)
+    if cutoff > MAX_CUTOFF:
+        raise InputError(f"cutoff is {cutoff} Å, expected at most {MAX_CUTOFF:g} Å; neighbours grow as its third power")
 
 
 def check_whole(least: int, **numbers: int | None) -> None:

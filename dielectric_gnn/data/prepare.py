@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dielectric_gnn.data.graph import DEFAULT_CUTOFF
-from dielectric_gnn.data.option_values import check_positive, check_whole
+from dielectric_gnn.data.option_values import check_cutoff, check_positive, check_whole
 from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.partial import PartialStore
 from dielectric_gnn.data.row_checksums import ROW_CHECKSUMS
@@ -150,7 +150,7 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
         InputError: As `write_store`, or the split does not fit the materials, or an unfinished build of another kind
             is in the way.
     """
-    check_positive(cutoff=options.cutoff)
+    check_cutoff(options.cutoff)
     check_whole(1, workers=options.workers)
     check_whole(0, split_seed=options.split_seed)
     if options.split == "published" and options.split_seed is not None:

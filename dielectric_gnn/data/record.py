@@ -12,18 +12,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.cells import MIN_DISTANCE, Cell, cell_problem, safe_cutoff, search_cell, stated_problem
 from dielectric_gnn.errors import RecordError
-from dielectric_gnn.files import printable
 from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.ids import id_problem, shown
 
 MAX_ATOMIC_NUMBER = 83
 """Bismuth: the heaviest element of the published data, and of the element embeddings."""
 
-MIN_DISTANCE = 0.5
-"""Two atoms closer than this (Å) are taken for a mistake in the file."""
-
 NEGATIVE_LOSS_TOLERANCE = 1e-2
 """Im ε may fall below zero by this much (numerical noise) before a spectrum is rejected."""
+
+MAX_EPS = 1e6
+"""Largest |Re ε| and |Im ε| of a label; squares and sums of such values fit into single precision."""
+
+MAX_DRUDE_EV = 1e3
+"""Largest Drude frequency; those of solids are below 50 eV."""
+
+MAX_BROADENING_EV = 10.0
+"""Largest broadening Γ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +88,17 @@ class OpticalLabels:
             )
         if not np.isfinite(self.eps_inter).all():
             return f"eps_inter holds {np.count_nonzero(~np.isfinite(self.eps_inter))} NaN or infinite values"
-        if not np.isfinite(self.drude).all() or (self.drude[:3] < 0).any():
-            return f"drude_freq is {self.drude.tolist()}, expected finite values >= 0 eV"
-        if self.broadening is not None and not 0 < self.broadening < np.inf:
-            return f"the broadening is {self.broadening} eV, expected a positive number, or none where it is unknown"
+        # Not the modulus, which overflows where a part does not.
+        largest = max(float(np.abs(part).max()) for part in (self.eps_inter.real, self.eps_inter.imag))
+        if largest > MAX_EPS:
+            return f"eps_inter reaches {largest:.3g}, expected at most {MAX_EPS:g}"
+        if not (np.abs(self.drude) <= MAX_DRUDE_EV).all() or (self.drude[:3] < 0).any():
+            return f"drude_freq is {self.drude.tolist()}, expected finite values >= 0 and <= {MAX_DRUDE_EV:g} eV"
+        if self.broadening is not None and not 0 < self.broadening <= MAX_BROADENING_EV:
+            return (
+                f"the broadening is {self.broadening} eV, expected a positive number of at most {MAX_BROADENING_EV:g} "
+                "eV, or none where it is unknown"
+            )
         lowest = float(self.eps_inter[:3].imag.min())
         if lowest < -NEGATIVE_LOSS_TOLERANCE:
             return (
@@ -105,7 +119,7 @@ class CrystalRecord:
         Å.
 
     Args:
-        material_id: Unique name of the material within its data set.
+        material_id: Unique name of the material within its data set; see `ids.id_problem` for what it may be.
         lattice: Lattice vectors.
         atomic_numbers: Z of every atom, 1 to 83.
         positions: Atom positions.
@@ -114,8 +128,9 @@ class CrystalRecord:
         source: Where the record came from, named in errors; the identifier if not given.
 
     Raises:
-        RecordError: Wrong shapes, non-finite values, a flat cell, no atoms, an element beyond Bi, overlapping
-            atoms, or unusable labels; the message names the material and the cure.
+        RecordError: An id that cannot be used, wrong shapes, non-finite or absurd values, a flat, enormous or crowded
+            cell, no atoms, an element beyond Bi, overlapping atoms, or unusable labels; the message names the material
+            and the cure.
     """
 
     material_id: str
@@ -127,6 +142,8 @@ class CrystalRecord:
     source: str = ""
 
     def __post_init__(self) -> None:
+        if problem := id_problem(self.material_id):
+            raise RecordError(self.source or shown(self.material_id), problem)
         problem = self._structure_problem() or (self.labels.problem() if self.labels else None)
         if problem:
             where = f"{self.source} ({self.material_id})" if self.source else self.material_id
@@ -145,14 +162,17 @@ class CrystalRecord:
             return str(composition.reduced_formula)
 
     @cached_property
+    def search_cell(self) -> Cell:
+        """The cell in which neighbours and symmetries are searched: that of the record, or reduced where it is skew."""
+        return search_cell(self.lattice, self.positions)
+
+    @cached_property
     def volume(self) -> float:
         """Volume of the cell in Å³."""
-        return float(abs(np.linalg.det(self.lattice)))
+        return float(abs(np.linalg.det(self.search_cell.lattice)))
 
     def _structure_problem(self) -> str | None:
         numbers = self.atomic_numbers
-        if self.material_id != printable(self.material_id):
-            return "the material's name holds characters that no text file can hold; rename it"
         if numbers.size == 0:
             return "the structure has no atoms"
         if self.lattice.shape != (3, 3) or self.positions.shape != (numbers.size, 3):
@@ -160,21 +180,22 @@ class CrystalRecord:
                 f"lattice of shape {self.lattice.shape} with positions of shape {self.positions.shape}, "
                 f"expected (3, 3) with ({numbers.size}, 3)"
             )
-        if not (np.isfinite(self.lattice).all() and np.isfinite(self.positions).all()):
-            return "lattice or positions hold NaN or infinite values"
-        if self.volume < MIN_DISTANCE**3:
-            return f"the cell volume is {self.volume:.3g} Å^3: lattice vectors are coplanar"
+        if numbers.dtype.kind not in "iu":
+            return f"atomic numbers are {numbers.dtype}, expected whole numbers"
+        if problem := stated_problem(self.lattice, self.positions):
+            return problem
         unknown = sorted({int(z) for z in numbers if not 1 <= z <= MAX_ATOMIC_NUMBER})
         if unknown:
             return f"atomic number {unknown[0]} is outside 1 to {MAX_ATOMIC_NUMBER} (H to Bi), which models know"
-        return self._overlap_problem()
+        return cell_problem(self.search_cell) or self._overlap_problem()
 
     def _overlap_problem(self) -> str | None:
         from vesin import NeighborList
 
-        pairs = NeighborList(cutoff=MIN_DISTANCE, full_list=False, n_threads=1)
-        i, j, distance = pairs.compute(self.positions, self.lattice, periodic=True, quantities="ijd")
-        if len(i) == 0:
+        lattice, positions = self.search_cell
+        pairs = NeighborList(cutoff=safe_cutoff(lattice, MIN_DISTANCE), full_list=False, n_threads=1)
+        i, j, distance = pairs.compute(positions, lattice, periodic=True, quantities="ijd")
+        if len(i) == 0 or distance.min() >= MIN_DISTANCE:
             return None
         nearest = int(np.argmin(distance))
         return (

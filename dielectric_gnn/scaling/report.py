@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dielectric_gnn import __version__
+from dielectric_gnn.csv_cells import csv_row
 from dielectric_gnn.scaling.analysis import Analysis
 from dielectric_gnn.scaling.comparison import LackOfFit, lack_of_fit
 from dielectric_gnn.scaling.findings import number
@@ -151,9 +150,7 @@ def _cell(value: Any) -> str:
 
 
 def _lines(rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return "".join(map(csv_row, rows))
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dielectric_gnn.csv_cells import unguarded
 from dielectric_gnn.errors import InputError
 
 
@@ -83,7 +84,7 @@ def _rows(path: Path, header: Sequence[str], cells: Sequence[tuple[int, list[str
             raise InputError(f"{path}, line {number}: it has {len(row)} cells, expected {len(header)}, as the header")
         yield Row(
             f"{path}, line {number}",
-            {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()},
+            {name: unguarded(cell.strip()) for name, cell in zip(header, row, strict=True) if cell.strip()},
         )
 
 

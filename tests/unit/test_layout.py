@@ -8,17 +8,17 @@ import dielectric_gnn
 PACKAGE = Path(dielectric_gnn.__file__).parent
 # From top to bottom; a folder is one room, but for data/, whose files have an order of their own.
 ROOMS = [
-    "", "errors", "text", "streams", "entry", "names", "locks", "limits", "files", "sealed_lines", "schemas",
-    "sealed_zip", "yaml_files", "meter", "grid", "run_record", "scaling", "study", "irreducible", "oscillators",
-    "response", "optics", "screening", "export", "plots", "training_facts", "data.md5_lists", "data.figshare",
-    "data.flat", "data.record", "data.option_values", "data.sources", "data.remarks", "data.frames",
-    "data.neighbours", "data.store_facts", "data.reverse", "data.graph", "data.orbits", "data.stored_orbits",
-    "data.targets", "data.row_checksums", "data.store", "data.store_means", "data.checks", "data.resident",
-    "data.splits", "data.store_metadata", "data.growing", "data.store_files", "data.store_rows", "data.partial",
-    "data.store_writer", "data.store_check", "data.store_upgrade", "data.prepare", "data.sampling", "data.datamodule",
-    "nn", "backbones", "heads", "objective", "metrics", "schedule", "evaluation", "checkpoint", "module", "ensemble",
-    "stored_config", "loading", "run_folder", "former_training", "published", "callbacks", "resume", "trainer_parts",
-    "command_line", "cli", "trial", "doctor", "__main__", "testing",
+    "", "errors", "ids", "csv_cells", "text", "streams", "entry", "names", "locks", "limits", "files", "sealed_lines",
+    "schemas", "sealed_zip", "yaml_files", "meter", "grid", "run_record", "scaling", "study", "irreducible",
+    "oscillators", "response", "optics", "screening", "export", "plots", "training_facts", "data.md5_lists",
+    "data.figshare", "data.flat", "data.cells", "data.record", "data.option_values", "data.sources", "data.remarks",
+    "data.frames", "data.neighbours", "data.store_facts", "data.reverse", "data.graph", "data.orbits",
+    "data.stored_orbits", "data.targets", "data.row_checksums", "data.store", "data.store_means", "data.checks",
+    "data.resident", "data.splits", "data.store_metadata", "data.growing", "data.store_files", "data.store_rows",
+    "data.partial", "data.store_writer", "data.store_check", "data.store_upgrade", "data.prepare", "data.sampling",
+    "data.datamodule", "nn", "backbones", "heads", "objective", "metrics", "schedule", "evaluation", "checkpoint",
+    "loss_watch", "module", "ensemble", "stored_config", "loading", "run_folder", "former_training", "published",
+    "callbacks", "resume", "trainer_parts", "command_line", "cli", "trial", "doctor", "__main__", "testing",
 ]  # fmt: skip
 
 

@@ -134,7 +134,7 @@ def test_float16_spectra_are_widened_and_checked(some: list[CrystalRecord], tmp_
     labels = labels_of(found).eps_inter
     assert labels.dtype == torch.float32
     torch.testing.assert_close(labels, expected.eps_inter, rtol=2**-11, atol=6e-8)
-    large = [*some[:3], scaled(some[3], 1e6)]
+    large = [*some[:3], scaled(some[3], 5e3)]
     with pytest.raises(RecordError, match=rf"\({some[3].material_id}\): \|eps\| reaches .*float16 ends at 6.55e\+04"):
         write_store(tmp_path / "large", iter(large), CUTOFF, composition_split, "float16")
     assert [path.name for path in tmp_path.iterdir()] == ["half"]

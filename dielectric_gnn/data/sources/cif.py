@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.cells import MAX_ATOMS, MAX_STATED
 from dielectric_gnn.data.sources.cif_sites import Site, read_sites
 from dielectric_gnn.data.sources.cif_symmetry import Operations, candidate_operations
 from dielectric_gnn.data.sources.cif_text import CifBlock, number, read_blocks
@@ -22,7 +23,7 @@ _ANGLES = ("alpha", "beta", "gamma")
 
 SAME_PLACE = 0.05
 """Images of an atom that are so near (Å) are one: its coordinates are rounded, and it lies on the symmetry element.
-Atoms that are really so near do not exist (`record.MIN_DISTANCE`)."""
+Atoms that are really so near do not exist (`cells.MIN_DISTANCE`)."""
 
 _EQUAL = 1e-5
 
@@ -116,27 +117,29 @@ def _lattice(block: CifBlock) -> Floats:
             raise ValueError(f"{tag} is missing")
         values.append(number(text))
     a, b, c, alpha, beta, gamma = values
-    if min(a, b, c) <= 0 or not all(0 < angle < 180 for angle in (alpha, beta, gamma)):
+    if not 0 < min(a, b, c) <= max(a, b, c) <= MAX_STATED or not all(0 < angle < 180 for angle in (alpha, beta, gamma)):
         raise ValueError(f"the cell of lengths {a:g}, {b:g}, {c:g} Å and angles {alpha:g}, {beta:g}, {gamma:g} is none")
     return np.asarray(Lattice.from_parameters(a, b, c, alpha, beta, gamma).matrix, dtype=np.float64)
 
 
 def _expanded(sites: list[Site], operations: Operations, lattice: Floats) -> Atoms:
     """All atoms of the cell."""
-    places: list[Floats] = []
-    owners: list[int] = []
-    for order, site in enumerate(sites):
+    places = np.empty((MAX_ATOMS, 3))
+    counts: list[int] = []
+    num = 0
+    for site in sites:
         images = _orbit(site, operations, lattice)
-        if places:
-            near = np.flatnonzero(_distances(np.concatenate(places), images[0], lattice) < SAME_PLACE)
-            if near.size:
-                other = sites[np.repeat(owners, [len(one) for one in places])[near[0]]].label
-                raise ValueError(f"sites {other} and {site.label} are on the same place; is a site listed twice?")
-        places.append(images)
-        owners.append(order)
-    counts = [len(one) for one in places]
+        near = np.flatnonzero(_distances(places[:num], images[0], lattice) < SAME_PLACE)
+        if near.size:
+            other = sites[int(np.searchsorted(np.cumsum(counts), near[0], side="right"))].label
+            raise ValueError(f"sites {other} and {site.label} are on the same place; is a site listed twice?")
+        if num + len(images) > MAX_ATOMS:
+            raise ValueError(f"the cell has more than {MAX_ATOMS} atoms, expected at most so many")
+        places[num : num + len(images)] = images
+        counts.append(len(images))
+        num += len(images)
     numbers = np.repeat([site.atomic_number for site in sites], counts).astype(np.int64)
-    return Atoms(lattice, numbers, np.concatenate(places) @ lattice)
+    return Atoms(lattice, numbers, places[:num] @ lattice)
 
 
 def _orbit(site: Site, operations: Operations, lattice: Floats) -> Floats:

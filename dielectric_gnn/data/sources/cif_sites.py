@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from dielectric_gnn.data.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.data.sources.cif_text import ABSENT, CifBlock, number
 
@@ -23,6 +24,10 @@ _MOLECULE = re.compile(r"([HD]\d?O|[NC]O\d?|O-?H\d?|CN|NH\d?|O\d*W\d*)", re.IGNO
 
 _FULL = 1e-8
 """Occupancies may differ from 1 by this much, as in JSON files."""
+
+
+_MAX_COORDINATE = 1e4
+"""Fractional coordinates beyond this have lost the digits that count within the cell, or are a mistake."""
 
 
 class Site(NamedTuple):
@@ -54,6 +59,8 @@ def read_sites(block: CifBlock, formula: Mapping[int, float] | None) -> list[Sit
     num = len(axes[0])
     if num == 0 or any(len(axis) != num for axis in axes):
         raise ValueError("the atom sites have no fractional coordinates (_atom_site_fract_x, _y, _z)")
+    if num > MAX_ATOMS:
+        raise ValueError(f"it has {num} atom sites, expected at most {MAX_ATOMS}")
     labels = block.column("_atom_site_label") or [f"number {place}" for place in range(1, num + 1)]
     kinds = block.column("_atom_site_type_symbol") or ["?"] * num
     occupancies = block.column("_atom_site_occupancy") or ["."] * num
@@ -83,9 +90,12 @@ def _check(site: str, occupancy: str, hydrogens: str, flag: str) -> None:
 
 def _coordinate(text: str, axis: str, label: str) -> float:
     try:
-        return number(text)
+        value = number(text)
     except ValueError as error:
         raise ValueError(f"coordinate {axis} of site {label} is {text[:40]!r}, expected a number") from error
+    if not abs(value) <= _MAX_COORDINATE:
+        raise ValueError(f"coordinate {axis} of site {label} is {text[:40]!r}, expected about 0 to 1")
+    return value
 
 
 def _element(label: str, kind: str, formula: Mapping[int, float] | None) -> int:

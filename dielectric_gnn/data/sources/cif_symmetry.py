@@ -40,6 +40,9 @@ _COMMON_DENOMINATOR = 24
 
 _ROUNDED = 1e-3
 
+_MOST_OPERATIONS = 1000
+"""Conventional cells of crystals have up to 192; larger cells, with centrings, some more."""
+
 
 @dataclass(frozen=True)
 class Operations:
@@ -151,8 +154,11 @@ def _listed_operations(block: CifBlock) -> Operations | None:
     texts = next((found for tag in (_MAGNETIC, *_LISTED) if (found := _given(block, tag))), None)
     if texts is None:
         return None
+    centrings = _given(block, _CENTRINGS)
+    if len(texts) * max(len(centrings), 1) > _MOST_OPERATIONS:
+        raise ValueError(f"it lists {len(texts)} symmetry operations, expected at most {_MOST_OPERATIONS}")
     pairs = [_operation(text) for text in texts]
-    if centrings := _given(block, _CENTRINGS):
+    if centrings:
         shifts = [_operation(text)[1] for text in centrings]
         pairs = [(rotation, translation + shift) for rotation, translation in pairs for shift in shifts]
     rotations = np.array([rotation for rotation, _ in pairs])

@@ -28,6 +28,7 @@ from dielectric_gnn.data.sources.parallel import read_parallel
 from dielectric_gnn.data.sources.structure_dict import parse_structure, plain_array
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.ids import id_problem
 from dielectric_gnn.limits import MATERIAL_MB
 
 _AXES = 3
@@ -151,9 +152,9 @@ def _read_document(document: JsonDocument, broadening_ev: float | None, max_mb: 
 
 
 def _identifier(value: Any, source: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise RecordError(source, f"mat_id is {value!r}, expected a name")
-    return value
+    if problem := id_problem(value, "mat_id"):
+        raise RecordError(source, problem)
+    return str(value)
 
 
 def _broadening(stated: Any, source: str) -> float | None:
@@ -202,6 +203,7 @@ def _spectrum(data: dict[str, Any], key: str, grid: EnergyGrid, source: str) -> 
 
 def _labels(data: dict[str, Any], broadening_ev: float | None, source: str) -> OpticalLabels:
     grid = EnergyGrid()
-    eps = _spectrum(data, "eps_inter_re", grid, source) + 1j * _spectrum(data, "eps_inter_im", grid, source)
+    with np.errstate(invalid="ignore"):  # the record refuses what is not finite
+        eps = _spectrum(data, "eps_inter_re", grid, source) + 1j * _spectrum(data, "eps_inter_im", grid, source)
     drude = plain_array(_get(data, "drude_freq", source))
     return OpticalLabels(eps, drude, grid, broadening_ev)

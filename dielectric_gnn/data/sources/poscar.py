@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.text_files import read_text
@@ -29,7 +30,8 @@ def read_poscar(text: str, path: Path) -> Atoms:
         RecordError: It is no POSCAR, or names no elements.
     """
     try:
-        return _read(text, path)
+        with np.errstate(all="ignore"):  # the record refuses what is not finite
+            return _read(text, path)
     except ValueError as error:
         if isinstance(error, RecordError):
             raise
@@ -88,6 +90,8 @@ def _composition(lines: list[list[str]]) -> tuple[list[str], list[int], int]:
         raise ValueError(f"{len(symbols)} symbols with {len(counts)} numbers of atoms (line {first + 1})")
     if sum(counts) == 0:
         raise ValueError("it has no atoms")
+    if sum(counts) > MAX_ATOMS:
+        raise ValueError(f"it has {sum(counts)} atoms, expected at most {MAX_ATOMS}")
     return symbols, counts, row
 
 

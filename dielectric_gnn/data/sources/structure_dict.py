@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.errors import RecordError
 
@@ -44,11 +45,14 @@ def parse_structure(
             raise RecordError(
                 source, f"the lattice has pbc {list(periodic)}; models need periodicity in all directions"
             )
+        if len(structure["sites"]) > MAX_ATOMS:
+            raise RecordError(source, f"it has {len(structure['sites'])} sites, expected at most {MAX_ATOMS}")
         numbers, fractional = [], []
         for index, site in enumerate(structure["sites"]):
             numbers.append(_element_of(site["species"], index, source))
             fractional.append(site["abc"])
-        positions = plain_array(fractional).reshape(-1, 3) @ lattice
+        with np.errstate(over="ignore", invalid="ignore"):  # the record refuses what is not finite
+            positions = plain_array(fractional).reshape(-1, 3) @ lattice
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         if isinstance(error, RecordError):
             raise

@@ -152,7 +152,11 @@ def _stated_formula(content: Mapping[str, Any], key: str) -> Mapping[int, float]
 
 
 def _stem(path: Path) -> str:
-    """The name of a file without endings; of a POSCAR or CONTCAR, its folder and name."""
+    """The name of a file without endings, and without blanks around it; of a POSCAR or CONTCAR, its folder and name."""
+    return _bare_stem(path).strip()
+
+
+def _bare_stem(path: Path) -> str:
     name = without_compression(path.name)
     # The folder tells such files apart.
     if name.upper() in ("POSCAR", "CONTCAR", "CHGCAR", "LOCPOT") or name.lower() == VASPRUN:

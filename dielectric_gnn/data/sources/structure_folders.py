@@ -23,11 +23,13 @@ READABLE = (
 )
 """What is read, in words."""
 
-_CALCULATED = re.compile(r"(chgcar|locpot)(\..*)?|vasprun\.xml")
+_CALCULATED = re.compile(r"(chgcar|locpot)(\..*)?|vasprun\.xml", re.DOTALL)
 """Files of results that begin with the structure, in the form of a POSCAR, or hold it."""
 
 _CIF = (".cif", ".mcif")
-_POSCAR = re.compile(r".*\.(vasp|poscar|contcar)|(.*[^a-z])?(poscar|contcar)([^a-z].*)?|(chgcar|locpot)(\..*)?")
+_POSCAR = re.compile(
+    r".*\.(vasp|poscar|contcar)|(.*[^a-z])?(poscar|contcar)([^a-z].*)?|(chgcar|locpot)(\..*)?", re.DOTALL
+)
 _SHOWN = 5
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.record import MAX_BROADENING_EV, CrystalRecord
 from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks
 from dielectric_gnn.data.sources.prototypes import random_structure
 from dielectric_gnn.data.sources.synthetic_response import synthetic_labels
@@ -34,8 +33,8 @@ class SyntheticMetals(RecordSource):
             raise InputError(f"the synthetic source has num {num} and seed {seed}, expected at least 1 and 0")
         if not 0 <= rattle <= 0.2:
             raise InputError(f"rattle is {rattle} Å, expected 0 to 0.2; more brings atoms too close to each other")
-        if not 0 < broadening_ev < math.inf:
-            raise InputError(f"broadening_ev is {broadening_ev} eV, expected a finite number above 0")
+        if not 0 < broadening_ev <= MAX_BROADENING_EV:
+            raise InputError(f"broadening_ev is {broadening_ev} eV, expected above 0 and at most {MAX_BROADENING_EV:g}")
         self.num = num
         self.seed = seed
         self.rattle = rattle
