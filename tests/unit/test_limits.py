@@ -291,6 +291,9 @@ def spoil_hdf5(case: str) -> Callable[[h5py.Group], None]:
             layout = h5py.VirtualLayout((2001,), np.complex64)
             layout[:] = h5py.VirtualSource("elsewhere.h5", "eps", (2001,))
             group.create_virtual_dataset("eps", layout)
+        elif case == "parts":
+            parts = np.dtype([("r", np.float64), ("i", np.float32)])
+            group.create_dataset("eps", data=np.zeros(2001, dtype=parts))
         elif case == "texts":
             group.create_dataset("eps", data=["long" * 1000] * 100, dtype=h5py.string_dtype())
 
@@ -313,6 +316,7 @@ def gzip_stream(content: bytes) -> bytes:
         ("soft link", "'eps' is a link to another place"),
         ("elsewhere", "lie in other files"),
         ("virtual", "lie in other files"),
+        ("parts", "expected numbers or text"),
         ("texts", "array of texts"),
     ],
 )
