@@ -174,7 +174,7 @@ def read_record(path: Path) -> RunRecord:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable run record ({error})") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and of deep nesting
         raise InputError(f"{path}: not a run record, broken JSON ({error}); {_CURE}") from error
     if not isinstance(plain, dict) or "schema_version" not in plain:
         raise InputError(f"{path}: not a run record, it states no schema_version; {_CURE}")

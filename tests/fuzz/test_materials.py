@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.sources import EntryJson, StructureFiles
+from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, StructureFiles
 from dielectric_gnn.data.sources.npz_files import read_npz
 from dielectric_gnn.data.sources.shards import read_shard
 from dielectric_gnn.data.sources.structure_files import read_structures
@@ -34,6 +34,7 @@ from tests.fuzz.properties import (
     reads_or_refuses,
 )
 from tests.unit.test_flipped_bits import SHARDS
+from tests.unit.test_prepared_hdf5 import write as write_hdf5
 from tests.unit.test_sources import entry
 
 REPOSITORY = Path(__file__).parents[2]
@@ -179,6 +180,20 @@ def test_archives(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
     path = write(tmp_path, f"a{suffix}", data.draw(damaged_bytes(ARCHIVES[suffix])))
     read_entries(path)
     reads_or_refuses(EntryJson(str(path)).size)
+
+
+@examples(60)
+@given(data=st.data())
+def test_prepared_hdf5(tmp_path: Path, data: st.DataObject) -> None:
+    if not (tmp_path / "good").exists():
+        write_hdf5(tmp_path)
+        (tmp_path / "val.h5").rename(tmp_path / "good")
+    write(tmp_path, "val.h5", data.draw(damaged_bytes((tmp_path / "good").read_bytes())))
+    source = PreparedHDF5(str(tmp_path))
+    for record in reads_or_refuses(lambda: list(source.records("skip"))) or ():
+        check_record(record)
+    for reject in source.rejects:
+        check_message(reject)
 
 
 @examples(100)

@@ -22,10 +22,13 @@ from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, archives
 from dielectric_gnn.data.sources.hdf5_datasets import read_datasets
 from dielectric_gnn.data.sources.npz_files import read_npz
 from dielectric_gnn.data.sources.parallel import chunks
-from dielectric_gnn.data.sources.structure_files import read_structures
+from dielectric_gnn.data.sources.structure_files import read_structure, read_structures
 from dielectric_gnn.data.sources.text_files import check_size, read_text
+from dielectric_gnn.data.store_metadata import read_metadata
 from dielectric_gnn.errors import InputError, RecordError
 from dielectric_gnn.limits import TooLargeError, read_bounded
+from dielectric_gnn.run_record import read_record
+from dielectric_gnn.sealed_lines import unsealed
 from dielectric_gnn.yaml_files import read_yaml
 from tests.unit.test_prepared_hdf5 import material, write
 from tests.unit.test_sources import entry
@@ -166,6 +169,23 @@ def test_time_grows_with_the_text_of_a_document(tmp_path: Path) -> None:
         list(EntryJson(str(path)).records())
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, f'{{"schema": {"9" * 5000}}}'])
+def test_deep_nesting_and_long_numbers(tmp_path: Path, text: str) -> None:
+    """What Python's parser of JSON gives up on, by other exceptions than that of broken JSON."""
+    for name in ("run_record.json", "metadata.json", "plan.json"):
+        (tmp_path / name).write_text(text)
+    for read in (
+        lambda: read_record(tmp_path / "run_record.json"),
+        lambda: read_metadata(tmp_path),
+        lambda: read_structure(tmp_path / "plan.json"),
+        lambda: list(EntryJson(str(tmp_path / "plan.json")).records()),
+    ):
+        with pytest.raises(InputError) as caught:
+            read()
+        assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+    assert unsealed(text) is None
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
 def test_structure_files(tmp_path: Path, suffix: str) -> None:
     compressed = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[suffix](SPACES)
@@ -291,6 +311,9 @@ def spoil_hdf5(case: str) -> Callable[[h5py.Group], None]:
             layout = h5py.VirtualLayout((2001,), np.complex64)
             layout[:] = h5py.VirtualSource("elsewhere.h5", "eps", (2001,))
             group.create_virtual_dataset("eps", layout)
+        elif case == "parts":
+            parts = np.dtype([("r", np.float64), ("i", np.float32)])
+            group.create_dataset("eps", data=np.zeros(2001, dtype=parts))
         elif case == "texts":
             group.create_dataset("eps", data=["long" * 1000] * 100, dtype=h5py.string_dtype())
 
@@ -313,6 +336,7 @@ def gzip_stream(content: bytes) -> bytes:
         ("soft link", "'eps' is a link to another place"),
         ("elsewhere", "lie in other files"),
         ("virtual", "lie in other files"),
+        ("parts", "expected numbers or text"),
         ("texts", "array of texts"),
     ],
 )
