@@ -1,19 +1,23 @@
 """What one training leaves behind for scaling analysis: one JSON file, of a schema with a version.
 
-Reading and writing need the standard library alone, so that an analysis starts without PyTorch.
+Reading and writing need no PyTorch, so that an analysis starts at once.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
+from dielectric_gnn.schemas import plain, read_schema
 
 SCHEMA = 3
 """Version of the file's layout. Earlier records are still read: before 2 they state neither objective nor family,
@@ -25,6 +29,32 @@ RECORD = "run_record.json"
 _CURE = "repeat the `fit` command of the run: it goes on from its checkpoint and writes the record anew; then test it"
 
 Status = Literal["running", "finished", "interrupted", "failed"]
+Count = Annotated[int, Field(ge=0)]
+Measured = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""In JSON, null stands for a number that was not finite."""
+
+
+def _counted(cost: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The cost, if what is added up over launches are numbers."""
+    for key, value in cost.items():
+        if (key.endswith("_seconds") or key == "launches") and (
+            isinstance(value, bool) or not isinstance(value, int | float)
+        ):
+            raise ValueError(f"{key} is {value!r}, expected a number")
+    return plain(cost)
+
+
+class Segment(TypedDict):
+    """A part of a training on one set of materials: where it began, and on what."""
+
+    epoch: Count
+    samples_seen: Count
+    num_train: Count
+    subset: str
+
+
+class _Version(TypedDict):
+    schema_version: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -64,95 +94,39 @@ class RunRecord:
         schema_version: Of this layout.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     name: str
     status: Status
     backbone: str
     head: str
-    num_parameters: int
-    num_train: int
+    num_parameters: Count
+    num_train: Count
     subset: str
     seed: int | None
-    epochs: int
-    steps: int
-    samples_seen: int
+    epochs: Count
+    steps: Count
+    samples_seen: Count
     width: int | None = None
     study: str = ""
     best_validation_loss: float | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    learning_curve: tuple[Mapping[str, float], ...] = ()
+    metrics: dict[str, Measured] = field(default_factory=dict)
+    learning_curve: tuple[dict[str, float | None], ...] = ()
     training_flops: float | None = None
     flops_method: str | None = None
-    cost: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    cost: Annotated[dict[str, Any], AfterValidator(_counted)] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     config_hash: str = ""
     objective: str = ""
     family: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    segments: tuple[Mapping[str, Any], ...] = ()
-    schema_version: int = SCHEMA
-
-    def __post_init__(self) -> None:
-        if self.status not in get_args(Status):
-            raise InputError(f"the status of a run is {self.status!r}, expected one of {', '.join(get_args(Status))}")
-        for key, fits, expected in _EXPECTED:
-            if not fits(value := getattr(self, key)):
-                raise InputError(f"{key} of run {self.name!r} is {value!r}, expected {expected}")
-        for group, values in (("metrics", self.metrics), ("cost", self._counted_cost())):
-            if bad := [key for key, value in values.items() if not _is_number(value)]:
-                raise InputError(f"{group}.{bad[0]} of run {self.name!r} is {values[bad[0]]!r}, expected a number")
-        for place, point in enumerate(self.learning_curve):
-            if not isinstance(point, Mapping) or not all(
-                value is None or _is_number(value) for value in point.values()
-            ):
-                raise InputError(f"learning_curve[{place}] of run {self.name!r} is {point!r}, expected numbers by name")
-
-        for place, segment in enumerate(self.segments):
-            if not _is_segment(segment):
-                raise InputError(
-                    f"segments[{place}] of run {self.name!r} is {segment!r}, expected epoch, samples_seen, num_train "
-                    "and subset"
-                )
+    settings: Annotated[dict[str, Any], AfterValidator(plain)] = field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA)] = SCHEMA
 
     @property
     def trained_on_several_sets(self) -> bool:
         """Whether the training was continued on other materials than it began with."""
         return len({segment["subset"] for segment in self.segments}) > 1
-
-    def _counted_cost(self) -> dict[str, Any]:
-        return {key: value for key, value in self.cost.items() if key.endswith("_seconds") or key == "launches"}
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_segment(value: Any) -> bool:
-    if not isinstance(value, Mapping) or value.keys() != {"epoch", "samples_seen", "num_train", "subset"}:
-        return False
-    return _is_text(value["subset"]) and all(_is_whole(value[key]) for key in value if key != "subset")
-
-
-_TEXT = ("name", "study", "backbone", "head", "subset", "config_hash", "objective", "family")
-_COUNTS = ("num_parameters", "num_train", "epochs", "steps", "samples_seen")
-_EXPECTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    *((key, _is_text, "text") for key in _TEXT),
-    *((key, lambda value: _is_whole(value) and value >= 0, "a whole number, not negative") for key in _COUNTS),
-    *((key, lambda value: value is None or _is_whole(value), "a whole number or null") for key in ("seed", "width")),
-    *(
-        (key, lambda value: value is None or _is_number(value), "a number or null")
-        for key in ("best_validation_loss", "training_flops")
-    ),
-    ("flops_method", lambda value: value is None or _is_text(value), "text or null"),
-)
-"""What the fields of a record must be: a JSON file may say anything."""
 
 
 def write_record(path: Path, record: RunRecord) -> None:
@@ -171,24 +145,17 @@ def read_record(path: Path) -> RunRecord:
         InputError: The file is absent, is no JSON, is of another schema, or its fields are not those of a record.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable run record ({error})") from error
-    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and of deep nesting
-        raise InputError(f"{path}: not a run record, broken JSON ({error}); {_CURE}") from error
-    if not isinstance(plain, dict) or "schema_version" not in plain:
-        raise InputError(f"{path}: not a run record, it states no schema_version; {_CURE}")
-    if plain["schema_version"] not in range(1, SCHEMA + 1):
+    written = read_schema(f"{path}: not a run record", text, _Version, _CURE)["schema_version"]
+    if written > SCHEMA:
         raise InputError(
-            f"{path}: a run record of schema {plain['schema_version']}, this version reads schemas 1 to {SCHEMA}; "
+            f"{path}: a run record of schema {written}, this version reads schemas 1 to {SCHEMA}; "
             "use the version of dielectric_gnn that wrote it, or train the run again"
         )
-    known = {spec.name for spec in fields(RunRecord)}
-    required = {"name", "status", "backbone", "head", "num_parameters", "num_train", "subset", "seed"}
-    required |= {"epochs", "steps", "samples_seen"}
-    if wrong := sorted((required - plain.keys()) | (plain.keys() - known)):
-        raise InputError(f"{path}: fields of the run record are absent or unknown: {', '.join(wrong)}; {_CURE}")
-    return _from_plain(path, plain)
+    record = read_schema(f"{path}: run record", text, RunRecord, _CURE)
+    return replace(record, schema_version=SCHEMA)  # what earlier versions lack has its default
 
 
 def read_records(folder: Path) -> list[RunRecord]:
@@ -203,22 +170,6 @@ def read_records(folder: Path) -> list[RunRecord]:
     if not found:
         raise InputError(f"{folder}: no {RECORD} in it; every training writes one into its folder")
     return found
-
-
-def _from_plain(path: Path, plain: dict[str, Any]) -> RunRecord:
-    mappings = ("metrics", "cost", "versions", "settings")
-    bad = [key for key in mappings if not isinstance(plain.get(key, {}), dict)]
-    bad += [key for key in ("learning_curve", "segments") if not isinstance(plain.get(key, []), list)]
-    if bad:
-        raise InputError(f"{path}: {', '.join(bad)} of the run record has the wrong type")
-    # null stands for a number that was not finite.
-    values = {key: math.nan if value is None else value for key, value in plain.get("metrics", {}).items()}
-    lists = {key: tuple(plain.get(key, [])) for key in ("learning_curve", "segments")}
-    try:
-        # What earlier versions lack keeps its default.
-        return RunRecord(**{**plain, **lists, "metrics": values, "schema_version": SCHEMA})
-    except InputError as error:
-        raise InputError(f"{path}: {error}; {_CURE}") from error
 
 
 def _finite(value: Any) -> Any:

@@ -8,8 +8,12 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from dielectric_gnn.errors import InputError
+from dielectric_gnn.text import printable
 
 T = TypeVar("T")
+
+_SHOWN = 60
+"""Letters of a key or value in a message."""
 
 _DEPTH = 20
 """No metadata of ours are nested more deeply; a thousand levels would exhaust the stack of what reads them."""
@@ -82,6 +86,9 @@ def _adapter(schema: Any) -> TypeAdapter[Any]:
 
 
 def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part)[:60] for part in found["loc"])
-    return f"{place}: {found['msg']}" if place else found["msg"]
+    found = error.errors(include_url=False)[0]
+    place = ".".join(printable(str(part))[:_SHOWN] for part in found["loc"])
+    reason = found["msg"].removeprefix("Value error, ")
+    if found["type"] in ("missing", "unexpected_keyword_argument"):
+        return f"{place}: {reason}"
+    return f"{place} is {printable(repr(found['input']))[:_SHOWN]}: {reason}" if place else reason

@@ -22,7 +22,7 @@ from dielectric_gnn.errors import InputError
 from dielectric_gnn.former_training import record_in
 from dielectric_gnn.locks import locked
 from dielectric_gnn.run_folder import CHECKPOINTS
-from dielectric_gnn.run_record import RECORD, RunRecord, Status, read_record, write_record
+from dielectric_gnn.run_record import RECORD, RunRecord, Segment, Status, read_record, write_record
 
 _SECONDS_BETWEEN_WRITES = 5.0
 
@@ -43,8 +43,8 @@ class ScalingRecord(Callback):
         self._record: RunRecord | None = None  # on rank 0, while training
         self._flops_per_sample: float | None = None
         self._flops_method: str | None = None
-        self._segments: list[dict[str, Any]] = []
-        self._curve: list[dict[str, float]] = []
+        self._segments: list[Segment] = []
+        self._curve: list[dict[str, float | None]] = []
         self._best: dict[str, float] = {}
         self._validated: dict[str, float] = {}
         self._samples = 0.0  # of all processes, up to the last complete epoch
@@ -78,7 +78,7 @@ class ScalingRecord(Callback):
         self._rate = float(state_dict.get("rate", 0.0))  # early checkpoints lack it, and what follows
         self._flops_per_sample = state_dict.get("flops_per_sample")
         self._flops_method = state_dict.get("flops_method")
-        self._segments = [dict(segment) for segment in state_dict.get("segments", [])]
+        self._segments = list(state_dict.get("segments", []))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and that it is running."""
@@ -137,7 +137,11 @@ class ScalingRecord(Callback):
         self._samples += _sum(trainer, self._samples_here)
         self._samples_here = 0
         self._spending.collect(lambda seconds: _sum(trainer, seconds))
-        point: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "lr": self._rate}
+        point: dict[str, float | None] = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "lr": self._rate,
+        }
         if "train/loss" in trainer.callback_metrics:
             point["train/loss"] = float(trainer.callback_metrics["train/loss"])
         validated, self._validated = self._validated, {}
@@ -223,7 +227,7 @@ class ScalingRecord(Callback):
         self._written = time.perf_counter()
 
 
-def _segment(record: RunRecord, epoch: int, samples_seen: int) -> dict[str, Any]:
+def _segment(record: RunRecord, epoch: int, samples_seen: int) -> Segment:
     return {"epoch": epoch, "samples_seen": samples_seen, "num_train": record.num_train, "subset": record.subset}
 
 

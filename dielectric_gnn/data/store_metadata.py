@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
-from dielectric_gnn.limits import METADATA_MB, read_bounded
+from dielectric_gnn.limits import METADATA_MB, TooLargeError, read_bounded
+from dielectric_gnn.schemas import read_schema
 
 SCHEMA = 4
 """Since 4, neighbours at exactly the cutoff count and edges and their reverses have exactly opposite vectors."""
@@ -22,8 +25,27 @@ SpectraDtype = Literal["float32", "float16"]
 CURE = "build the store anew, or copy it again"
 """Of a damaged store."""
 
-_SHOWN = 200
-"""Letters of what is wrong."""
+
+def _increasing(grid: tuple[float, float, int]) -> tuple[float, float, int]:
+    if not grid[0] < grid[1]:
+        raise ValueError("expected the first energy below the last")
+    return grid
+
+
+def _file_names(checksums: dict[str, str]) -> dict[str, str]:
+    if bad := [key for key in checksums if not key.isidentifier()]:
+        raise ValueError(f"{bad[0]!r} is no name of an array")
+    return checksums
+
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Grid = Annotated[tuple[Energy, Energy, Annotated[int, Field(ge=2, lt=2**31)]], AfterValidator(_increasing)]
+
+
+class _Version(TypedDict):
+    schema: int
 
 
 @dataclass(frozen=True)
@@ -48,26 +70,23 @@ class StoreMetadata:
         num_orbits: Classes of atoms, edges and pairs; None without orbits.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     schema: int
     source: str
-    cutoff: float
-    three_body_cutoff: float
-    grid: tuple[float, float, int]
-    broadening: float | None
+    cutoff: Length
+    three_body_cutoff: Length
+    grid: Grid
+    broadening: Length | None
     spectra_dtype: SpectraDtype | None
     tensors: bool
-    num_materials: int
-    num_atoms: int
-    num_edges: int
-    num_pairs: int
-    elements: dict[str, int]
-    checksums: dict[str, str]
-    num_orbits: tuple[int, int, int] | None = None
-
-    def __post_init__(self) -> None:
-        for key, fits, expected in _EXPECTED:
-            if not fits(value := getattr(self, key)):
-                raise ValueError(f"{key} is {str(value)[:_SHOWN]!r}, expected {expected}")
+    num_materials: Count
+    num_atoms: Count
+    num_edges: Count
+    num_pairs: Count
+    elements: dict[str, Count]
+    checksums: Annotated[dict[str, str], AfterValidator(_file_names)]
+    num_orbits: tuple[Count, Count, Count] | None = None
 
 
 def write_metadata(folder: Path, metadata: StoreMetadata) -> None:
@@ -87,22 +106,21 @@ def read_metadata(folder: Path) -> StoreMetadata:
         raise InputError(f"{path.parent}: no such store; tools/prepare_data.py writes one")
     try:
         with path.open("rb") as file:
-            plain = json.loads(read_bounded(file, METADATA_MB))
-        schema = int(plain["schema"])
-        if schema == SCHEMA:
-            if plain.pop("checksum") != _digest(plain):
-                raise ValueError("its checksum does not fit")
-            tuples = {key: tuple(value) for key, value in plain.items() if isinstance(value, list)}
-            return StoreMetadata(**{**plain, **tuples})
+            text = read_bounded(file, METADATA_MB)
     except FileNotFoundError as error:
         raise InputError(f"{path.parent}: not a store, it has no {METADATA}") from error
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:_SHOWN]
-        raise InputError(f"{path}: damaged ({type(error).__name__}: {reason}); {CURE}") from error
-    raise InputError(
-        f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew "
-        "(the graphs of earlier stores may lack neighbours at exactly the cutoff)"
-    )
+    except (OSError, TooLargeError) as error:
+        raise InputError(f"{path}: damaged ({error}); {CURE}") from error
+    schema = read_schema(f"{path}: damaged", text, _Version, CURE)["schema"]
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew "
+            "(the graphs of earlier stores may lack neighbours at exactly the cutoff)"
+        )
+    plain = json.loads(text)
+    if plain.pop("checksum", None) != _digest(plain):
+        raise InputError(f"{path}: damaged: its checksum does not fit; {CURE}")
+    return read_schema(f"{path}: damaged", json.dumps(plain), StoreMetadata, CURE)
 
 
 def checksum_text(checksum: int) -> str:
@@ -112,51 +130,3 @@ def checksum_text(checksum: int) -> str:
 
 def _digest(plain: Mapping[str, Any]) -> str:
     return checksum_text(zlib.crc32(json.dumps(plain, sort_keys=True).encode()))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
-
-
-def _is_positive(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 < value < math.inf
-
-
-def _is_grid(value: Any) -> bool:
-    if not isinstance(value, tuple) or len(value) != 3:
-        return False
-    start, stop, num = value
-    return (start == 0 or _is_positive(start)) and _is_positive(stop) and start < stop and _is_whole(num) and num > 1
-
-
-def _counts_by_name(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) and _is_whole(count) for key, count in value.items())
-
-
-def _sums_by_name(value: Any) -> bool:
-    # The names become those of files.
-    return isinstance(value, dict) and all(
-        isinstance(key, str) and key.isidentifier() and isinstance(text, str) for key, text in value.items()
-    )
-
-
-def _is_orbits(value: Any) -> bool:
-    return value is None or (isinstance(value, tuple) and len(value) == 3 and all(map(_is_whole, value)))
-
-
-_COUNTS = ("num_materials", "num_atoms", "num_edges", "num_pairs")
-_EXPECTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("source", lambda value: isinstance(value, str), "text"),
-    ("cutoff", _is_positive, "a positive number"),
-    ("three_body_cutoff", _is_positive, "a positive number"),
-    ("grid", _is_grid, "first and last energy and their number"),
-    ("broadening", lambda value: value is None or _is_positive(value), "a positive number or null"),
-    ("spectra_dtype", lambda value: value is None or value in get_args(SpectraDtype), "a precision or null"),
-    ("tensors", lambda value: isinstance(value, bool), "true or false"),
-    *((key, _is_whole, "a whole number") for key in _COUNTS),
-    ("elements", _counts_by_name, "numbers of materials by element"),
-    ("checksums", _sums_by_name, "texts by name of array"),
-    ("num_orbits", _is_orbits, "three whole numbers or null"),
-)
-"""What the fields must be: a JSON file may say anything."""

@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from threading import Event
 from typing import Literal
 
+from typing_extensions import TypedDict
+
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
 from dielectric_gnn.locks import HELD, RUN, FolderLock, wait_for_lock
 from dielectric_gnn.run_record import RECORD, RunRecord, read_record, write_record
+from dielectric_gnn.schemas import read_schema
 from dielectric_gnn.study.plan import PlannedRun
 from dielectric_gnn.text import on_one_line
 
@@ -28,6 +31,13 @@ _COMMANDS = "commands.json"
 _POLL_S = 0.2
 _USER_MISTAKE = 2
 _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+
+class _Commands(TypedDict):
+    """Content of `commands.json`."""
+
+    fit: list[str]
+    test: list[str]
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,10 @@ def check_commands(run: PlannedRun) -> None:
     if not path.is_file():
         return
     try:
-        stored = tuple(json.loads(path.read_text(encoding="utf-8"))["fit"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove {run.folder} to run it anew") from error
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    stored = tuple(read_schema(f"{path}: damaged", text, _Commands, f"remove {run.folder} to run it anew")["fit"])
     if stored == run.fit:
         return
     place = next((i for i, pair in enumerate(zip(stored, run.fit, strict=False)) if pair[0] != pair[1]), -1)

@@ -14,6 +14,7 @@ from typing import Any
 
 from dielectric_gnn.errors import InputError
 from dielectric_gnn.files import write_text
+from dielectric_gnn.schemas import read_schema
 from dielectric_gnn.study.execute import Outcome, execute, state_of
 from dielectric_gnn.study.plan import PlannedRun
 from dielectric_gnn.study.progress import Progress
@@ -174,11 +175,12 @@ def _active_jobs() -> dict[str, str] | None:
 
 def _stored_jobs(folder: Path) -> dict[str, str]:
     """Those that earlier launches submitted."""
-    try:
-        stored = json.loads((folder / _JOBS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    path = folder / _JOBS
+    if not path.is_file():
         return {}
-    return dict(stored)
+    return read_schema(
+        f"{path}: damaged", path.read_bytes(), dict[str, str], "remove it; running jobs are then submitted again"
+    )
 
 
 def _requeue() -> None:

@@ -70,29 +70,30 @@ def test_a_failed_write_leaves_the_old_record(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"schema_version": 99}, "schema 99, this version reads schemas 1 to 3"),
-        ({"num_train": -1}, "num_train of run 'cgc-d500-s1' is -1"),
-        ({"steps": 1.5}, "steps of run 'cgc-d500-s1' is 1.5"),
-        ({"status": "done"}, "'done', expected one of running, finished"),
-        ({"colour": "red"}, "absent or unknown: colour"),
-        ({"metrics": [1]}, "metrics of the run record has the wrong type"),
-        ({"metrics": {"test/loss": "low"}}, "metrics.test/loss of run 'cgc-d500-s1' is 'low', expected a number"),
+        ({"num_train": -1}, "num_train is -1"),
+        ({"steps": 1.5}, "steps is 1.5"),
+        ({"status": "done"}, "status is 'done'"),
+        ({"colour": "red"}, "colour"),
+        ({"metrics": [1]}, "metrics is [1]"),
+        ({"metrics": {"test/loss": "low"}}, "metrics.test/loss is 'low'"),
+        ({"best_validation_loss": "low"}, "best_validation_loss is 'low'"),
+        ({"training_flops": "low"}, "training_flops is 'low'"),
+        ({"seed": "one"}, "seed is 'one'"),
+        ({"width": 16.5}, "width is 16.5"),
+        ({"backbone": None}, "backbone is None"),
+        ({"family": 1}, "family is 1"),
+        ({"cost": {"cpu_seconds": "long"}}, "cpu_seconds is 'long'"),
+        ({"cost": {"cpu_seconds": True}}, "cpu_seconds is True"),
+        ({"learning_curve": [{"epoch": 1, "lr": "x"}]}, "learning_curve.0.lr is 'x'"),
+        ({"learning_curve": [5]}, "learning_curve.0 is 5"),
+        ({"learning_curve": {}}, "learning_curve is {}"),
+        ({"segments": {}}, "segments is {}"),
+        ({"segments": [5]}, "segments.0 is 5"),
         (
-            {"best_validation_loss": "low"},
-            "best_validation_loss of run 'cgc-d500-s1' is 'low', expected a number or null",
+            {"segments": [{"epoch": 0, "samples_seen": 0, "num_train": "all", "subset": "s"}]},
+            "segments.0.num_train is 'all'",
         ),
-        ({"training_flops": "low"}, "training_flops of run 'cgc-d500-s1' is 'low', expected a number or null"),
-        ({"seed": "one"}, "seed of run 'cgc-d500-s1' is 'one', expected a whole number or null"),
-        ({"width": 16.5}, "width of run 'cgc-d500-s1' is 16.5, expected a whole number or null"),
-        ({"backbone": None}, "backbone of run 'cgc-d500-s1' is None, expected text"),
-        ({"family": 1}, "family of run 'cgc-d500-s1' is 1, expected text"),
-        ({"cost": {"cpu_seconds": "long"}}, "cost.cpu_seconds of run 'cgc-d500-s1' is 'long', expected a number"),
-        ({"learning_curve": [{"epoch": 1, "lr": "x"}]}, "learning_curve[0] of run 'cgc-d500-s1' is {'epoch': 1, 'lr'"),
-        ({"learning_curve": [5]}, "learning_curve[0] of run 'cgc-d500-s1' is 5, expected numbers by name"),
-        ({"learning_curve": {}}, "learning_curve of the run record has the wrong type"),
-        ({"segments": {}}, "segments of the run record has the wrong type"),
-        ({"segments": [5]}, "segments[0] of run 'cgc-d500-s1' is 5, expected epoch"),
-        ({"segments": [{"epoch": 0, "samples_seen": 0, "num_train": "all", "subset": "s"}]}, "segments[0] of run"),
-        ({"segments": [{"epoch": 0}]}, "segments[0] of run"),
+        ({"segments": [{"epoch": 0}]}, "segments.0.samples_seen"),
     ],
 )
 def test_other_content_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -121,13 +122,16 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_record(path)
     write_record(path, FULL)
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(InputError, match="broken JSON"):
+    with pytest.raises(InputError, match="not a run record"):
         read_record(path)
     path.write_text("[]")
-    with pytest.raises(InputError, match="no schema_version"):
+    with pytest.raises(InputError, match="not a run record"):
+        read_record(path)
+    path.write_text("{}")
+    with pytest.raises(InputError, match="schema_version"):
         read_record(path)
     path.write_text('{"schema_version": 1, "name": "a"}')
-    with pytest.raises(InputError, match="absent or unknown: backbone, epochs, head"):
+    with pytest.raises(InputError, match="status: Field required"):
         read_record(path)
 
 

@@ -250,7 +250,7 @@ DAMAGE = {
     "list": (lambda folder: (folder / "metadata.json").write_text("[]"), "metadata.json: damaged"),
     "extra field": (edit(colour="red"), "metadata.json: damaged"),
     "schema": (edit(schema=1), "schema 1, this version reads 4; build the store anew"),
-    "cutoff": (edit(signed=False, cutoff=5.0), "metadata.json: damaged .*checksum"),
+    "cutoff": (edit(signed=False, cutoff=5.0), "metadata.json: damaged.*checksum"),
     "edges": (edit(num_edges=3), "edge_offsets.npy: damaged"),
     "cut spectra": (cut("eps_inter.npy"), "eps_inter.npy: missing, truncated or damaged"),
     "cut vectors": (cut("edge_vectors.npy"), "edge_vectors.npy: missing, truncated or damaged"),
