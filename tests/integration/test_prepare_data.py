@@ -268,7 +268,7 @@ def test_ctrl_c_says_what_is_kept(repository: Path, tmp_path: Path, workers: int
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in told
-    number = sum(len(json.loads(text)["ids"]) for text in journal.read_text().splitlines())
+    number = sum(len(json.loads(text)["row"]["ids"]) for text in journal.read_text().splitlines())
     assert told.splitlines()[-1] == (
         f"stopped; {number} materials are kept in {journal.parent}, and the same command goes on from there"
     )
