@@ -41,15 +41,15 @@ def id_problem(value: object, field: str = "material id") -> str | None:
         return f"the {field} is {shown(value)}, of type {type(value).__name__}, expected a name as text"
     if not value.strip():
         return f"the {field} is {shown(value)}, expected a name"
+    length = len(value.encode(errors="surrogatepass"))
+    if length > MAX_ID_BYTES:
+        return f"the {field} {shown(value)} has {length} bytes, expected at most {MAX_ID_BYTES}; rename it"
     for letter in value:
         reason = _REFUSED.get(unicodedata.category(letter))
         if reason:
             return f"the {field} {shown(value)} holds U+{ord(letter):04X} ({reason}); rename it"
     if value != value.strip():
         return f"the {field} {shown(value)} begins or ends with a blank; rename it"
-    length = len(value.encode())
-    if length > MAX_ID_BYTES:
-        return f"the {field} {shown(value)} has {length} bytes, expected at most {MAX_ID_BYTES}; rename it"
     return None
 
 

@@ -98,7 +98,7 @@ def comparison_figure(
             _compare(axis, energies, part, true, predicted)
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
-        re_axis.set_title(shortened(title, 60), loc="left", fontsize=9, **PLAIN_TEXT)
+        re_axis.set_title(_shortened(title, 60), loc="left", fontsize=9, **PLAIN_TEXT)
         im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
         colours = [spectrum.srgb(energies, damping) for spectrum in (true, predicted)]
         _swatches(im_axis, colours, ["calculated", "predicted"])
@@ -136,7 +136,7 @@ def tensor_figure(
         damping: γ of the Drude term in eV.
     """
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(shortened(title, 110), fontsize=11, **PLAIN_TEXT)
+    figure.suptitle(_shortened(title, 110), fontsize=11, **PLAIN_TEXT)
     (real, imaginary), (mixed, mirror) = figure.subplots(2, 2, sharex=True)
     spectra = tensor.along_axes()
     for name, colour, spectrum in zip(AXES, _OF_AXIS, spectra, strict=True):
@@ -183,7 +183,7 @@ def response_figure(
     eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
     n, k = optics.refractive_index(eps)
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(shortened(title, 110), fontsize=11, **PLAIN_TEXT)
+    figure.suptitle(_shortened(title, 110), fontsize=11, **PLAIN_TEXT)
     (inter, total), (index, mirror) = figure.subplots(2, 2, sharex=True)
     for axis, values, label in (
         (inter, spectrum.eps_inter, r"\varepsilon_\mathrm{inter}"),
@@ -217,7 +217,7 @@ def response_figure(
     return figure
 
 
-def shortened(title: str, longest: int) -> str:
+def _shortened(title: str, longest: int) -> str:
     """A title that leaves room for the axes: its end, which says what is drawn, stays."""
     if len(title) <= longest:
         return title

@@ -39,11 +39,14 @@ _FEW = 1000
 
 _SKEW = 4.0
 """A cell is skew if the product of its lengths exceeds this many volumes: for reduced cells it is at most 2, for the
-primitive cells of cubic crystals at most 1.42, for rhombohedral ones down to an angle of 34° as well."""
+primitive cells of cubic crystals at most 1.42, for rhombohedral ones down to an angle of 32° as well."""
 
 _MOST_BOXES = 1e5
 """vesin sorts atoms into boxes as large as its cutoff. Are there more than this, it makes their numbers along all three
 axes smaller by one factor, also below 1, and then divides by zero, which ends the process."""
+
+_LONGEST_ROW = 5000
+"""Boxes along one axis, far from where the number of all of them overflows."""
 
 _MOST_STEPS = 500
 _NEIGHBOURS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), axis=-1).reshape(-1, 2)
@@ -114,7 +117,7 @@ def safe_cutoff(lattice: Floats, cutoff: float) -> float:
     while True:
         boxes = np.maximum(np.floor(spacings / cutoff), 1)
         shrink = np.cbrt(_MOST_BOXES / boxes.prod())
-        if shrink >= 1 or boxes.min() * shrink >= 1.5:
+        if boxes.max() <= _LONGEST_ROW and (shrink >= 1 or boxes.min() * shrink >= 1.5):
             return cutoff
         cutoff *= 1.25
 

@@ -22,7 +22,7 @@ from dielectric_gnn.irreducible import to_components, to_matrices
 SYMMETRY_TOLERANCE = 1e-2
 """How far (Å) atoms may lie from their symmetric places."""
 
-MAX_ATOMS = 2000
+MAX_SYMMETRY_ATOMS = 2000
 """In larger cells, spglib may take more than some seconds; of 8000 atoms, more than a minute."""
 
 FORBIDDEN_SHARE = 0.3
@@ -89,11 +89,11 @@ def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
     from spglib import get_symmetry_dataset
 
     num_atoms = record.atomic_numbers.size
-    if num_atoms > MAX_ATOMS:
+    if num_atoms > MAX_SYMMETRY_ATOMS:
         raise _bad(
             record,
-            f"{record.material_id} has {num_atoms} atoms, and symmetries are searched in cells of up to {MAX_ATOMS}; "
-            "take the primitive cell",
+            f"{record.material_id} has {num_atoms} atoms, and symmetries are searched in cells of up to "
+            f"{MAX_SYMMETRY_ATOMS}; take the primitive cell",
         )
     lattice, positions = record.search_cell
     fractional = positions @ np.linalg.inv(lattice)

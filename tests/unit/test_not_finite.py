@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from dielectric_gnn.backbones import OptiMetal2B
+from dielectric_gnn.callbacks.prediction_summary import write_summary
 from dielectric_gnn.callbacks.predictions import PredictionWriter
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.graph import CrystalGraph
@@ -129,6 +130,12 @@ def test_a_prediction_that_is_not_finite_is_left_out_and_listed(
         {path.stem for path in folder.glob("m*.png")} == {"m0", "m2", "m3"} == {p.stem for p in folder.glob("m*.csv")}
     )
     assert "2 predictions are not finite" in capsys.readouterr().out
+
+
+def test_a_summary_of_nothing_is_written(tmp_path: Path) -> None:
+    """Where no prediction is finite."""
+    write_summary(tmp_path, [], "-q_lsp")
+    assert len((tmp_path / "summary.csv").read_text().splitlines()) == 1 and (tmp_path / "index.html").is_file()
 
 
 def test_a_prediction_that_is_not_finite_ends_a_run_that_skips_nothing(tmp_path: Path) -> None:
