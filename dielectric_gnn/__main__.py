@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from dielectric_gnn import __version__
-from dielectric_gnn.entry import begin, command
+from dielectric_gnn.utils.entry import begin, command
 
 _HELP = """\
 dielectric-gnn: learn the optical response of crystals from their structure alone
@@ -48,7 +48,7 @@ def main(args: list[str] | None = None) -> None:
     if words == ["--version"]:
         command(lambda: _print(f"dielectric-gnn {__version__}\n"))
         return
-    from dielectric_gnn.cli import run
+    from dielectric_gnn.cli.training import run
 
     command(lambda: run(args))
 

@@ -1,7 +1,7 @@
 """Small CIF files for tests, and what the reader makes of them."""
 
 from dielectric_gnn.data.sources.cif import Atoms, read_cif
-from dielectric_gnn.errors import RecordError
+from dielectric_gnn.utils.errors import RecordError
 
 CUBE = (4.0, 4.0, 4.0, 90.0, 90.0, 90.0)
 LISTED = "loop_\n_symmetry_equiv_pos_as_xyz\n"

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dielectric_gnn.data.graph import CrystalGraph
-from dielectric_gnn.nn.embedding import GroupPeriodEmbedding
-from dielectric_gnn.nn.radial import BesselBasis, GaussianBasis
-from dielectric_gnn.nn.triplets import AngleBasis, triplets_of
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding
+from dielectric_gnn.models.layers.radial import BesselBasis, GaussianBasis
+from dielectric_gnn.models.layers.triplets import AngleBasis, triplets_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch_geometric compiles with TorchScript when imported

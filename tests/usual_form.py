@@ -12,14 +12,14 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from dielectric_gnn.backbones import AtomFeatures, Backbone, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.backbones.optimetal3b import PairUpdate, TripletLayer
-from dielectric_gnn.data.graph import CrystalGraph
-from dielectric_gnn.nn.interaction import InteractionBlock
-from dielectric_gnn.nn.message_passing import CGConv, MessagePassing, TransformerConv
-from dielectric_gnn.nn.mlp import MLP
-from dielectric_gnn.nn.norm import GraphLayerNorm
-from dielectric_gnn.nn.triplets import Triplets, triplets_of
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.models.backbones import AtomFeatures, Backbone, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.backbones.optimetal3b import PairUpdate, TripletLayer
+from dielectric_gnn.models.layers.interaction import InteractionBlock
+from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing, TransformerConv
+from dielectric_gnn.models.layers.mlp import MLP
+from dielectric_gnn.models.layers.norm import GraphLayerNorm
+from dielectric_gnn.models.layers.triplets import Triplets, triplets_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch_geometric compiles with TorchScript when imported

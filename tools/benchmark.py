@@ -12,7 +12,7 @@ Each kind of measurement is a subcommand; `python tools/benchmark.py cost --help
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -36,13 +36,13 @@ import benchmark_training
 import torch
 from benchmark_options import positive
 
-from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.entry import command
-from dielectric_gnn.nn.message_passing import TransformerConv
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.layers.message_passing import TransformerConv
 from dielectric_gnn.testing import supercell
+from dielectric_gnn.utils.entry import command
 
 WARM_UP = 2
 """Repeats that are not counted: the first ones allocate memory."""

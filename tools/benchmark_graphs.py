@@ -6,10 +6,10 @@ pymatgen's lists of neighbour objects, read in Python loops, and pairs of short 
 over atoms get: arrays of neighbours, and pairs of short edges by NumPy. A `Data` object of torch_geometric holds the
 result.
 
-Ours are the edges as preparation makes them, and the list of pairs of a whole batch (`nn.triplets`). OptiMetal3B
-arranges its pairs otherwise within its step (`nn.angles`), which `training` times. All start from crystals without
-labels that were read and checked, and make the same edges, pairs and angles, which is checked one by one; they take
-turns in one process of one thread.
+Ours are the edges as preparation makes them, and the list of pairs of a whole batch (`models.layers.triplets`).
+OptiMetal3B arranges its pairs otherwise within its step (`models.layers.angles`), which `training` times. All start
+from crystals without labels that were read and checked, and make the same edges, pairs and angles, which is checked one
+by one; they take turns in one process of one thread.
 
     python tools/benchmark.py graphs
     python tools/benchmark.py graphs --crystals embedded --number 100
@@ -32,13 +32,13 @@ import torch
 from benchmark_options import positive
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph, many_neighbour_edges
-from dielectric_gnn.data.orbits import find_orbits
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph, many_neighbour_edges
+from dielectric_gnn.data.graphs.orbits import find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF
-from dielectric_gnn.nn.triplets import Triplets, triplets_of
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF
+from dielectric_gnn.models.layers.triplets import Triplets, triplets_of
 
 _BATCH = 64
 

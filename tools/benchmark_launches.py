@@ -24,11 +24,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import SyntheticMetals
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.module import DielectricModule
-from dielectric_gnn.nn import angle_features, neighbourhoods
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.layers import angle_features, neighbourhoods
+from dielectric_gnn.training.module import DielectricModule
 
 _WAITING = (
     "cpu", "tolist", "item", "__bool__", "__int__", "__float__", "nonzero", "unique", "unique_consecutive"

@@ -30,15 +30,15 @@ import numpy as np
 from benchmark_options import positive
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.data.growing import array_checksum
-from dielectric_gnn.data.prepare import BuildOptions, build_store
 from dielectric_gnn.data.sampling import TrainingBatches, TrainingLoader
 from dielectric_gnn.data.sources import SyntheticMetals
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.data.store_files import map_array, open_store
-from dielectric_gnn.data.store_metadata import read_metadata
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import user_path
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.files import map_array, open_store
+from dielectric_gnn.data.store.growing import array_checksum
+from dielectric_gnn.data.store.metadata import read_metadata
+from dielectric_gnn.data.store.prepare import BuildOptions, build_store
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import user_path
 
 _MEMORY = Path("/proc/self/smaps_rollup")
 _MB = 1e6

@@ -25,13 +25,13 @@ import torch
 from benchmark_options import positive
 from numpy.typing import NDArray
 
-from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMate, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.sampling import EvaluationBatches, evaluation_loader
 from dielectric_gnn.data.sources import SyntheticMetals
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.module import DielectricModule
-from dielectric_gnn.nn.message_passing import TransformerConv
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMate, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.layers.message_passing import TransformerConv
+from dielectric_gnn.training.module import DielectricModule
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 

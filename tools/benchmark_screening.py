@@ -21,7 +21,7 @@ from benchmark_options import positive
 from pymatgen.core import Lattice, Structure
 
 from dielectric_gnn.data.sources import SyntheticMetals
-from dielectric_gnn.files import user_path
+from dielectric_gnn.utils.files import user_path
 
 _COMMAND = [sys.executable, "-m", "dielectric_gnn"]
 

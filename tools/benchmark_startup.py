@@ -30,7 +30,7 @@ _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", re.MULTILINE)
 _FIRST_STEP = """\
 import sys, time
 from lightning.pytorch import Trainer
-from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.training.module import DielectricModule
 
 def first_step(self, *args):
     print(f"first step: {time.time()}", flush=True)

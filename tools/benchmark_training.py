@@ -39,18 +39,18 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the usual form belongs to the tests
 
-from dielectric_gnn.backbones import Backbone, OptiMetal2B, OptiMetal3B  # noqa: E402
-from dielectric_gnn.callbacks.flops import IN_PLACE_PRODUCTS  # noqa: E402
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph  # noqa: E402
-from dielectric_gnn.data.orbits import Symmetry  # noqa: E402
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph  # noqa: E402
+from dielectric_gnn.data.graphs.orbits import Symmetry  # noqa: E402
 from dielectric_gnn.data.record import CrystalRecord  # noqa: E402
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals  # noqa: E402
-from dielectric_gnn.data.store import CrystalStore  # noqa: E402
-from dielectric_gnn.data.store_facts import THREE_BODY_CUTOFF  # noqa: E402
-from dielectric_gnn.evaluation import labels_of  # noqa: E402
-from dielectric_gnn.module import DielectricModule  # noqa: E402
-from dielectric_gnn.nn.angles import EveryAngle  # noqa: E402
-from dielectric_gnn.nn.message_passing import TransformerConv  # noqa: E402
+from dielectric_gnn.data.store.crystal_store import CrystalStore  # noqa: E402
+from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF  # noqa: E402
+from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B  # noqa: E402
+from dielectric_gnn.models.layers.angles import EveryAngle  # noqa: E402
+from dielectric_gnn.models.layers.message_passing import TransformerConv  # noqa: E402
+from dielectric_gnn.studies.flops import IN_PLACE_PRODUCTS  # noqa: E402
+from dielectric_gnn.training.evaluation import labels_of  # noqa: E402
+from dielectric_gnn.training.module import DielectricModule  # noqa: E402
 from tests.usual_form import usual_form  # noqa: E402
 
 TWO_HEADS = partial(TransformerConv, heads=2)

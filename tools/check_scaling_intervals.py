@@ -9,7 +9,7 @@ exponents and break. For a power law, one with a floor, and a broken one: how of
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -19,12 +19,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dielectric_gnn.entry import command
 from dielectric_gnn.scaling.comparison import compare
 from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.intervals import profile_intervals
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, FloatArray, Law
 from dielectric_gnn.scaling.points import Points, Run
+from dielectric_gnn.utils.entry import command
 
 SIZES = 2500.0 * 2.0 ** np.arange(7)
 SEEDS = (1, 42, 137)

@@ -11,7 +11,7 @@ Finished runs are not repeated: remove their folder to train them anew.
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dielectric_gnn.checkpoint import SECTION, read_checkpoint
-from dielectric_gnn.entry import command
-from dielectric_gnn.files import check_writable, user_path
-from dielectric_gnn.names import check_seed
-from dielectric_gnn.stored_config import data_words
+from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
+from dielectric_gnn.training.stored_config import data_words
+from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.files import check_writable, user_path
+from dielectric_gnn.utils.names import check_seed
 
 COLUMNS = {
     "loss": "loss",

@@ -14,7 +14,7 @@ options.
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -33,23 +33,23 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch.optim import AdamW
 
-from dielectric_gnn.backbones import Goten
+from dielectric_gnn.cli.trainer_parts import quiet
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.frames import allowed_tensors
 from dielectric_gnn.data.sources import ExampleMetals
-from dielectric_gnn.entry import command
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.evaluation import labels_of
-from dielectric_gnn.files import user_path, write_text
-from dielectric_gnn.heads import FreeFormHead, FreeFormTensorHead, Head, OscillatorHead, OscillatorTensorHead
-from dielectric_gnn.locks import locked
-from dielectric_gnn.metrics import tensor_metrics
-from dielectric_gnn.module import DielectricModule, trainable_parameters
-from dielectric_gnn.names import check_seed
-from dielectric_gnn.objective import MaeObjective, TensorObjective
-from dielectric_gnn.response import Response
-from dielectric_gnn.schedule import WarmupCosine
-from dielectric_gnn.trainer_parts import quiet
+from dielectric_gnn.metrics.spectral import tensor_metrics
+from dielectric_gnn.models.backbones import Goten
+from dielectric_gnn.models.heads import FreeFormHead, FreeFormTensorHead, Head, OscillatorHead, OscillatorTensorHead
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.training.evaluation import labels_of
+from dielectric_gnn.training.module import DielectricModule, trainable_parameters
+from dielectric_gnn.training.objective import MaeObjective, TensorObjective
+from dielectric_gnn.training.schedule import WarmupCosine
+from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import user_path, write_text
+from dielectric_gnn.utils.locks import locked
+from dielectric_gnn.utils.names import check_seed
 
 COLUMNS = {"tensor_error": "error of ε", "deviator_error": "error of dev ε", "drude_tensor_error": "error of R (eV)"}
 HEADS: dict[str, tuple[type[Head], type[Head]]] = {

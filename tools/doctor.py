@@ -9,7 +9,7 @@ Takes the options of `dielectric-gnn fit`, and two of its own: `--verify-store` 
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -23,17 +23,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dielectric_gnn.cli import DielectricCLI
+from dielectric_gnn.cli.doctor.data import check_store
+from dielectric_gnn.cli.doctor.environment import check_devices, check_disk, check_slurm, check_versions
+from dielectric_gnn.cli.doctor.finding import Finding
+from dielectric_gnn.cli.doctor.processes import check_all_reduce
+from dielectric_gnn.cli.doctor.step import BatchOption, check_batch
+from dielectric_gnn.cli.training import DielectricCLI
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.doctor.data import check_store
-from dielectric_gnn.doctor.environment import check_devices, check_disk, check_slurm, check_versions
-from dielectric_gnn.doctor.finding import Finding
-from dielectric_gnn.doctor.processes import check_all_reduce
-from dielectric_gnn.doctor.step import BatchOption, check_batch
-from dielectric_gnn.entry import command, mistake_behind
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.module import trainable_parameters
-from dielectric_gnn.text import printable
+from dielectric_gnn.training.module import trainable_parameters
+from dielectric_gnn.utils.entry import command, mistake_behind
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.text import printable
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 _BYTES_PER_PARAMETER = 12

@@ -9,7 +9,7 @@ absolute error over energies, Re and Im, beside the mean |ε − 1|.
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -19,9 +19,9 @@ import numpy as np
 from scipy.optimize import nnls
 
 from dielectric_gnn.data.sources import ExampleMetals
-from dielectric_gnn.entry import command
-from dielectric_gnn.meter import Meter
-from dielectric_gnn.oscillators import Dictionary
+from dielectric_gnn.targets.oscillators import Dictionary
+from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.meter import Meter
 
 
 def main() -> None:

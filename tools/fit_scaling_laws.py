@@ -14,7 +14,7 @@ go to the terminal and to --out: report.md, fits.csv, regimes.csv, fits.tex, fit
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -25,11 +25,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dielectric_gnn.entry import command
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import user_path, write_text
-from dielectric_gnn.locks import locked
-from dielectric_gnn.run_record import read_records
 from dielectric_gnn.scaling.analysis import Analysis, Request, analyse
 from dielectric_gnn.scaling.latex import latex
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, general_broken
@@ -48,7 +43,12 @@ from dielectric_gnn.scaling.report import (
     spoken,
 )
 from dielectric_gnn.scaling.surfaces import Cost
-from dielectric_gnn.text import printable
+from dielectric_gnn.training.run_record import read_records
+from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import user_path, write_text
+from dielectric_gnn.utils.locks import locked
+from dielectric_gnn.utils.text import printable
 
 SIMPLE = {law.name: law for law in (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)}
 _HIGHER_IS_BETTER = ("r2", "sc")

@@ -12,18 +12,18 @@ bf16-mixed` gives the study's numbers, the default of 32 bits slightly other one
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
 import argparse
 import shlex
 
-from dielectric_gnn.entry import command
-from dielectric_gnn.files import user_path
-from dielectric_gnn.locks import locked
-from dielectric_gnn.published import convert
-from dielectric_gnn.trainer_parts import quiet
+from dielectric_gnn.cli.trainer_parts import quiet
+from dielectric_gnn.training.published import convert
+from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.files import user_path
+from dielectric_gnn.utils.locks import locked
 
 
 def main() -> None:

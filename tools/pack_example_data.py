@@ -10,7 +10,7 @@ cannot know an element that it never saw), and stored with the data, so that it 
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -22,7 +22,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.entry_json import EntryJson
 from dielectric_gnn.data.sources.example import write_example
 from dielectric_gnn.data.splits import composition_split
-from dielectric_gnn.entry import command
+from dielectric_gnn.utils.entry import command
 
 TARGET = Path(__file__).resolve().parents[1] / "dielectric_gnn" / "data" / "example"
 FRACTIONS = (0.7, 0.15, 0.15)

@@ -21,15 +21,16 @@ and for a rehearsal with crystals and spectra that are invented:
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
 import argparse
 
-from dielectric_gnn.data.figshare import API_URL, ARTICLES, download_article
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF
-from dielectric_gnn.data.prepare import (
+from dielectric_gnn.data.download.figshare import API_URL, ARTICLES, download_article
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
+from dielectric_gnn.data.store.check import verify_store
+from dielectric_gnn.data.store.prepare import (
     SYNTHETIC,
     BuildOptions,
     build_store,
@@ -37,12 +38,11 @@ from dielectric_gnn.data.prepare import (
     describe_store,
     read_id_lists,
 )
-from dielectric_gnn.data.store_check import verify_store
-from dielectric_gnn.data.store_upgrade import upgrade_store
-from dielectric_gnn.entry import command
-from dielectric_gnn.files import user_path
-from dielectric_gnn.limits import MATERIAL_MB
-from dielectric_gnn.locks import locked
+from dielectric_gnn.data.store.upgrade import upgrade_store
+from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.files import user_path
+from dielectric_gnn.utils.limits import MATERIAL_MB
+from dielectric_gnn.utils.locks import locked
 
 _BUILD = """\
 Read SOURCE once and write a store to OUT.

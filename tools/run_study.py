@@ -13,7 +13,7 @@ run_record.json in its folder; tools/fit_scaling_laws.py reads them.
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
-    from dielectric_gnn.entry import begin
+    from dielectric_gnn.utils.entry import begin
 
     begin()
 
@@ -32,15 +32,15 @@ from typing import Any
 
 import yaml
 
-from dielectric_gnn.entry import command
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import user_path, write_text
-from dielectric_gnn.study.execute import Outcome, check_commands, state_of
-from dielectric_gnn.study.local import run_locally
-from dielectric_gnn.study.plan import PlannedRun, check_sizes, plan_runs
-from dielectric_gnn.study.progress import Progress
-from dielectric_gnn.study.slurm import check_options, submit, wait_for
-from dielectric_gnn.study.spec import Data, Study, check_folder, read_study
+from dielectric_gnn.studies.execute import Outcome, check_commands, state_of
+from dielectric_gnn.studies.local import run_locally
+from dielectric_gnn.studies.plan import PlannedRun, check_sizes, plan_runs
+from dielectric_gnn.studies.progress import Progress
+from dielectric_gnn.studies.slurm import check_options, submit, wait_for
+from dielectric_gnn.studies.spec import Data, Study, check_folder, read_study
+from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import user_path, write_text
 
 _STOPPED = 130
 _SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+")
@@ -169,7 +169,7 @@ def _dry_run(study: Study, runs: Sequence[PlannedRun], args: argparse.Namespace)
     for run in runs:
         print("\n".join(run.commands()))
     if not args.no_estimate:
-        from dielectric_gnn.trial import estimate  # imports PyTorch
+        from dielectric_gnn.cli.trial import estimate  # imports PyTorch
 
         print(estimate(runs, args.jobs, args.threads))
     return 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dielectric_gnn.data.orbits import Symmetry
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.data.graphs.orbits import Symmetry
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.utils.errors import InputError
 
 
 def check_shares(num_train: int, processes: int) -> None:

@@ -19,11 +19,10 @@ from torch.utils.data import DataLoader
 
 from dielectric_gnn.data.checks import check_model, check_shares, check_store
 from dielectric_gnn.data.frames import read_records
-from dielectric_gnn.data.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.graphs.orbits import Symmetry
 from dielectric_gnn.data.option_values import at_most_one, check_cutoff, check_whole
-from dielectric_gnn.data.orbits import Symmetry
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.resident import ResidentStore
 from dielectric_gnn.data.sampling import (
     AnyStore,
     BudgetBatches,
@@ -43,15 +42,16 @@ from dielectric_gnn.data.splits import (
     published_split,
     subset_rows,
 )
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.data.store_facts import names_array
-from dielectric_gnn.data.store_files import open_store
-from dielectric_gnn.data.store_means import training_facts
-from dielectric_gnn.data.store_metadata import read_metadata
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import write_text
-from dielectric_gnn.meter import Meter
-from dielectric_gnn.training_facts import TrainingFacts
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.facts import names_array
+from dielectric_gnn.data.store.files import open_store
+from dielectric_gnn.data.store.means import training_facts
+from dielectric_gnn.data.store.metadata import read_metadata
+from dielectric_gnn.data.store.resident import ResidentStore
+from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import write_text
+from dielectric_gnn.utils.meter import Meter
 
 log = logging.getLogger(__name__)
 

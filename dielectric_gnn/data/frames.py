@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.base import OnError, RecordSource
-from dielectric_gnn.errors import RecordError
-from dielectric_gnn.irreducible import to_components, to_matrices
+from dielectric_gnn.targets.irreducible import to_components, to_matrices
+from dielectric_gnn.utils.errors import RecordError
 
 SYMMETRY_TOLERANCE = 1e-2
 """How far (Å) atoms may lie from their symmetric places."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.utils.errors import InputError
 
 MAX_CUTOFF = 20.0
 """Å: about 2000 neighbours of each atom of a solid."""

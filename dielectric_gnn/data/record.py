@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.cells import MIN_DISTANCE, Cell, cell_problem, safe_cutoff, search_cell, stated_problem
-from dielectric_gnn.errors import RecordError
-from dielectric_gnn.grid import EnergyGrid
-from dielectric_gnn.ids import id_problem, shown
+from dielectric_gnn.data.graphs.cells import MIN_DISTANCE, Cell, cell_problem, safe_cutoff, search_cell, stated_problem
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.ids import id_problem, shown
 
 MAX_ATOMIC_NUMBER = 83
 """Bismuth: the heaviest element of the published data, and of the element embeddings."""

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
-from dielectric_gnn.data.graph import CrystalGraph
-from dielectric_gnn.data.resident import ResidentStore
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.resident import ResidentStore
+from dielectric_gnn.utils.errors import InputError
 
 AnyStore: TypeAlias = CrystalStore | ResidentStore
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.utils.errors import InputError
 
 SPLIT_NAMES = ("train", "val", "test")
 

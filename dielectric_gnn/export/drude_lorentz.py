@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dielectric_gnn import optics
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.optics import ComplexArray, FloatArray
+from dielectric_gnn.utils.errors import InputError
 
 
 @dataclass(frozen=True)

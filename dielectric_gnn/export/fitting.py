@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.export.drude_lorentz import DrudeLorentz, FitError, scale
 from dielectric_gnn.export.material import checked_spectrum
 from dielectric_gnn.optics import ComplexArray, FloatArray
+from dielectric_gnn.utils.errors import InputError
 
 FIT_WINDOW_EV = (0.5, 6.0)
 """Near infrared to near ultraviolet, where time-domain programs are used for metals."""

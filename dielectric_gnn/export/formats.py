@@ -10,13 +10,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.export.material import Material
 from dielectric_gnn.export.meep import write_meep
 from dielectric_gnn.export.refractiveindex import write_refractiveindex
 from dielectric_gnn.export.tables import write_nk, write_quantities_csv, write_quantities_json
-from dielectric_gnn.files import file_stem
 from dielectric_gnn.optics import ComplexArray
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import file_stem
 
 Write: TypeAlias = Callable[[Path, ArrayLike, ArrayLike, Material], None]
 """Writes a file from photon energies (W,) in eV, the total ε (W,) and what is known of the material."""

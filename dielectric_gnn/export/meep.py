@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from dielectric_gnn.export.drude_lorentz import DrudeLorentz
 from dielectric_gnn.export.fitting import FIT_WINDOW_EV, Fit, fit_drude_lorentz
 from dielectric_gnn.export.material import Material, checked_spectrum, warnings_of
-from dielectric_gnn.files import write_text
 from dielectric_gnn.optics import HC_EV_NM
+from dielectric_gnn.utils.files import write_text
 
 EV_PER_FREQUENCY = HC_EV_NM / 1e3
 """Photon energy in eV at frequency 1 in Meep's units for lengths in µm: f = 1/λ."""

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from dielectric_gnn.export.material import Material, checked_spectrum, warnings_of
 from dielectric_gnn.export.tables import nk_rows
-from dielectric_gnn.files import write_text
+from dielectric_gnn.utils.files import write_text
 
 
 def write_refractiveindex(path: Path, energies: ArrayLike, eps: ArrayLike, material: Material) -> None:

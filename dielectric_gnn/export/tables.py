@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from dielectric_gnn import optics
 from dielectric_gnn.export.material import Material, checked_spectrum, warnings_of
 from dielectric_gnn.export.quantities import single_values, spectra
-from dielectric_gnn.files import write_csv, write_text
+from dielectric_gnn.utils.files import write_csv, write_text
 
 JSON_SCHEMA = 1
 """Version of the layout of the JSON file."""

@@ -12,11 +12,11 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.optics.reflection import reflectivity
 from dielectric_gnn.optics.refraction import refractive_index
 from dielectric_gnn.optics.response import DEFAULT_DAMPING, total_dielectric_function
 from dielectric_gnn.optics.units import HC_EV_NM, FloatArray
+from dielectric_gnn.utils.errors import InputError
 
 VISIBLE_NM = (380.0, 780.0)
 """Wavelengths that make up colour, in nm, as in the published study."""

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.optics.units import FloatArray
+from dielectric_gnn.utils.errors import InputError
 
 _TAIL = (1.005, 1.01, 1.02, 1.04, 1.07, 1.12, 1.25, 1.45, 1.8, 2.4, 3.5, 6.0, 12.0)
 """Energies of the tail over the end of the window; the heights at all but the last are fitted, there Im ε is zero."""

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.optics.units import ComplexArray, FloatArray
+from dielectric_gnn.utils.errors import InputError
 
 Polarisation: TypeAlias = Literal["s", "p", "unpolarised"]
 """The electric field is perpendicular to the plane of incidence (s), within it (p), or half and half."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.optics.units import ComplexArray
+from dielectric_gnn.utils.errors import InputError
 
 DEFAULT_DAMPING = 0.1
 """Drude damping γ of the published study in eV."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.optics.units import PLASMA_EV2_ANGSTROM3, FloatArray
+from dielectric_gnn.utils.errors import InputError
 
 _SHALLOW_CORE = {
     **dict.fromkeys((19, 37, 38, 55, 56, 57), 6),  # K 3p, Rb and Sr 4p, Cs, Ba and La 5p

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.fitting import Fit
+from dielectric_gnn.utils.errors import InputError
 
 _FAR = 1e12
 """Beyond this multiple of the largest size a law is not followed."""

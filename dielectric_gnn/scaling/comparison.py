@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.fitting import HUBER, Fit, Mode, fit, has_seeds
 from dielectric_gnn.scaling.laws import Law
 from dielectric_gnn.scaling.points import Points, Run
 from dielectric_gnn.scaling.verdict import DECISIVE, Verdict, decide
+from dielectric_gnn.utils.errors import InputError
 
 POOR = 0.01
 """A law does not describe the data if noise alone would miss it as far with less than this probability."""

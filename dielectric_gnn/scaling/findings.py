@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.answers import needed
 from dielectric_gnn.scaling.comparison import Comparison
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.scaling.intervals import Interval, bootstrap_interval
 from dielectric_gnn.scaling.surfaces import Cost, compute_optimal, regime
+from dielectric_gnn.utils.errors import InputError
 
 _EXPONENTS = ("a1", "a2", "aD1", "aD2")
 """Before and after a break."""

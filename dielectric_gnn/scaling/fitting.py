@@ -17,10 +17,10 @@ from typing import Literal
 
 import numpy as np
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.laws import FloatArray, Law
 from dielectric_gnn.scaling.points import Points
 from dielectric_gnn.scaling.solver import Problem, solve
+from dielectric_gnn.utils.errors import InputError
 
 Mode = Literal["published", "robust"]
 HUBER = 5.0

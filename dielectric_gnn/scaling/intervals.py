@@ -18,10 +18,10 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.fitting import EXACT, Fit, has_seeds
 from dielectric_gnn.scaling.laws import FloatArray
 from dielectric_gnn.scaling.solver import solve
+from dielectric_gnn.utils.errors import InputError
 
 LEVEL = 0.9
 _EXPANSIONS = 24

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.run_record import RunRecord
+from dielectric_gnn.training.run_record import RunRecord
+from dielectric_gnn.utils.errors import InputError
 
 _SAME = 1.1
 """Numbers of steps or epochs within this factor count as equal: a last batch that is not full makes a difference."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dielectric_gnn.files import write_atomically
 from dielectric_gnn.scaling.analysis import Analysis
 from dielectric_gnn.scaling.answers import local_exponent
 from dielectric_gnn.scaling.fitting import Fit
+from dielectric_gnn.utils.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

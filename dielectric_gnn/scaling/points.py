@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.run_record import RunRecord
 from dielectric_gnn.scaling.laws import FloatArray
 from dielectric_gnn.scaling.mixtures import check_mixture, groups_of, name_of
 from dielectric_gnn.scaling.table import Row, read_rows
+from dielectric_gnn.training.run_record import RunRecord
+from dielectric_gnn.utils.errors import InputError
 
 VALIDATION = "best_validation_loss"
 """Metric that is fitted unless another is named: the lowest validation loss of a run."""

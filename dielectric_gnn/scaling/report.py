@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dielectric_gnn import __version__
-from dielectric_gnn.csv_cells import csv_row
 from dielectric_gnn.scaling.analysis import Analysis
 from dielectric_gnn.scaling.comparison import LackOfFit, lack_of_fit
 from dielectric_gnn.scaling.findings import number
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.scaling.intervals import Interval
+from dielectric_gnn.utils.csv_cells import csv_row
 
 LAWS = ("law", "AICc", "BIC", "error beyond", "lack of fit")
 """Of the table of laws: the fourth is RMSLE at the largest size, fitted without it, the last the p of its F test."""

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dielectric_gnn.errors import InputError
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.scaling.laws import LN10, FloatArray, Law, Parameter, scale
 from dielectric_gnn.scaling.points import Points
+from dielectric_gnn.utils.errors import InputError
 
 _POSITIVE = (1e-3, 3.0)
 _MODEL = (Parameter("aN", *_POSITIVE), scale("Nc"))

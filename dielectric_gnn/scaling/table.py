@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dielectric_gnn.csv_cells import unguarded
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.utils.csv_cells import unguarded
+from dielectric_gnn.utils.errors import InputError
 
 
 @dataclass(frozen=True)

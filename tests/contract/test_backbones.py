@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from dielectric_gnn.backbones import Backbone, OptiMate, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.nn.embedding import AtomEmbedding
-from dielectric_gnn.nn.message_passing import CGConv, ResidualGATv2, TransformerConv
-from dielectric_gnn.nn.radial import BesselBasis, GaussianBasis
+from dielectric_gnn.models.backbones import Backbone, OptiMate, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.layers.embedding import AtomEmbedding
+from dielectric_gnn.models.layers.message_passing import CGConv, ResidualGATv2, TransformerConv
+from dielectric_gnn.models.layers.radial import BesselBasis, GaussianBasis
 from dielectric_gnn.testing import BackboneContract
 
 SMALL_2B = partial(OptiMetal2B, width=16)

@@ -5,8 +5,8 @@ from functools import partial
 
 import torch
 
-from dielectric_gnn.backbones import ESCN, Backbone, ClebschGordan, Goten
-from dielectric_gnn.nn.radial import BesselBasis
+from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten
+from dielectric_gnn.models.layers.radial import BesselBasis
 from dielectric_gnn.testing import BackboneContract
 
 GOTEN = partial(Goten, width=16, heads=4)
@@ -39,7 +39,7 @@ for name, build in BACKBONES.items():
 class TestESCNChiral(BackboneContract):
     """The published form is equivariant under proper rotations only, so that is all it is asked for.
 
-    `tests/unit/test_equivariant_symmetry.py` shows what it gets wrong.
+    `tests/unit/models/test_equivariant_symmetry.py` shows what it gets wrong.
     """
 
     def make_backbone(self) -> Backbone:

@@ -12,13 +12,13 @@ from torch import nn
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
-from dielectric_gnn.backbones import Goten
-from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.sampling import TrainingBatches
 from dielectric_gnn.data.sources import ExampleMetals
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.evaluation import labels_of
-from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.backbones import Goten
+from dielectric_gnn.training.evaluation import labels_of
+from dielectric_gnn.training.module import DielectricModule
 
 NUM_CRYSTALS = 12
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dielectric_gnn.run_record import RECORD, read_record
+from dielectric_gnn.training.run_record import RECORD, read_record
 from tests.commands import SMALL, Command
 from tests.integration.test_pipeline import rows_of
 from tests.integration.test_resume import KILLER
@@ -108,7 +108,7 @@ def test_equivariant_backbones_have_no_idle_parameters(
 ) -> None:
     """DDP waits for the gradient of every parameter and fails where one has none."""
     run = tmp_path / "run"
-    args = ["--config", "configs/base.yaml", "--model.backbone", f"dielectric_gnn.backbones.{name}"]
+    args = ["--config", "configs/base.yaml", "--model.backbone", f"dielectric_gnn.models.backbones.{name}"]
     if tensors:
         args += ["--config", "configs/head/tensor.yaml", "--model.backbone.tensors", "true"]
     args += [*SMALL, "--model.backbone.width", "8", "--trainer.max_epochs", "1", "--figures.every_n_epochs", "0"]

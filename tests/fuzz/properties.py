@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.errors import InputError
+from dielectric_gnn.utils.errors import InputError
 
 T = TypeVar("T")
 

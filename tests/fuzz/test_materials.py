@@ -21,7 +21,7 @@ from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, StructureFiles
 from dielectric_gnn.data.sources.npz_files import read_npz
 from dielectric_gnn.data.sources.shards import read_shard
 from dielectric_gnn.data.sources.structure_files import read_structures
-from dielectric_gnn.errors import RecordError
+from dielectric_gnn.utils.errors import RecordError
 from tests.fuzz.properties import (
     check_message,
     check_record,
@@ -33,9 +33,9 @@ from tests.fuzz.properties import (
     plain,
     reads_or_refuses,
 )
-from tests.unit.test_flipped_bits import SHARDS
-from tests.unit.test_prepared_hdf5 import write as write_hdf5
-from tests.unit.test_sources import entry
+from tests.unit.data.test_flipped_bits import SHARDS
+from tests.unit.data.test_prepared_hdf5 import write as write_hdf5
+from tests.unit.data.test_sources import entry
 
 REPOSITORY = Path(__file__).parents[2]
 ENTRY = entry(monty=False)

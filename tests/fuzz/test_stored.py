@@ -14,23 +14,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dielectric_gnn.callbacks.prediction_journal import PredictionJournal
-from dielectric_gnn.data import figshare
-from dielectric_gnn.data.md5_lists import check_listed
-from dielectric_gnn.data.partial import PartialStore
+from dielectric_gnn.data.download import figshare
+from dielectric_gnn.data.download.md5_lists import check_listed
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.splits import composition_split, listed_rows, read_ids
-from dielectric_gnn.data.store_check import verify_store
-from dielectric_gnn.data.store_files import map_array, open_store
-from dielectric_gnn.data.store_rows import Recipe, itself, make_chunk
-from dielectric_gnn.data.store_writer import write_store
-from dielectric_gnn.files import file_stem
-from dielectric_gnn.run_record import RunRecord, read_record, write_record
+from dielectric_gnn.data.store.check import verify_store
+from dielectric_gnn.data.store.files import map_array, open_store
+from dielectric_gnn.data.store.partial import PartialStore
+from dielectric_gnn.data.store.rows import Recipe, itself, make_chunk
+from dielectric_gnn.data.store.writer import write_store
+from dielectric_gnn.prediction.journal import PredictionJournal
 from dielectric_gnn.scaling.points import read_table
-from dielectric_gnn.sealed_lines import sealed_line, unsealed
-from dielectric_gnn.study.plan import plan_runs
-from dielectric_gnn.study.spec import read_study
-from dielectric_gnn.yaml_files import read_yaml
+from dielectric_gnn.studies.plan import plan_runs
+from dielectric_gnn.studies.spec import read_study
+from dielectric_gnn.training.run_record import RunRecord, read_record, write_record
+from dielectric_gnn.utils.files import file_stem
+from dielectric_gnn.utils.sealed_lines import sealed_line, unsealed
+from dielectric_gnn.utils.yaml_files import read_yaml
 from tests.fuzz.properties import (
     TEXTS,
     damaged_bytes,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dielectric_gnn.cli import DielectricCLI
+from dielectric_gnn.cli.training import DielectricCLI
 from dielectric_gnn.data.sources import SyntheticMetals
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.training_facts import TrainingFacts
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.utils.errors import InputError
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 CONFIGS = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "study")  # those are no overlays
@@ -34,7 +34,7 @@ def test_shipped_configurations_build(config: Path, tmp_path: Path) -> None:
     args = ["fit", "--config", str(FOLDER / "base.yaml"), "--config", str(config)]
     args += ["--run_dir", str(tmp_path)]
     if "tensor" in config.stem:
-        args += ["--model.backbone", "dielectric_gnn.backbones.Goten", "--model.backbone.tensors", "true"]
+        args += ["--model.backbone", "dielectric_gnn.models.backbones.Goten", "--model.backbone.tensors", "true"]
     if config.stem in ("gpu", "ddp", "slurm"):  # a Trainer for GPUs cannot be built where there are none
         args += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.precision", "32-true"]
     if config.stem == "slurm":  # nor one for SLURM outside of it

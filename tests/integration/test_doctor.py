@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from dielectric_gnn.cli.doctor import environment
+from dielectric_gnn.cli.doctor.environment import check_devices, check_disk, check_slurm, check_version, check_versions
+from dielectric_gnn.cli.doctor.memory import available_memory
 from dielectric_gnn.data.sources import ExampleMetals
-from dielectric_gnn.doctor import environment
-from dielectric_gnn.doctor.environment import check_devices, check_disk, check_slurm, check_version, check_versions
-from dielectric_gnn.doctor.memory import available_memory
 from tests.commands import environment as process_environment
 from tests.integration.test_prepare_data import json_entry
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from dielectric_gnn.data.sources.structure_files import read_structure
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.loading import load_model
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.prediction.loading import load_model
 from tests.commands import SMALL, Command
 from tests.integration.test_pipeline import rows_of
 

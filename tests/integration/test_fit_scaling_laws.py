@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dielectric_gnn.run_record import RECORD, RunRecord, write_record
+from dielectric_gnn.training.run_record import RECORD, RunRecord, write_record
 from tests.commands import environment
 
 CSV = "tests/data/published_losses.csv"

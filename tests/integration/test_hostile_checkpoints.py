@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from dielectric_gnn import cli
-from dielectric_gnn.checkpoint import AtomicCheckpointIO, read_checkpoint
+from dielectric_gnn.cli import training as cli
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.loading import load_model
-from dielectric_gnn.module import DielectricModule
+from dielectric_gnn.prediction.loading import load_model
+from dielectric_gnn.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from dielectric_gnn.training.module import DielectricModule
+from dielectric_gnn.utils.errors import InputError
 from tests.commands import SMALL, Command, environment
 
 SILVER = ["--crystals", "docs/crystals/fcc_silver.cif"]
@@ -35,7 +35,7 @@ def hostile(best: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     """Makes a checkpoint of a kind; what it would run leaves a file RUN beside it."""
     command = f"touch {tmp_path / 'RUN'}"
     (tmp_path / "evil_module.py").write_text(
-        f"open({str(tmp_path / 'RUN')!r}, 'w').close()\nfrom dielectric_gnn.heads import FreeFormHead as Head\n"
+        f"open({str(tmp_path / 'RUN')!r}, 'w').close()\nfrom dielectric_gnn.models.heads import FreeFormHead as Head\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     system = {"class_path": "torch.os.system", "init_args": {"command": command}}

@@ -4,7 +4,7 @@ import csv
 import shutil
 from pathlib import Path
 
-from dielectric_gnn.csv_cells import unguarded
+from dielectric_gnn.utils.csv_cells import unguarded
 from tests.commands import Command
 
 ODD = Path("tests/data/odd_inputs/hostile_cells")

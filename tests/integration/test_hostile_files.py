@@ -15,7 +15,7 @@ import pytest
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.splits import composition_split
-from dielectric_gnn.data.store_writer import write_store
+from dielectric_gnn.data.store.writer import write_store
 from tests.commands import SMALL, Command, environment
 
 MB = 1_000_000

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.store_writer import write_store
-from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.data.store.writer import write_store
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.testing import labelled
 from tests.commands import SMALL, Command
 

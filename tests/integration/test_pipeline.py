@@ -10,11 +10,11 @@ import yaml
 from PIL import Image
 
 from dielectric_gnn import optics
-from dielectric_gnn.checkpoint import read_checkpoint
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals
-from dielectric_gnn.loading import load_model
-from dielectric_gnn.metrics import COLUMNS
+from dielectric_gnn.metrics.spectral import COLUMNS
+from dielectric_gnn.prediction.loading import load_model
+from dielectric_gnn.training.checkpoint import read_checkpoint
 from tests.commands import Command
 
 
@@ -68,7 +68,7 @@ def test_report_equals_metrics_computed_from_the_model(
     assert sorted(row["material_id"] for row in rows) == sorted(test_ids)
 
     model = load_model(trained / "checkpoints" / "best.ckpt")
-    from dielectric_gnn.data.store import CrystalStore
+    from dielectric_gnn.data.store.crystal_store import CrystalStore
 
     by_id = {record.material_id: record for record in metals}
     for row in rows:

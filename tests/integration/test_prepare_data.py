@@ -21,8 +21,8 @@ import pytest
 
 from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources import ExampleMetals
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.data.store_files import open_store
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.files import open_store
 from tests.commands import Command, environment
 
 Tool = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from dielectric_gnn.resume import differences
-from dielectric_gnn.run_record import RECORD, read_record
+from dielectric_gnn.training.resume import differences
+from dielectric_gnn.training.run_record import RECORD, read_record
 from tests.commands import SMALL, Command, environment
 
 KILLER = '''

@@ -14,19 +14,19 @@ import pytest
 import torch
 from torch import nn
 
-from dielectric_gnn.backbones import OptiMetal2B
-from dielectric_gnn.callbacks.flops import count_training_flops
-from dielectric_gnn.callbacks.run_facts import family_hash, subset_id
-from dielectric_gnn.callbacks.scaling import ScalingRecord
-from dielectric_gnn.data.graph import CrystalGraph
+from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.store import CrystalStore
-from dielectric_gnn.evaluation import ResponseModule, labels_of
-from dielectric_gnn.grid import EnergyGrid
-from dielectric_gnn.module import DielectricModule
-from dielectric_gnn.objective import MaeObjective
-from dielectric_gnn.response import Response
-from dielectric_gnn.run_record import RECORD, read_record
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.backbones import OptiMetal2B
+from dielectric_gnn.studies.callback import ScalingRecord
+from dielectric_gnn.studies.flops import count_training_flops
+from dielectric_gnn.studies.run_facts import family_hash, subset_id
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.training.evaluation import ResponseModule, labels_of
+from dielectric_gnn.training.module import DielectricModule
+from dielectric_gnn.training.objective import MaeObjective
+from dielectric_gnn.training.run_record import RECORD, read_record
 from tests.commands import SMALL, Command, environment
 
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
@@ -79,7 +79,7 @@ def test_training_is_the_same_with_and_without(
 ) -> None:
     """Bit for bit, beside a run whose command has no such callback."""
     (tmp_path / "bare.py").write_text(
-        "import sys\nimport dielectric_gnn.cli as cli\nfrom lightning.pytorch import Callback\n"
+        "import sys\nimport dielectric_gnn.cli.training as cli\nfrom lightning.pytorch import Callback\n"
         "cli.ScalingRecord = lambda study: Callback()\ncli.run(sys.argv[1:])\n"
     )
     line = [sys.executable, str(tmp_path / "bare.py"), "fit", "--config", "configs/base.yaml", *SMALL]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dielectric_gnn.cli import run
-from dielectric_gnn.locks import locked
-from dielectric_gnn.run_record import RECORD, read_record, write_record
+from dielectric_gnn.cli.training import run
+from dielectric_gnn.training.run_record import RECORD, read_record, write_record
+from dielectric_gnn.utils.locks import locked
 from tests.commands import SMALL, environment
 
 ROOT = Path(__file__).parents[2]

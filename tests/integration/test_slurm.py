@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dielectric_gnn.run_record import RECORD, RunRecord, read_record, read_records
+from dielectric_gnn.training.run_record import RECORD, RunRecord, read_record, read_records
 from tests.commands import environment
 from tests.slurm import missing_programs, running_slurm
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dielectric_gnn.run_record import RECORD, read_record, read_records
+from dielectric_gnn.training.run_record import RECORD, read_record, read_records
 from tests.commands import environment
 
 STUDY = """\
@@ -150,7 +150,9 @@ def test_failed_runs_are_tried_again_and_reported(start: Start, tmp_path: Path, 
 
 
 def test_one_mistake_does_not_stop_the_others(start: Start, tmp_path: Path) -> None:
-    text = STUDY.replace("models:\n", "models:\n  bad: {options: {model.backbone: dielectric_gnn.backbones.Nothing}}\n")
+    text = STUDY.replace(
+        "models:\n", "models:\n  bad: {options: {model.backbone: dielectric_gnn.models.backbones.Nothing}}\n"
+    )
     text = text.replace("models: [cgc], sizes: [20, 40], widths: [8]", "models: [bad, cgc], sizes: [20, 5000]")
     shown = finish(start("--only", "*-s1", "--set", "trainer.max_epochs=1", text=text), 1)
     assert "bad-d20-s1: failed (exit status 2;" in shown, "a mistake is not tried again"

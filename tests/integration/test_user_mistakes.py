@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dielectric_gnn.callbacks import graceful_stop
-from dielectric_gnn.cli import run
-from dielectric_gnn.command_line import checked_words, with_home
+from dielectric_gnn.cli.command_line import checked_words, with_home
+from dielectric_gnn.cli.trainer_parts import check_devices
+from dielectric_gnn.cli.training import run
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.errors import InputError, RecordError
-from dielectric_gnn.files import check_writable, file_stem, write_csv, write_text
-from dielectric_gnn.plots import Spectrum, comparison_figure, save_figure
-from dielectric_gnn.study import spec
-from dielectric_gnn.trainer_parts import check_devices
-from dielectric_gnn.yaml_files import read_yaml
+from dielectric_gnn.optics.plots import Spectrum, comparison_figure, save_figure
+from dielectric_gnn.studies import spec
+from dielectric_gnn.training.callbacks import graceful_stop
+from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.files import check_writable, file_stem, write_csv, write_text
+from dielectric_gnn.utils.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), "--trainer.max_epochs", "1"]
@@ -167,7 +167,7 @@ def test_signals_of_other_systems() -> None:
     """Windows has no SIGUSR1."""
     lines = [
         "import signal; del signal.SIGUSR1",
-        "import dielectric_gnn.callbacks.graceful_stop as g, dielectric_gnn.study.execute",
+        "import dielectric_gnn.training.callbacks.graceful_stop as g, dielectric_gnn.studies.execute",
         "stop = g.GracefulStop(None); stop.listen(); stop._note(signal.SIGINT, None); stop._restore()",
         "print(len(g._SIGNALS))",
     ]

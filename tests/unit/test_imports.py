@@ -8,7 +8,7 @@ LATE = ("colour", "e3nn", "h5py", "pandas", "pymatgen", "spglib", "tensorboard",
 
 _HELP = """
 import sys
-from dielectric_gnn.cli import run
+from dielectric_gnn.cli.training import run
 try:
     run(["fit", "--help"])
 except SystemExit as end:

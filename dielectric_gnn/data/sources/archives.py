@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from dielectric_gnn.data.sources.zip_files import open_zip
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.limits import (
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.limits import (
     ARCHIVE_MEMBERS,
     MATERIAL_MB,
     MB,

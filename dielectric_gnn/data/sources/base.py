@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.errors import InputError, RecordError
-from dielectric_gnn.files import write_csv
+from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.files import write_csv
 
 OnError = Literal["raise", "skip"]
 Outcome = CrystalRecord | RecordError

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.cells import MAX_ATOMS, MAX_STATED
+from dielectric_gnn.data.graphs.cells import MAX_ATOMS, MAX_STATED
 from dielectric_gnn.data.sources.cif_sites import Site, read_sites
 from dielectric_gnn.data.sources.cif_symmetry import Operations, candidate_operations
 from dielectric_gnn.data.sources.cif_text import CifBlock, number, read_blocks
 from dielectric_gnn.data.sources.formulas import check_formula, check_units, parse_formula
-from dielectric_gnn.errors import RecordError
+from dielectric_gnn.utils.errors import RecordError
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dielectric_gnn.data.cells import MAX_ATOMS
+from dielectric_gnn.data.graphs.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.data.sources.cif_text import ABSENT, CifBlock, number
 

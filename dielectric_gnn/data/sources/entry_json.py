@@ -26,10 +26,10 @@ from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, exist
 from dielectric_gnn.data.sources.json_files import JSON_SUFFIXES, json_suffix, load_document
 from dielectric_gnn.data.sources.parallel import read_parallel
 from dielectric_gnn.data.sources.structure_dict import parse_structure, plain_array
-from dielectric_gnn.errors import InputError, RecordError
-from dielectric_gnn.grid import EnergyGrid
-from dielectric_gnn.ids import id_problem
-from dielectric_gnn.limits import MATERIAL_MB
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.ids import id_problem
+from dielectric_gnn.utils.limits import MATERIAL_MB
 
 _AXES = 3
 _TABLES = ("eps_inter_re", "eps_inter_im")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.base import OnError, RecordSource
 from dielectric_gnn.data.sources.npz_files import read_npz
-from dielectric_gnn.files import write_atomically, write_text
-from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.utils.files import write_atomically, write_text
 
 _FOLDER = resources.files("dielectric_gnn.data") / "example"
 _ARRAYS = "metals_gpaw.npz"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dielectric_gnn.limits import MB, TooLargeError
+from dielectric_gnn.utils.limits import MB, TooLargeError
 
 if TYPE_CHECKING:
     import h5py

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dielectric_gnn.data.sources.archives import JsonDocument
-from dielectric_gnn.errors import RecordError
-from dielectric_gnn.limits import MATERIAL_MB, TooLargeError, read_bounded
+from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.limits import MATERIAL_MB, TooLargeError, read_bounded
 
 _OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     ".json": lambda raw: raw,

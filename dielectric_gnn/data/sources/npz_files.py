@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.sources.zip_files import open_zip
-from dielectric_gnn.errors import RecordError
-from dielectric_gnn.limits import ARRAYS_MB, MB, Readable, TooLargeError, read_bounded
+from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.limits import ARRAYS_MB, MB, Readable, TooLargeError, read_bounded
 
 _MAX_MEMBERS = 10_000
 _SUFFIX = ".npy"

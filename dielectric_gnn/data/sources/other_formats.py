@@ -11,7 +11,7 @@ import numpy as np
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.parser_warnings import judged_warnings
 from dielectric_gnn.data.sources.text_files import check_size, read_text, without_compression
-from dielectric_gnn.errors import InputError, RecordError
+from dielectric_gnn.utils.errors import InputError, RecordError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import Outcome, T, attempt
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.limits import MATERIAL_MB, MB
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.limits import MATERIAL_MB, MB
 
 R = TypeVar("R")
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from dielectric_gnn.errors import RecordError
+from dielectric_gnn.utils.errors import RecordError
 
 HARMLESS = (
     r"No Pauling electronegativity for",  # of noble gases, by which formulas are ordered

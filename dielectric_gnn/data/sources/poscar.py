@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.cells import MAX_ATOMS
+from dielectric_gnn.data.graphs.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.text_files import read_text
-from dielectric_gnn.errors import RecordError
+from dielectric_gnn.utils.errors import RecordError
 
 _TITEL = re.compile(r"^\s*TITEL\s*=\s*\S+\s+([A-Z][a-z]?)(?:_\w+)?(?:\s|$)", re.MULTILINE)
 _HEAD = 6

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.md5_lists import check_listed
+from dielectric_gnn.data.download.md5_lists import check_listed
 from dielectric_gnn.data.option_values import check_positive
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, stamps
 from dielectric_gnn.data.sources.hdf5_datasets import read_datasets
-from dielectric_gnn.errors import InputError, RecordError
-from dielectric_gnn.grid import EnergyGrid
-from dielectric_gnn.limits import MATERIAL_MB, TooLargeError
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.limits import MATERIAL_MB, TooLargeError
 
 if TYPE_CHECKING:
     import h5py

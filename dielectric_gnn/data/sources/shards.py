@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.example import undo_axes, unique_axes
 from dielectric_gnn.data.sources.npz_files import read_npz
-from dielectric_gnn.errors import RecordError
-from dielectric_gnn.files import write_atomically
-from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.files import write_atomically
 
 
 def write_shard(path: Path, record: CrystalRecord) -> None:

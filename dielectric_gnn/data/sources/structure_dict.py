@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.cells import MAX_ATOMS
+from dielectric_gnn.data.graphs.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
-from dielectric_gnn.errors import RecordError
+from dielectric_gnn.utils.errors import RecordError
 
 _FULL = 1e-8
 """Occupancies may differ from 1 by this much."""

@@ -24,8 +24,8 @@ from dielectric_gnn.data.sources.structure_folders import (
 )
 from dielectric_gnn.data.sources.structure_ids import material_ids
 from dielectric_gnn.data.sources.text_files import read_text, without_compression
-from dielectric_gnn.errors import RecordError
-from dielectric_gnn.files import printable
+from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.files import printable
 
 _FORMULAS = ("composition", "formula", "formula_pretty", "reduced_formula")
 """Keys of JSON files beside a structure that say of what it is."""

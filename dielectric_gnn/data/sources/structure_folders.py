@@ -12,8 +12,8 @@ from dielectric_gnn.data.sources.archives import is_shadow
 from dielectric_gnn.data.sources.json_files import json_suffix
 from dielectric_gnn.data.sources.other_formats import is_other_format
 from dielectric_gnn.data.sources.text_files import without_compression
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.files import printable
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import printable
 
 log = logging.getLogger(__name__)
 

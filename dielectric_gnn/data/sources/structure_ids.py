@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dielectric_gnn.files import printable
+from dielectric_gnn.utils.files import printable
 
 
 def material_ids(paths: Sequence[Path], stem: Callable[[Path], str]) -> list[str]:

@@ -10,8 +10,8 @@ from dielectric_gnn.data.record import MAX_BROADENING_EV, CrystalRecord
 from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks
 from dielectric_gnn.data.sources.prototypes import random_structure
 from dielectric_gnn.data.sources.synthetic_response import synthetic_labels
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.utils.errors import InputError
 
 
 class SyntheticMetals(RecordSource):

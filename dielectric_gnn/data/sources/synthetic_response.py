@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import OpticalLabels
 from dielectric_gnn.data.sources.prototypes import METALS
-from dielectric_gnn.errors import InputError
-from dielectric_gnn.grid import EnergyGrid
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.utils.errors import InputError
 
 RANGE = 5.5
 """Atoms further apart than this (Å) do not know of each other, as in the graphs; contributions fade out before."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from dielectric_gnn.errors import RecordError
-from dielectric_gnn.limits import STRUCTURE_TEXT_MB, TooLargeError, bounded_pieces
+from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.limits import STRUCTURE_TEXT_MB, TooLargeError, bounded_pieces
 
 _OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),

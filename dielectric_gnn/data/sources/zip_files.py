@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from dielectric_gnn.limits import TooLargeError
+from dielectric_gnn.utils.limits import TooLargeError
 
 _MEMBER = 46
 """Bytes that a member takes in the table of contents, at least."""

@@ -1,0 +1,68 @@
+"""What is done with the words of a command before and after jsonargparse reads them: files checked, `~` replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jsonargparse import Namespace
+
+from dielectric_gnn.utils.yaml_files import read_yaml
+
+Words = TypeVar("Words")
+
+_HOME = re.compile(r"~(/|$)")
+
+
+def checked_words(words: Words) -> Words | list[str]:
+    """Arguments, where each file of configuration is known to be readable, and `~` begins none of its names.
+
+    jsonargparse itself takes the last of two equal keys in silence, and stops at other encodings with a traceback.
+
+    Args:
+        words: Of a command line; anything else, given in Python, is returned as it is.
+
+    Raises:
+        InputError: A file of configuration cannot be used; see `read_yaml`.
+    """
+    if not isinstance(words, Sequence):
+        return words
+    checked = [_with_home_in_word(str(word)) for word in words]
+    for previous, word in zip(["", *checked], checked, strict=False):
+        option, sign, value = word.partition("=")
+        named = option in ("--config", "-c") and sign
+        text = value if named else word
+        # Every file that an option names may hold part of the configuration, such as --model.backbone goten.yaml.
+        if (named or previous in ("--config", "-c") or text.endswith((".yaml", ".yml"))) and _is_path(text):
+            read_yaml(Path(text))
+    return checked
+
+
+def _is_path(text: str) -> bool:
+    """Whether --config names a file: it may hold the configuration itself, too."""
+    return "\n" not in text and not text.lstrip().startswith("{") and Path(text).exists()
+
+
+def _with_home_in_word(word: str) -> str:
+    """`~/a`, and `--option=~/a`, of which shells leave the second as it is."""
+    option, sign, value = word.partition("=")
+    if option.startswith("--") and sign and _HOME.match(value):
+        return f"{option}={Path(value).expanduser()}"
+    return str(Path(word).expanduser()) if _HOME.match(word) else word
+
+
+def with_home(value: Any) -> Any:
+    """A parsed configuration where each text that begins with `~/` begins with the home folder instead."""
+    if isinstance(value, str):
+        return str(Path(value).expanduser()) if _HOME.match(value) else value
+    if isinstance(value, Namespace):
+        for key in list(vars(value)):
+            value[key] = with_home(vars(value)[key])
+        return value
+    if isinstance(value, dict):
+        return {key: with_home(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_home(item) for item in value]
+    return value

@@ -1,0 +1,214 @@
+"""What a study will cost: from a few steps of each of its models, made here."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dielectric_gnn.cli.training import DielectricCLI
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.data.splits import SHARES
+from dielectric_gnn.studies.execute import state_of
+from dielectric_gnn.studies.flops import count_training_flops
+from dielectric_gnn.studies.plan import PlannedRun
+from dielectric_gnn.training.evaluation import labels_of
+from dielectric_gnn.training.module import DielectricModule, trainable_parameters
+
+_CRYSTALS = 64
+_MATERIALS = 512
+_SECONDS = 1.0
+_KNOWN = "its data"
+_UNKNOWN = (
+    "the embedded metals, smaller crystals than most, since the store is not there yet; validation and test sets are "
+    "taken to be as large as the shares of the split make them beside the largest D"
+)
+
+
+@dataclass(frozen=True)
+class KindCost:
+    """What runs of one kind (model, head, width) cost.
+
+    Args:
+        basis: Where the figures come from.
+        num_parameters: N.
+        epochs: Of each training.
+        validations: Of each training.
+        num_train: D of a run that takes all materials.
+        per_sample: Seconds (of GPU or CPU core) per training crystal and epoch.
+        per_evaluation: Likewise, per evaluated crystal.
+        num_validation: Evaluated in every validation.
+        num_test: Evaluated once.
+        flops: Per training crystal and epoch.
+    """
+
+    basis: str
+    num_parameters: int
+    epochs: int
+    validations: int
+    num_train: int
+    per_sample: float
+    per_evaluation: float
+    num_validation: int
+    num_test: int
+    flops: float
+
+    def seconds(self, size: int | None) -> float:
+        """Of one run, without what it takes to start."""
+        evaluated = self.validations * self.num_validation + self.num_test
+        return self.samples(size) * self.per_sample + evaluated * self.per_evaluation
+
+    def samples(self, size: int | None) -> int:
+        """Training crystals that one run sees."""
+        return self.epochs * (self.num_train if size is None else size)
+
+
+class _BuiltOnly(DielectricCLI):
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Build model, data and trainer, and stop there."""
+
+
+def estimate(runs: Sequence[PlannedRun], jobs: int, threads: int) -> str:
+    """A table of what the runs of each kind cost on this machine, and the sum.
+
+    Args:
+        runs: The runs; those that are finished cost nothing more.
+        jobs: Runs at a time.
+        threads: CPU threads of each.
+    """
+    torch.set_num_threads(threads)
+    left = [run for run in runs if state_of(run) != "finished"]
+    costs: dict[str, KindCost] = {}
+    start = 0.0
+    largest = max((run.size for run in runs if run.size is not None), default=0)
+    for kind in dict.fromkeys(run.kind for run in left):
+        costs[kind] = _trial(next(run for run in left if run.kind == kind), largest)
+        start = start or time.process_time()
+    device, parallel = ("GPU", jobs) if torch.cuda.is_available() else ("CPU core", jobs * threads)
+    lines = [f"\nestimate for the {len(left)} of {len(runs)} runs that are not finished:"]
+    total = 0.0
+    for kind, cost in costs.items():
+        sizes = [run.size for run in left if run.kind == kind]
+        seconds = sum(map(cost.seconds, sizes)) + 2 * start * len(sizes)
+        samples = sum(map(cost.samples, sizes))
+        total += seconds
+        lines.append(
+            f"  {kind}: {len(sizes)} runs, {cost.num_parameters:,} parameters, {cost.epochs} epochs, "
+            f"{cost.validations} validations of {cost.num_validation:,} crystals, {samples:,} training crystals of "
+            f"{1000 * cost.per_sample:.3g} ms and {cost.flops / 1e6:.4g} MFLOP, "
+            f"{cost.flops * samples / 1e15:.3g} PFLOP, {_hours(seconds)}"
+        )
+    bases = ", ".join(dict.fromkeys(cost.basis for cost in costs.values()))
+    lines.append(
+        f"  together {_hours(total)} of one {device} of this machine, {_hours(total / parallel)} with {jobs} at a time"
+    )
+    if costs:
+        lines.append(f"  measured on {bases}; {2 * start:.0f} s per run to start its two commands are included")
+    return "\n".join(lines)
+
+
+def _trial(run: PlannedRun, largest: int) -> KindCost:
+    """Build the model of a run, and time a few steps of training and evaluation.
+
+    Args:
+        run: The run.
+        largest: Largest D of the study: where the store is not there yet, it tells how large validation and test will
+            be, by the shares of the split.
+    """
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        words, basis = _trial_words(run, Path(folder))
+        cli = _BuiltOnly(words)
+    data, module = cli.datamodule, cli.model
+    data.setup("fit")
+    module.head.prepare(data.training_facts())
+    module.to("cuda" if torch.cuda.is_available() else "cpu")
+    train = data.indices["train"]
+    counted = count_training_flops(module, data.store, train)
+    by_size = train[np.argsort(data.store.sizes[train, 1], kind="stable")]
+    number = min(_CRYSTALS, data.batch_size, train.size)
+    graph = data.store.gather(by_size[np.linspace(0, train.size - 1, number).round().astype(np.int64)])
+    graph = graph.to(module.device)
+    shares = data.split_fractions or SHARES
+    evaluated = {name: round(largest * share / shares[0]) for name, share in (("val", shares[1]), ("test", shares[2]))}
+    if basis == _KNOWN:
+        evaluated = {name: int(data.indices[name].size) for name in evaluated}
+    epochs = cli.trainer.max_epochs or 0
+    return KindCost(
+        basis=basis,
+        num_parameters=trainable_parameters(module),
+        epochs=epochs,
+        validations=epochs // (cli.trainer.check_val_every_n_epoch or 1),
+        num_train=int(train.size),
+        per_sample=_seconds(_training(module, graph)) / number,
+        per_evaluation=_seconds(_evaluation(module, graph)) / number,
+        num_validation=evaluated["val"],
+        num_test=evaluated["test"],
+        flops=counted.per_sample,
+    )
+
+
+def _trial_words(run: PlannedRun, folder: Path) -> tuple[list[str], str]:
+    """The command of the run with few materials; with the embedded ones where its store is absent."""
+    words = [*run.fit, "--run_dir", str(folder), "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
+    words += ["--trainer.devices", "1", "--trainer.strategy", "auto", "--trainer.plugins", "null"]
+    store = words[words.index("--data.store") + 1] if "--data.store" in words else None
+    if store is not None and not Path(store).expanduser().exists():
+        words += ["--data.store", "null", "--data.source", "dielectric_gnn.data.sources.ExampleMetals"]
+        return [*words, "--data.train_size", "null"], _UNKNOWN
+    return [*words, *([] if run.size is None else ["--data.train_size", str(min(run.size, _MATERIALS))])], _KNOWN
+
+
+def _training(module: DielectricModule, graph: CrystalGraph) -> Callable[[], None]:
+    optimizer = module.make_optimizer(module.parameters())
+
+    def step() -> None:
+        module.train()
+        optimizer.zero_grad()
+        module.objective.per_material(module(graph), labels_of(graph))["loss"].mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def _evaluation(module: DielectricModule, graph: CrystalGraph) -> Callable[[], None]:
+    def step() -> None:
+        module.eval()
+        with torch.inference_mode():
+            module.evaluate_response(module(graph), graph)
+
+    return step
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    """Seconds of a step, the median of those made in about a second after the first: of the GPU, or of all CPU threads.
+
+    CPU time, not wall-clock time, so that other jobs on this machine do not count.
+    """
+    step()
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < _SECONDS:
+        begin = _clock()
+        step()
+        times.append(_clock() - begin)
+    return float(np.median(times))
+
+
+def _clock() -> float:
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds < 2 * 3600 else f"{seconds / 3600:,.1f} h"

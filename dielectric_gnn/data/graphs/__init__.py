@@ -1,0 +1,1 @@
+"""Crystal graphs: neighbours, reverses, and orbits."""

@@ -1,0 +1,66 @@
+"""The edge in the opposite direction of every edge of a graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dielectric_gnn.utils.errors import InputError
+
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_MULTIPLIERS = (-0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
+"""Odd 64-bit constants of SplitMix64; products wrap around."""
+
+
+def reverse_edges(edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
+    """Position of the reverse of every edge: from target to source, with exactly the opposite vector.
+
+    Both directions of a pair have the same key, a 64-bit hash of the pair of atoms and of the vector of one of the two
+    directions, so that they are neighbours when the edges are sorted by it.
+
+    Shapes:
+        edge_index (2, E) int64, edge_vectors (E, 3) → (E,) int64.
+
+    Raises:
+        InputError: An edge has no reverse; found on CPUs only, where looking for it does not interrupt the work.
+    """
+    source, target = edge_index
+    x, y, z = (part + 0.0 for part in edge_vectors.unbind(1))  # -0.0 becomes 0.0
+    # One direction of each pair: that of the lower atom, or, between images of one atom, of the vector that is positive
+    # in its first component that is not zero.
+    leading = torch.where(x != 0, x, torch.where(y != 0, y, z))
+    flipped = torch.where(source == target, leading < 0, source > target)
+    key = _mixed(torch.minimum(source, target)) + torch.maximum(source, target)
+    for part in (x, y, z):
+        bits = (torch.where(flipped, -part, part) + 0.0).contiguous().view(_INTEGERS[part.element_size()])
+        key = _mixed(key + bits.long())
+    order = key.argsort()
+    if order.shape[0] % 2:
+        raise InputError(_ONE_WAY)
+    first, second = order.view(-1, 2).unbind(1)
+    reverse = torch.empty_like(order).scatter_(0, order, torch.stack([second, first], dim=1).flatten())
+    if reverse.device.type == "cpu" and not _opposite(edge_index, edge_vectors, reverse):
+        raise InputError(_ONE_WAY)
+    return reverse
+
+
+_ONE_WAY = (
+    "an edge of the graph has no reverse with exactly the opposite vector; build graphs with "
+    "dielectric_gnn.data.graphs.graph.neighbour_edges"
+)
+
+
+def _opposite(edge_index: Tensor, edge_vectors: Tensor, reverse: Tensor) -> bool:
+    """Whether edges and their reverses lead from each other's end, by opposite vectors."""
+    ends = edge_index[0].index_select(0, reverse) == edge_index[1]
+    vectors = edge_vectors.index_select(0, reverse) == -edge_vectors
+    return bool(ends.all() and vectors.all())
+
+
+def _mixed(state: Tensor) -> Tensor:
+    """Scramble 64-bit integers (the finaliser of SplitMix64, with arithmetic shifts)."""
+    first, second, third = _MULTIPLIERS
+    state = state * first
+    state = (state ^ (state >> 30)) * second
+    state = (state ^ (state >> 27)) * third
+    return state ^ (state >> 31)

@@ -1,0 +1,1 @@
+"""Stores: materials as arrays, in memory or memory-mapped, with checksums."""

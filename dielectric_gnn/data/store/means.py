@@ -1,0 +1,41 @@
+"""What a model must know of its training materials before it sees one: their mean spectrum, and what they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.utils.errors import InputError
+
+_ROWS_AT_ONCE = 1024
+
+
+def training_facts(store: CrystalStore, train: NDArray[np.int64]) -> TrainingFacts:
+    """The facts of the materials at the given positions.
+
+    Raises:
+        InputError: The materials have no spectra, or one is damaged on disk.
+    """
+    if store.eps_inter is None or store.drude is None:
+        raise InputError("these materials have no spectra to learn from; use a source with labels")
+    store.check(train)
+    # float64 sums: a mean over 10⁵ spectra in float32 would lose digits.
+    return TrainingFacts(
+        num_materials=train.size,
+        elements=store.elements(train),
+        broadening=store.broadening,
+        mean_eps_inter=torch.from_numpy(_mean(store.eps_inter, train)).float(),
+        mean_drude=torch.tensor(store.drude[train].mean(dtype=np.float64), dtype=torch.float32),
+        num_tensors=0 if store.anisotropy is None else int(store.anisotropy.known[train].any(axis=1).sum()),
+    )
+
+
+def _mean(rows: NDArray[np.floating], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean of the chosen rows, of which a few at a time are in memory."""
+    total = np.zeros(rows.shape[1:])
+    for start in range(0, chosen.size, _ROWS_AT_ONCE):
+        total += rows[chosen[start : start + _ROWS_AT_ONCE]].sum(axis=0, dtype=np.float64)
+    return total / chosen.size

@@ -1,0 +1,132 @@
+"""`metadata.json` of a store: what it says, written with a checksum of its own, and checked when it is read."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from typing_extensions import TypedDict
+
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import write_text
+from dielectric_gnn.utils.limits import METADATA_MB, TooLargeError, read_bounded
+from dielectric_gnn.utils.schemas import read_schema
+
+SCHEMA = 4
+"""Since 4, neighbours at exactly the cutoff count and edges and their reverses have exactly opposite vectors."""
+
+METADATA = "metadata.json"
+SpectraDtype = Literal["float32", "float16"]
+CURE = "build the store anew, or copy it again"
+"""Of a damaged store."""
+
+
+def _increasing(grid: tuple[float, float, int]) -> tuple[float, float, int]:
+    if not grid[0] < grid[1]:
+        raise ValueError("expected the first energy below the last")
+    return grid
+
+
+def _file_names(checksums: dict[str, str]) -> dict[str, str]:
+    if bad := [key for key in checksums if not key.isidentifier()]:
+        raise ValueError(f"{bad[0]!r} is no name of an array")
+    return checksums
+
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Grid = Annotated[tuple[Energy, Energy, Annotated[int, Field(ge=2, lt=2**31)]], AfterValidator(_increasing)]
+
+
+class _Version(TypedDict):
+    schema: int
+
+
+@dataclass(frozen=True)
+class StoreMetadata:
+    """What `metadata.json` says.
+
+    Args:
+        schema: Version of the layout.
+        source: Where the materials came from, in words.
+        cutoff: Neighbour cutoff of the graphs in Å.
+        three_body_cutoff: Longest edge (Å) of the three-body pairs that are counted.
+        grid: First and last photon energy in eV, and the number of points.
+        broadening: Γ of the spectra in eV; None if unknown.
+        spectra_dtype: Precision of the spectra; None without spectra.
+        tensors: Whether it holds whole tensors; the arrays of `StoredAnisotropy`.
+        num_materials: M.
+        num_atoms: N.
+        num_edges: E.
+        num_pairs: Three-body pairs.
+        elements: How many materials hold each element.
+        checksums: Of every array, CRC-32 of its elements (without the header), as hexadecimal digits.
+        num_orbits: Classes of atoms, edges and pairs; None without orbits.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    schema: int
+    source: str
+    cutoff: Length
+    three_body_cutoff: Length
+    grid: Grid
+    broadening: Length | None
+    spectra_dtype: SpectraDtype | None
+    tensors: bool
+    num_materials: Count
+    num_atoms: Count
+    num_edges: Count
+    num_pairs: Count
+    elements: dict[str, Count]
+    checksums: Annotated[dict[str, str], AfterValidator(_file_names)]
+    num_orbits: tuple[Count, Count, Count] | None = None
+
+
+def write_metadata(folder: Path, metadata: StoreMetadata) -> None:
+    """Write `metadata.json`, with a checksum of its own."""
+    plain = json.loads(json.dumps(asdict(metadata)))
+    write_text(folder / METADATA, json.dumps({**plain, "checksum": _digest(plain)}, indent=1) + "\n")
+
+
+def read_metadata(folder: Path) -> StoreMetadata:
+    """Read `metadata.json` of a store.
+
+    Raises:
+        InputError: No such folder, not a store, damaged, or of another schema.
+    """
+    path = folder.expanduser() / METADATA
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such store; tools/prepare_data.py writes one")
+    try:
+        with path.open("rb") as file:
+            text = read_bounded(file, METADATA_MB)
+    except FileNotFoundError as error:
+        raise InputError(f"{path.parent}: not a store, it has no {METADATA}") from error
+    except (OSError, TooLargeError) as error:
+        raise InputError(f"{path}: damaged ({error}); {CURE}") from error
+    schema = read_schema(f"{path}: damaged", text, _Version, CURE)["schema"]
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew "
+            "(the graphs of earlier stores may lack neighbours at exactly the cutoff)"
+        )
+    plain = json.loads(text)
+    if plain.pop("checksum", None) != _digest(plain):
+        raise InputError(f"{path}: damaged: its checksum does not fit; {CURE}")
+    return read_schema(f"{path}: damaged", json.dumps(plain), StoreMetadata, CURE)
+
+
+def checksum_text(checksum: int) -> str:
+    """As `metadata.json` has it."""
+    return f"{checksum:08x}"
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    return checksum_text(zlib.crc32(json.dumps(plain, sort_keys=True).encode()))

@@ -1,0 +1,106 @@
+"""A store in the memory of a device, where batches are gathered too: per step, only the indices travel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.flat import shared
+from dielectric_gnn.targets.response import Anisotropy
+from dielectric_gnn.utils.errors import InputError
+
+_HEADROOM = 2
+"""Free memory must be so many times that of the data: the model and its steps need some."""
+
+
+class ResidentStore:
+    """Gathers the batches of a store on a device, equal to those of the store itself.
+
+    Nothing waits for the device: how many atoms and edges a batch has is known beforehand, from the store.
+
+    Args:
+        store: Of full graphs.
+        device: Where to keep it.
+
+    Raises:
+        InputError: The device has too little free memory, or a material is damaged on disk.
+    """
+
+    def __init__(self, store: CrystalStore, device: torch.device) -> None:
+        store.check()
+        self.store, self.device = store, device
+        anisotropy = store.anisotropy
+        parts: list[Any] = [store.edge_vectors, store.edge_index, store.atomic_numbers, store.eps_inter, store.drude]
+        parts += [] if anisotropy is None else [anisotropy.eps_deviator, anisotropy.drude_root, anisotropy.known]
+        _check_memory(sum(part.nbytes for part in parts if part is not None), device)
+        self.atom_offsets = self._moved(store.atom_offsets)
+        self.edge_offsets = self._moved(store.edge_offsets)
+        self.atomic_numbers = self._moved(store.atomic_numbers)
+        # PyTorch computes with few unsigned types.
+        self.edge_index = self._moved(store.edge_index.T.astype(np.int32))
+        self.edge_vectors = self._moved(store.edge_vectors)
+        self.eps_inter = None if store.eps_inter is None else self._moved(store.eps_inter)
+        self.drude = None if store.drude is None else self._moved(store.drude)
+        self.anisotropy = None
+        if anisotropy is not None:
+            eps, drude = self._moved(anisotropy.eps_deviator), self._moved(anisotropy.drude_root)
+            self.anisotropy = Anisotropy(eps, drude, self._moved(anisotropy.known))
+
+    def gather(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalGraph:
+        """The batch of the given crystals, in the order given.
+
+        Args:
+            indices: Positions in the store, (B,).
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        num_atoms, num_edges = self.store.sizes[chosen, :2].sum(axis=0, dtype=np.int64).tolist()
+        index = torch.tensor(chosen).to(self.device, non_blocking=True)
+        atoms, atom_counts = _ragged_rows(self.atom_offsets, index, num_atoms)
+        edges, edge_counts = _ragged_rows(self.edge_offsets, index, num_edges)
+        first_atom = (atom_counts.cumsum(0) - atom_counts).repeat_interleave(edge_counts, output_size=num_edges)
+        batch = torch.arange(chosen.size, device=self.device)
+
+        def chosen_rows(values: Tensor) -> Tensor:
+            return values.index_select(0, index)
+
+        return CrystalGraph(
+            atomic_numbers=self.atomic_numbers.index_select(0, atoms).long(),
+            edge_index=(self.edge_index.index_select(0, edges) + first_atom[:, None]).T.contiguous(),
+            edge_vectors=self.edge_vectors.index_select(0, edges),
+            batch=batch.repeat_interleave(atom_counts, output_size=num_atoms),
+            index=index,
+            eps_inter=None if self.eps_inter is None else self.eps_inter.index_select(0, index),
+            drude=None if self.drude is None else self.drude.index_select(0, index),
+            anisotropy=None
+            if self.anisotropy is None
+            else self.anisotropy.map(lambda rows: rows.index_select(0, index)),
+        )
+
+    def _moved(self, array: NDArray[np.generic]) -> Tensor:
+        return shared(np.ascontiguousarray(array)).to(self.device)
+
+
+def _ragged_rows(bounds: Tensor, index: Tensor, total: int) -> tuple[Tensor, Tensor]:
+    """Row numbers that the chosen segments own, `total` of them, and how many each owns."""
+    starts = bounds.index_select(0, index)
+    counts = bounds.index_select(0, index + 1) - starts
+    shift = (starts - (counts.cumsum(0) - counts)).repeat_interleave(counts, output_size=total)
+    return torch.arange(total, device=bounds.device) + shift, counts
+
+
+def _check_memory(num_bytes: int, device: torch.device) -> None:
+    if device.type != "cuda":
+        return
+    free, _ = torch.cuda.mem_get_info(device)
+    if free < _HEADROOM * num_bytes:
+        raise InputError(
+            f"data.resident would take {num_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB that are free on {device}, "
+            "which leaves too little for training; set it to false, or build the store with --spectra float16"
+        )

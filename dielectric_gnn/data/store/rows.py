@@ -1,0 +1,236 @@
+"""From materials to rows of a store: the work of one process on a few materials at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dielectric_gnn.data.frames import with_whole_tensors
+from dielectric_gnn.data.graphs.graph import many_neighbour_edges
+from dielectric_gnn.data.graphs.orbits import Symmetry, find_orbits
+from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.sources.base import OnError, attempt
+from dielectric_gnn.data.store.facts import SetKind, graph_sizes
+from dielectric_gnn.data.store.metadata import SpectraDtype
+from dielectric_gnn.data.store.row_checksums import ROW_CHECKSUMS, MaterialBytes
+from dielectric_gnn.data.store.stored_orbits import COLUMNS as ORBITS
+from dielectric_gnn.data.store.stored_orbits import PARTS, orbit_rows, orbit_sizes
+from dielectric_gnn.data.store.targets import anisotropy_rows, target_rows
+from dielectric_gnn.utils.errors import InputError, RecordError
+
+_MAX_ATOMS = int(np.iinfo(np.uint16).max) + 1
+
+_OWNERS = {
+    "atom": ("sizes", 0),
+    "edge": ("sizes", 1),
+    **{f"orbit_{part}": ("orbit_sizes", column) for column, part in enumerate(PARTS)},
+}
+"""What crystals have several of: the array, and its column, that says how many."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is made of each material.
+
+    Args:
+        cutoff: Neighbour cutoff in Å.
+        spectra_dtype: Precision of the spectra.
+        tensors: Keep whole tensors, after `frames.with_whole_tensors`.
+        symmetry: `orbit` adds which atoms and edges are alike.
+    """
+
+    cutoff: float
+    spectra_dtype: SpectraDtype
+    tensors: bool
+    symmetry: Symmetry = "full"
+
+
+class Column(NamedTuple):
+    """One array of a store: type and shape of its rows, and what a row is: a crystal, a thing of `_OWNERS`."""
+
+    dtype: DTypeLike
+    row_shape: tuple[int, ...]
+    owner: str
+
+
+def columns(recipe: Recipe, num_energies: int | None) -> dict[str, Column]:
+    """The arrays that grow with every material; `num_energies` is None without spectra."""
+    found = {
+        ROW_CHECKSUMS: Column(np.uint32, (), "crystal"),
+        "sizes": Column(np.int32, (3,), "crystal"),
+        "volumes": Column(np.float32, (), "crystal"),
+        "atomic_numbers": Column(np.uint8, (), "atom"),
+        "edge_index": Column(np.uint16, (2,), "edge"),
+        "edge_vectors": Column(np.float32, (3,), "edge"),
+    }
+    if num_energies is not None:
+        found["eps_inter"] = Column(recipe.spectra_dtype, (num_energies, 2), "crystal")
+        found["drude"] = Column(np.float32, (), "crystal")
+        if recipe.tensors:
+            found["eps_deviator"] = Column(recipe.spectra_dtype, (5, num_energies, 2), "crystal")
+            found["drude_root"] = Column(np.float32, (6,), "crystal")
+            found["known"] = Column(np.bool_, (5,), "crystal")
+    if recipe.symmetry == "orbit":
+        found["orbit_sizes"] = Column(np.int32, (3,), "crystal")
+        found |= {f"orbit_{name}": Column(c.dtype, c.row_shape, f"orbit_{c.part}") for name, c in ORBITS.items()}
+    return found
+
+
+@dataclass
+class Chunk:
+    """What became of a few materials, in their order; can be pickled.
+
+    Args:
+        num_items: How many there were, good and bad.
+        kind: Of the good ones; None without any.
+        ids: Of the good ones; formulas and sources likewise.
+        rejects: Of every bad one: how many good ones came before, source and problem.
+        arrays: Rows of every column, one after another.
+        failure: Source and problem of a material that cannot stand in one set with those before; no source where all
+            are to blame. As text, because exceptions with two arguments cannot be pickled.
+    """
+
+    num_items: int = 0
+    kind: SetKind | None = None
+    ids: list[str] = field(default_factory=list)
+    formulas: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    rejects: list[tuple[int, str, str]] = field(default_factory=list)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    failure: tuple[str, str] | None = None
+
+    def without(self, bad: Sequence[tuple[int, str]], owners: dict[str, Column]) -> Chunk:
+        """The same, but that the good materials in the given rows are rejects for the given reason."""
+        if not bad:
+            return self
+        keep = np.ones(len(self.ids), dtype=bool)
+        keep[[row for row, _ in bad]] = False
+        of_rows = {"crystal": keep}
+        for owner, (sizes, column) in _OWNERS.items():
+            if sizes in self.arrays:
+                of_rows[owner] = np.repeat(keep, self.arrays[sizes][:, column])
+        rejects = [*self.rejects, *((row, self.sources[row], problem) for row, problem in bad)]
+        before = np.concatenate([[0], np.cumsum(keep)])
+
+        def kept(names: list[str]) -> list[str]:
+            return [name for name, good in zip(names, keep, strict=True) if good]
+
+        return replace(
+            self,
+            ids=kept(self.ids),
+            formulas=kept(self.formulas),
+            sources=kept(self.sources),
+            rejects=[(int(before[row]), source, problem) for row, source, problem in sorted(rejects)],
+            arrays={name: rows[of_rows[owners[name].owner]] for name, rows in self.arrays.items()},
+        )
+
+
+def itself(record: CrystalRecord) -> CrystalRecord:
+    """Reads what is a record already."""
+    return record
+
+
+def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: OnError, items: Iterable[Any]) -> Chunk:
+    """Read and check materials, and build their graphs and targets.
+
+    Args:
+        recipe: What to make.
+        read: Makes a record of an item.
+        on_error: `raise`: nothing after the first bad material is read.
+        items: The materials.
+    """
+    chunk = Chunk()
+    rows: list[dict[str, NDArray[Any]]] = []
+    records: list[CrystalRecord] = []
+    for item in items:
+        chunk.num_items += 1
+        outcome = attempt(partial(_read_item, recipe, read), item)
+        if isinstance(outcome, RecordError):
+            chunk.rejects.append((len(rows), outcome.source, outcome.problem))
+            if on_error == "raise":
+                break
+            continue
+        record, made = outcome
+        kind = SetKind.of(record)
+        chunk.kind = chunk.kind or kind
+        try:
+            chunk.kind.check(kind)
+        except InputError as error:
+            chunk.failure = (error.source, error.problem) if isinstance(error, RecordError) else ("", str(error))
+            break
+        rows.append(made)
+        records.append(record)
+        chunk.ids.append(record.material_id)
+        chunk.formulas.append(record.formula)
+        chunk.sources.append(record.source)
+    for made, record, graph in zip(rows, records, many_neighbour_edges(records, recipe.cutoff), strict=True):
+        made |= _graph_rows(recipe, record, *graph)
+    if rows:
+        chunk.arrays = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        num_atoms, num_edges = ([len(row[name]) for row in rows] for name in ("atomic_numbers", "edge_index"))
+        sources, vectors = chunk.arrays["edge_index"][:, 0], chunk.arrays["edge_vectors"]
+        chunk.arrays["sizes"] = graph_sizes(num_atoms, num_edges, sources, vectors)
+        content = MaterialBytes.of_chunk(chunk.arrays)
+        chunk.arrays[ROW_CHECKSUMS] = content.checksums(np.arange(len(rows)))
+    return chunk
+
+
+def _read_item(
+    recipe: Recipe, read: Callable[[Any], CrystalRecord], item: Any
+) -> tuple[CrystalRecord, dict[str, NDArray[Any]]]:
+    record = read(item)
+    return record, _label_rows(recipe, with_whole_tensors(record) if recipe.tensors else record)
+
+
+def _label_rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:
+    """The rows of one material but for its graph."""
+    num_atoms = record.atomic_numbers.size
+    if num_atoms > _MAX_ATOMS:
+        raise RecordError(_where(record), f"{num_atoms} atoms; a store takes crystals of up to {_MAX_ATOMS}")
+    rows: dict[str, NDArray[Any]] = {
+        "volumes": np.array([record.volume], dtype=np.float32),
+        "atomic_numbers": record.atomic_numbers.astype(np.uint8),
+    }
+    if record.labels is not None:
+        eps, drude = target_rows(record.labels)
+        rows["eps_inter"] = _fitting(eps, recipe, record)[None]
+        rows["drude"] = np.array([drude], dtype=np.float32)
+        if recipe.tensors:
+            deviator, root, known = anisotropy_rows(record.labels)
+            rows["eps_deviator"] = _fitting(deviator, recipe, record)[None]
+            rows["drude_root"], rows["known"] = root[None], known[None]
+    return rows
+
+
+def _graph_rows(
+    recipe: Recipe, record: CrystalRecord, index: NDArray[np.int32], vectors: NDArray[np.float64]
+) -> dict[str, NDArray[Any]]:
+    """The rows of the graph of one material."""
+    rows: dict[str, NDArray[Any]] = {
+        "edge_index": index.T.astype(np.uint16),
+        "edge_vectors": vectors.astype(np.float32),
+    }
+    if recipe.symmetry == "orbit":
+        orbits = find_orbits(record.atomic_numbers, index, vectors)
+        rows["orbit_sizes"] = np.array([orbit_sizes(orbits)], dtype=np.int32)
+        rows |= {f"orbit_{name}": part for name, part in orbit_rows(orbits).items()}
+    return rows
+
+
+def _fitting(eps: NDArray[np.float32], recipe: Recipe, record: CrystalRecord) -> NDArray[np.floating]:
+    """`eps` in the precision of the store, if its values fit."""
+    dtype = recipe.spectra_dtype
+    largest, limit = float(np.abs(eps).max()), float(np.finfo(dtype).max)
+    if largest > limit:
+        problem = f"|eps| reaches {largest:.3g}, but {dtype} ends at {limit:.3g}; use float32 spectra"
+        raise RecordError(_where(record), problem)
+    return eps.astype(dtype)
+
+
+def _where(record: CrystalRecord) -> str:
+    return f"{record.source} ({record.material_id})".lstrip()

@@ -1,0 +1,63 @@
+"""What models learn of a material: averages over directions, and what they leave out, as rows of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dielectric_gnn.data.record import OpticalLabels
+from dielectric_gnn.data.store.flat import shared
+from dielectric_gnn.targets.irreducible import DIAGONAL_PARTS, FROM_CARTESIAN
+from dielectric_gnn.targets.response import Anisotropy
+
+
+@dataclass(frozen=True, eq=False)
+class StoredAnisotropy:
+    """The parts of the targets of M crystals that `response.Anisotropy` describes.
+
+    Shapes:
+        eps_deviator: (M, 5, W, 2), float32 or float16. drude_root: (M, 6) in eV. known: (M, 5) bool.
+    """
+
+    eps_deviator: NDArray[np.floating]
+    drude_root: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+    def gather(self, chosen: NDArray[np.int64]) -> Anisotropy:
+        """Those of the chosen crystals."""
+        return Anisotropy(
+            shared(self.eps_deviator).index_select(0, torch.tensor(chosen)),
+            torch.from_numpy(self.drude_root[chosen]),
+            torch.from_numpy(self.known[chosen]),
+        )
+
+
+def target_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], float]:
+    """What a model learns of one material: the orientation average of ε (W, 2), Re and Im, and of ω_D in eV."""
+    eps, drude = labels.average()
+    return np.stack([eps.real, eps.imag], axis=-1).astype(np.float32), drude
+
+
+def anisotropy_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """What the average of a material leaves out: deviator of ε (5, W, 2), root of ω_D² (6,) in eV, what is known (5,).
+
+    Of labels that are averages, or a diagonal not yet resolved, nothing is known.
+    """
+    known = np.zeros(5, dtype=bool)
+    if labels.num_components < 6:
+        root = np.array([labels.average()[1], 0, 0, 0, 0, 0])
+        return np.zeros((5, labels.grid.num, 2), np.float32), root.astype(np.float32), known
+    known[list(DIAGONAL_PARTS) if labels.diagonal_only else slice(None)] = True
+    deviator = FROM_CARTESIAN[1:] @ labels.eps_inter
+    root = FROM_CARTESIAN @ labels.drude
+    return np.stack([deviator.real, deviator.imag], axis=-1).astype(np.float32), root.astype(np.float32), known
+
+
+def stacked_anisotropy(labels: Sequence[OpticalLabels]) -> StoredAnisotropy:
+    """Of many labels."""
+    deviators, roots, known = zip(*map(anisotropy_rows, labels), strict=True)
+    return StoredAnisotropy(np.stack(deviators), np.stack(roots), np.stack(known))

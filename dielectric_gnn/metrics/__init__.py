@@ -1,0 +1,1 @@
+"""How far a predicted response is from a calculated one."""

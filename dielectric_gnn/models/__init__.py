@@ -1,0 +1,1 @@
+"""Graph neural networks: backbones, heads, and the layers they are built of."""

@@ -1,0 +1,61 @@
+"""The contract of heads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, TypeAlias
+
+from torch import Tensor, nn
+
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.utils.errors import InputError
+
+Quantity: TypeAlias = Literal["re", "im", "drude"]
+"""Re ε_inter, Im ε_inter and the Drude frequency: what a response consists of."""
+
+
+class Head(nn.Module, ABC):
+    """Turns the pooled features of a crystal into its optical response.
+
+    The first three arguments are given by the model when it is built; a configuration states the others. A subclass
+    that predicts whole tensors sets `tensorial`.
+
+    Args:
+        dim: Number F₀ of pooled invariant features.
+        grid: Photon energies of the spectra.
+        tensor_dim: Number F₂ of pooled l = 2 features.
+        outputs: The quantities this head predicts; it fills the others with NaN.
+
+    Raises:
+        InputError: It needs l = 2 features and there are none, or it has no use for them.
+    """
+
+    tensorial: ClassVar[bool] = False
+
+    def __init__(self, dim: int, grid: EnergyGrid, tensor_dim: int, outputs: frozenset[Quantity]) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if self.tensorial and tensor_dim == 0:
+            raise InputError(
+                f"{name} predicts tensors, but the backbone yields invariant features only; choose an equivariant one "
+                "(Goten, ESCN or ClebschGordan) with tensors: true (if it is one of them, set model.backbone.tensors "
+                "to true), or a scalar head (FreeFormHead)"
+            )
+        if tensor_dim > 0 and not self.tensorial:
+            raise InputError(
+                f"{name} predicts averages over directions and would leave the backbone's l = 2 features idle; set "
+                "tensors of the backbone to false, or choose a tensor head (FreeFormTensorHead)"
+            )
+        self.dim = dim
+        self.grid = grid
+        self.tensor_dim = tensor_dim
+        self.outputs = outputs
+
+    def prepare(self, facts: TrainingFacts) -> None:
+        """Take over, before training, what the head needs of the training data; what it keeps must be a buffer."""
+
+    @abstractmethod
+    def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
+        """Pooled features, (B, F₀) and for a tensorial head (B, 5, F₂) → response of B crystals."""

@@ -1,0 +1,43 @@
+"""A trained model from its checkpoint, in Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
+from dielectric_gnn.training.module import DielectricModule
+from dielectric_gnn.training.stored_config import check_stored
+from dielectric_gnn.utils.errors import InputError
+
+
+def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> DielectricModule:
+    """Build the model that a checkpoint describes and load its weights; the model is in evaluation mode.
+
+    Args:
+        path: A checkpoint written by `fit`.
+        trust: Class paths outside this package and torch.optim; the checkpoint may name classes of their modules.
+
+    Raises:
+        InputError: The checkpoint is unusable, or its configuration names what it may not.
+
+    Example:
+        model = load_model("runs/mine/checkpoints/best.ckpt")
+    """
+    checkpoint = read_checkpoint(path)
+    config = checkpoint[SECTION]["config"]
+    if config is None:
+        raise InputError(
+            f"{Path(path)}: made from a model built in Python; build it again and load checkpoint['state_dict']"
+        )
+    check_stored(str(path), config, trust)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(DielectricModule, "model")
+    model: DielectricModule = parser.instantiate(parser.parse_object({"model": config["model"]})).model
+    model.config = config
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
+    return model.eval()

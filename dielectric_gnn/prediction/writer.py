@@ -1,0 +1,196 @@
+"""Predicted responses as files: per material a table and a picture, and one ranked summary; resumable."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import compress
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from dielectric_gnn import optics
+from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.data.sources.base import report_rejects
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.export import WRITERS
+from dielectric_gnn.models.heads.base import Quantity
+from dielectric_gnn.prediction.files import write_material
+from dielectric_gnn.prediction.journal import PredictionJournal
+from dielectric_gnn.prediction.summary import RANKABLE, Conditions, summarise, write_summary
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.training.callbacks.spectra import spectra_of
+from dielectric_gnn.training.run_folder import PREDICTIONS
+from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.files import file_stem
+from dielectric_gnn.utils.meter import Meter
+
+FEW = 50
+"""Up to so many materials get a picture each when pictures are left to the writer."""
+
+
+_ALL: frozenset[Quantity] = frozenset({"re", "im", "drude"})
+
+_NOT_FINITE = "the prediction is not finite: the model diverged, or the structure is unlike all that it was trained on"
+
+
+class PredictionWriter(Callback):
+    """Writes what `predict` finds into `<run_dir>/predictions/`.
+
+    A material that is written is not predicted again when the same command is launched again.
+
+    Args:
+        damping_ev: γ of the Drude term (eV); recorded in every file.
+        illuminant: Light under which colours are seen: a CIE illuminant such as D65, D50, A, E or FL2.
+        observer: Whose eye: `2deg` (CIE 1931) or `10deg` (CIE 1964).
+        figures: Draw one PNG per material (about half a second each); `auto` does so for up to 50 materials.
+        formats: Further files of the total ε of each material, of `refractiveindex` (YAML of refractiveindex.info),
+            `nk` (wavelength, n, k), `csv` and `json` (all derived quantities) and `meep` (passive Drude-Lorentz fit).
+        rank_by: Column of the summary to rank by, largest first; with a minus before its name, such as
+            `-kk_residual`, smallest first; null ranks by material id.
+    """
+
+    def __init__(
+        self,
+        damping_ev: float = optics.DEFAULT_DAMPING,
+        illuminant: str = optics.DEFAULT_ILLUMINANT,
+        observer: optics.Observer = optics.DEFAULT_OBSERVER,
+        figures: bool | Literal["auto"] = "auto",
+        formats: Sequence[str] = (),
+        rank_by: str | None = None,
+    ) -> None:
+        if unknown := [name for name in formats if name not in WRITERS]:
+            raise InputError(f"format {unknown[0]!r} is unknown; choose of {', '.join(WRITERS)}")
+        if rank_by is not None and rank_by.removeprefix("-") not in RANKABLE:
+            raise InputError(f"rank_by is {rank_by!r}, expected one of {', '.join(RANKABLE)}")
+        self.conditions = Conditions(damping_ev, illuminant, observer)
+        self.figures = figures
+        self.formats = tuple(formats)
+        self.rank_by = rank_by
+        self.journal: PredictionJournal | None = None
+        self.source = ""
+        self._started = 0.0
+        self._lines: Meter | None = None
+
+    def begin(self, folder: Path, model: str, source: str = "") -> dict[str, str]:
+        """Continue the predictions in a folder.
+
+        Args:
+            folder: Where the files go.
+            model: A fingerprint of the model; predictions of another one do not count.
+            source: The model in words, for exported files.
+
+        Returns:
+            Ids and fingerprints of the crystals that are finished.
+        """
+        options = {"figures": self.figures, "formats": self.formats, **asdict(self.conditions)}
+        self.source = source
+        self.journal = PredictionJournal(folder, {"model": model, **options})
+        return {material_id: row["crystal"] for material_id, row in self.journal.rows().items()}
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check that the files can be written. Without `begin` (from Python) nothing is continued."""
+        if self.journal is None:
+            self.begin(Path(trainer.default_root_dir) / PREDICTIONS, f"in memory, {id(pl_module)}")
+        missing = _ALL - pl_module.outputs  # type: ignore[operator]
+        if self.formats and missing:
+            raise InputError(
+                f"the model does not predict {', '.join(sorted(missing))}, without which there is no total dielectric "
+                f"function to write as {', '.join(self.formats)}; drop predictions.formats"
+            )
+        self._started = perf_counter()
+        todo = len(trainer.datamodule.indices["predict"])  # type: ignore[attr-defined]
+        if trainer.is_global_zero and trainer.progress_bar_callback is None and todo > FEW:
+            self._lines = Meter("predicting", -(-todo // trainer.world_size), "{} materials".format)
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Response,
+        batch: CrystalGraph,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the materials of the batch, then note that they are finished."""
+        journal = _begun(self.journal)
+        store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
+        facts: TrainingFacts | None = getattr(pl_module, "facts", None)
+        grid: EnergyGrid = pl_module.grid  # type: ignore[assignment]
+        finite = pl_module.finite_rows(outputs).tolist()  # type: ignore[operator]
+        spectra, rows = list(compress(spectra_of(outputs), finite)), list(compress(batch.index.tolist(), finite))
+        if not rows:
+            return
+        summaries = summarise(rows, spectra, grid, store, facts, self.conditions)
+        draw, damping = self._draws(trainer), self.conditions.damping_ev
+        for spectrum, summary in zip(spectra, summaries, strict=True):
+            stem = journal.folder / file_stem(summary["material_id"])
+            tensor = spectrum.tensor if facts is not None and facts.num_tensors > 0 else None
+            files = (draw, self.formats, self.source)
+            write_material(stem, grid.energies(), spectrum, tensor, summary, damping, *files)
+        crystals = [{"crystal": store.fingerprint(row)} for row in rows]
+        journal.append([s | crystal for s, crystal in zip(summaries, crystals, strict=True)], trainer.global_rank)
+        if self._lines is not None:
+            self._lines.advance(len(rows))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the summary when every process has predicted its share."""
+        _begun(self.journal).close()
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            data: CrystalDataModule = trainer.datamodule  # type: ignore[attr-defined]
+            self.conclude(data, pl_module)
+
+    def conclude(self, data: CrystalDataModule, pl_module: LightningModule) -> None:
+        """Write the summary of all materials that were asked for, whichever process and launch predicted them."""
+        journal = _begun(self.journal)
+        finished = journal.rows()
+        ids = [data.store.material_ids[row] for row in data.asked]
+        rows = [finished[material_id] for material_id in ids if material_id in finished]
+        refused = [RecordError(material_id, _NOT_FINITE) for material_id in ids if material_id not in finished]
+        report_rejects(refused, journal.folder / "rejects.csv")
+        write_summary(journal.folder, rows, self.rank_by)
+        now = len(data.indices["predict"])
+        earlier = f", {len(rows) - now} of them in an earlier launch" if now < len(rows) else ""
+        # Of few, the time is that of the first batch and of the pictures.
+        speed = f" ({now / (perf_counter() - self._started):.0f} per second)" if now > FEW else ""
+        materials = "1 material" if len(rows) == 1 else f"{len(rows)} materials"
+        sys.stdout.write(
+            f"\nPredicted {materials}{earlier}{speed}; spectra, summary.csv and index.html are in {journal.folder}/\n"
+        )
+        facts = getattr(pl_module, "facts", None)
+        if getattr(pl_module, "tensorial", False) and (facts is None or facts.num_tensors == 0):
+            sys.stdout.write("Tensors are not written: the model was trained on averages over directions only\n")
+        if refused:
+            sys.stdout.write(
+                f"{len(refused)} predictions are not finite and were left out, see rejects.csv: "
+                f"{', '.join(one.source for one in refused[:5])}{' …' if len(refused) > 5 else ''}\n"
+            )
+        unusual = [row["material_id"] for row in rows if row.get("remarks")]
+        if unusual:
+            sys.stdout.write(
+                f"{len(unusual)} of them are unusual structures, see `remarks` in the summary: "
+                f"{', '.join(unusual[:5])}{' …' if len(unusual) > 5 else ''}\n"
+            )
+        unseen = [row["material_id"] for row in rows if row["unseen_elements"]]
+        if unseen:
+            sys.stdout.write(
+                f"{len(unseen)} of them hold elements that the training set lacks, named in the summary; "
+                f"trust them less: {', '.join(unseen[:5])}{' …' if len(unseen) > 5 else ''}\n"
+            )
+
+    def _draws(self, trainer: Trainer) -> bool:
+        data: CrystalDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        return len(data.asked) <= FEW if self.figures == "auto" else bool(self.figures)
+
+
+def _begun(journal: PredictionJournal | None) -> PredictionJournal:
+    if journal is None:
+        raise ValueError("PredictionWriter is used before it began")
+    return journal

@@ -1,0 +1,207 @@
+"""One run, from wherever it stands to its end: train, go on after an interruption, try again after a failure, test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from dielectric_gnn.studies.plan import PlannedRun
+from dielectric_gnn.training.run_record import RECORD, RunRecord, read_record, write_record
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import write_text
+from dielectric_gnn.utils.locks import HELD, RUN, FolderLock, wait_for_lock
+from dielectric_gnn.utils.schemas import read_schema
+from dielectric_gnn.utils.text import on_one_line
+
+State = Literal["waiting", "running", "interrupted", "failed", "damaged", "trained", "finished"]
+
+LOG = "study.log"
+"""File in the folder of a run: what its commands print."""
+
+_COMMANDS = "commands.json"
+_POLL_S = 0.2
+_USER_MISTAKE = 2
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+
+class _Commands(TypedDict):
+    """Content of `commands.json`."""
+
+    fit: list[str]
+    test: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the execution of a run ended.
+
+    Args:
+        state: Of the run.
+        attempts: How many times its training or test was started; 0 where nothing was left to do.
+        reason: Why it failed, in one line.
+    """
+
+    state: State
+    attempts: int = 0
+    reason: str = ""
+
+
+def record_of(run: PlannedRun) -> RunRecord | None:
+    """The record of a run, None where there is none.
+
+    Raises:
+        InputError: There is one, but it cannot be read.
+    """
+    path = run.folder / RECORD
+    return read_record(path) if path.is_file() else None
+
+
+def state_of(run: PlannedRun) -> State:
+    """How far a run is, by its record.
+
+    `trained` lacks the test, `running` may be a training that was killed, the record of a `damaged` one cannot be read.
+    """
+    try:
+        record = record_of(run)
+    except InputError:
+        return "damaged"
+    if record is None:
+        return "waiting"
+    if record.status == "finished":
+        return "finished" if "test/loss" in record.metrics else "trained"
+    return record.status
+
+
+def check_commands(run: PlannedRun) -> None:
+    """Check that what the folder of a run holds was made by the command that the study now states.
+
+    Raises:
+        InputError: It was made by another.
+    """
+    path = run.folder / _COMMANDS
+    if not path.is_file():
+        return
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    stored = tuple(read_schema(f"{path}: damaged", text, _Commands, f"remove {run.folder} to run it anew")["fit"])
+    if stored == run.fit:
+        return
+    place = next((i for i, pair in enumerate(zip(stored, run.fit, strict=False)) if pair[0] != pair[1]), -1)
+    was, now = (" ".join(words[max(place - 1, 0) : place + 1] if place >= 0 else words) for words in (stored, run.fit))
+    raise InputError(
+        f"{run.folder}: this run was begun with other settings ({was!r}, now {now!r}); choose another --out, or remove "
+        "the folder to run it anew"
+    )
+
+
+def execute(run: PlannedRun, threads: int, retries: int, stop: Event, own_session: bool = True) -> Outcome:
+    """Bring a run to its end; nothing is repeated that is done.
+
+    A damaged record is made anew by `fit`, which goes on from the last checkpoint, and a test. While another process
+    works on the run, this one waits; its commands hold the lock of the folder too, and go on if it is killed.
+
+    Args:
+        run: The run.
+        threads: Of the CPU, for each process.
+        retries: How often training or test are started again after a failure; a user's mistake is none.
+        stop: Set from elsewhere to interrupt the run, which then leaves a checkpoint.
+        own_session: Keep signals of a terminal from its processes; without, they get those that SLURM sends to a job.
+    """
+    check_commands(run)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    lock = wait_for_lock(run.folder / RUN, f"the study's run {run.name}", stop.wait)
+    if lock is None:
+        return Outcome("interrupted")
+    try:
+        return _execute(run, threads, retries, stop, lock, own_session)
+    finally:
+        lock.release()
+
+
+def _execute(run: PlannedRun, threads: int, retries: int, stop: Event, lock: FolderLock, own_session: bool) -> Outcome:
+    if state_of(run) == "finished":
+        return Outcome("finished")
+    write_text(run.folder / _COMMANDS, json.dumps({"fit": run.fit, "test": run.test}, indent=1) + "\n")
+    attempts = 0
+    while not stop.is_set():
+        words = run.test if state_of(run) == "trained" else run.fit
+        attempts += 1
+        status = _call(run, words, threads, stop, lock, own_session)
+        if status == 0 and state_of(run) == "finished":
+            return Outcome("finished", attempts)
+        if status == 0 and state_of(run) == "trained" and words is run.fit:
+            attempts -= 1  # the test is the other half of the same attempt
+            continue
+        if _was_stopped(status):
+            break
+        if attempts > retries or status == _USER_MISTAKE:
+            return _failed(run, status, attempts)
+    _set_status(run, "interrupted")
+    return Outcome("interrupted", attempts)
+
+
+def _call(
+    run: PlannedRun, words: tuple[str, ...], threads: int, stop: Event, lock: FolderLock, own_session: bool
+) -> int:
+    """Run one command; its exit status."""
+    line = [sys.executable, "-m", "dielectric_gnn", *words]
+    # Lightning would take the processes of a SLURM job for its own.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SUBMITIT_"))}
+    environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    environment |= {HELD: str((run.folder / RUN).resolve())}
+    # Windows hands no descriptors down; there, a command that outlives this process holds no lock.
+    descriptors = () if lock.descriptor is None or sys.platform == "win32" else (lock.descriptor,)
+    with (run.folder / LOG).open("ab") as log:
+        log.write(f"\n$ {' '.join(['dielectric-gnn', *words])}\n".encode())
+        log.flush()
+        # In a session of its own, Ctrl-C reaches it once, from here: a second signal would leave no checkpoint. It
+        # holds the lock too, so that no other process takes the run up if this one is killed and it is not.
+        process = subprocess.Popen(
+            line,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=own_session,
+            pass_fds=descriptors,
+        )
+        told = False
+        while process.poll() is None:
+            if stop.is_set() and not told:
+                process.send_signal(signal.SIGTERM)
+                told = True
+            time.sleep(_POLL_S)
+    return process.returncode
+
+
+def _was_stopped(status: int) -> bool:
+    return any(status in (128 + number, -number) for number in _STOPPING)
+
+
+def _failed(run: PlannedRun, status: int, attempts: int) -> Outcome:
+    _set_status(run, "failed")
+    how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+    if status == 0:
+        how = "its commands ended well, but the record is not complete"
+    lines = (run.folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n$ ")[-1].splitlines()
+    told = [line for line in lines if line.startswith("error: ")] or [line for line in lines[1:] if line.strip()]
+    reason = f"{how}; {on_one_line(told[-1]) if told else 'no message'}; see {run.folder / LOG}"
+    return Outcome("failed", attempts, reason)
+
+
+def _set_status(run: PlannedRun, status: Literal["interrupted", "failed"]) -> None:
+    """Correct the record of a training that had no time to: it says that it is still running."""
+    if state_of(run) in ("damaged", "finished", "trained", status):
+        return
+    if (record := record_of(run)) is not None:
+        write_record(run.folder / RECORD, replace(record, status=status))

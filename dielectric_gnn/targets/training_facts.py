@@ -1,0 +1,78 @@
+"""What a model must remember of its training data: travels in the checkpoint as plain tensors and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, NotRequired
+
+from pydantic import ConfigDict, Field, with_config
+from torch import Tensor
+from typing_extensions import TypedDict
+
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """Facts about a training set; what is None is not known, as of weights that were trained elsewhere.
+
+    Shapes:
+        mean_eps_inter: (W, 2). mean_drude: () in eV.
+
+    Args:
+        num_materials: D.
+        elements: Atomic numbers that occur.
+        broadening: Γ of the spectra in eV, None if unknown.
+        mean_eps_inter: Mean spectrum; what the trivial predictor answers.
+        mean_drude: Mean Drude frequency.
+        num_tensors: How many of the materials had tensors, not averages only.
+    """
+
+    num_materials: int
+    elements: list[int] | None
+    broadening: float | None
+    mean_eps_inter: Tensor | None
+    mean_drude: Tensor | None
+    num_tensors: int = 0
+
+    def means(self) -> tuple[Tensor, Tensor]:
+        """Mean spectrum (W, 2) and mean Drude frequency ().
+
+        Raises:
+            InputError: They are not known.
+        """
+        if self.mean_eps_inter is None or self.mean_drude is None:
+            raise InputError("the mean response of the training materials is not known of this model")
+        return self.mean_eps_inter, self.mean_drude
+
+    @property
+    def knows_means(self) -> bool:
+        """Whether `means` are known."""
+        return self.mean_eps_inter is not None and self.mean_drude is not None
+
+    def trivial_response(self, num_crystals: int) -> Response:
+        """The training mean for every one of `num_crystals` crystals."""
+        mean_eps_inter, mean_drude = self.means()
+        return Response(mean_eps_inter.expand(num_crystals, -1, -1), mean_drude.expand(num_crystals))
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain types and tensors, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: PlainFacts) -> TrainingFacts:
+        """Back from `to_plain`."""
+        return cls(**plain)
+
+
+@with_config(ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
+class PlainFacts(TypedDict):
+    """Schema of `TrainingFacts.to_plain` in a checkpoint."""
+
+    num_materials: Annotated[int, Field(ge=0)]
+    elements: list[Annotated[int, Field(ge=1, le=118)]] | None
+    broadening: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    mean_eps_inter: Tensor | None
+    mean_drude: Tensor | None
+    num_tensors: NotRequired[Annotated[int, Field(ge=0)]]

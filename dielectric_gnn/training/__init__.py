@@ -1,0 +1,1 @@
+"""The Lightning module, objectives, schedules, checkpoints, and what happens around a training."""

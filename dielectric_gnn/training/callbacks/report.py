@@ -1,0 +1,176 @@
+"""The published table for a test set: printed, as CSV and Markdown, per material, and as a figure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.metrics.spectral import Column, DrudeR2, EnergyMeans, MaterialTable
+from dielectric_gnn.optics.plots import comparison_figure, save_figure
+from dielectric_gnn.optics.screening import QUALITY
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.training.callbacks.figures import comparison_cases
+from dielectric_gnn.training.callbacks.spectra import quality_of, spectra_of
+from dielectric_gnn.training.ensemble import Ensemble
+from dielectric_gnn.training.evaluation import ResponseModule, labels_of
+from dielectric_gnn.utils.files import write_csv, write_text
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_SPREAD_HEADER = ("energy_ev", "spread_re", "spread_im", "error_re", "error_im")
+_MODEL, _TRIVIAL = "model", "training mean"
+_QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALITY)
+
+
+class TestReport(Callback):
+    """Collects every material of a test and writes the report into `<run_dir>/test/`.
+
+    For an ensemble, `spread.csv` holds the spread over the members beside the absolute error, at every energy, both as
+    means over materials.
+
+    Beside the model stands the trivial predictor, which answers every crystal with the mean spectrum and mean Drude
+    frequency of the training set. Beside the errors stand scores that need no label (`screening.spectrum_quality`).
+    """
+
+    __test__ = False  # not a test class, whatever its name says to pytest
+
+    def __init__(self) -> None:
+        self._tables: dict[str, MaterialTable] = {}
+        self._drude_r2: dict[str, DrudeR2] = {}
+        self._spread: EnergyMeans | None = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin empty tables."""
+        module = _checked(pl_module)
+        names = [_MODEL] + ([_TRIVIAL] if module.facts and module.facts.knows_means else [])
+        keys = tuple(column.key for column in _columns(module))
+        self._tables = {name: MaterialTable(keys).to(module.device) for name in names}
+        self._drude_r2 = {name: DrudeR2(module.definitions).to(module.device) for name in names}
+        self._spread = EnergyMeans(module.grid.num).to(module.device) if isinstance(module, Ensemble) else None
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: CrystalGraph,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add the materials of the batch."""
+        module = _checked(pl_module)
+        response, values = outputs["response"], outputs["values"]
+        store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
+        self._tables[_MODEL].update(batch.index, values | _quality(response, batch, module, store))
+        self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
+        if self._spread is not None:
+            self._spread.update(response, labels_of(batch))
+        if module.facts and module.facts.knows_means:
+            trivial = module.facts.trivial_response(batch.num_crystals).to(module.device)
+            values = module.evaluate_response(trivial, batch) | _quality(trivial, batch, module, store)
+            self._tables[_TRIVIAL].update(batch.index, values)
+            self._drude_r2[_TRIVIAL].update(trivial.drude, labels_of(batch).drude)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and print the report."""
+        module = _checked(pl_module)
+        rows, drude_r2 = {}, {}
+        for name, table in self._tables.items():  # collective: every process takes part
+            index, values = table.table()
+            rows[name] = values.cpu().numpy()
+            drude_r2[name] = float(self._drude_r2[name].compute())
+        spread = None if self._spread is None else self._spread.compute().cpu().numpy()
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir) / "test"
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        summary = _summary(_columns(module), rows, drude_r2)
+        markdown = _markdown(summary)
+        write_csv(folder / "summary.csv", summary[0], summary[1:])
+        write_text(folder / "summary.md", markdown)
+        header = ["material_id", "formula", *(column.key for column in _columns(module))]
+        write_csv(folder / "per_material.csv", header, _per_material(index.cpu().numpy(), rows[_MODEL], data.store))
+        if spread is not None:
+            rows_of_energy = np.column_stack([module.grid.energies(), spread])
+            write_csv(folder / "spread.csv", _SPREAD_HEADER, ([f"{x:.6g}" for x in row] for row in rows_of_energy))
+        self._draw_quantiles(folder / "quantiles.png", module, data, index.cpu().numpy(), rows[_MODEL])
+        sys.stdout.write(
+            f"\nTest set, {len(index)} materials\n\n{markdown}\n"
+            f"Table, per-material values and figure are in {folder}/\n"
+        )
+
+    def _draw_quantiles(
+        self,
+        path: Path,
+        module: ResponseModule,
+        data: Any,
+        index: NDArray[np.int64],
+        rows: NDArray[np.float64],
+    ) -> None:
+        """Materials at quantiles of the loss: what a good, a typical and a bad prediction look like."""
+        loss = rows[:, module.metric_keys.index("loss")]
+        order = loss.argsort()
+        places = [order[round(quantile * (len(order) - 1))] for quantile in QUANTILES]
+        graph = data.store.gather(index[places]).to(module.device)
+        with torch.inference_mode():
+            cases = comparison_cases(data.store, graph, module(graph))
+        titled = [
+            (f"{quantile:.0%} quantile, loss {loss[place]:.3f}: {title}", true, predicted)
+            for quantile, place, (title, true, predicted) in zip(QUANTILES, places, cases, strict=True)
+        ]
+        save_figure(comparison_figure(module.grid.energies(), titled), path)
+
+
+def _columns(module: ResponseModule) -> tuple[Column, ...]:
+    return (*module.columns, *_QUALITY_COLUMNS)
+
+
+def _quality(response: Response, batch: CrystalGraph, module: ResponseModule, store: CrystalStore) -> dict[str, Tensor]:
+    quality = quality_of(spectra_of(response), module.grid, store, batch.index.tolist())
+    return {key: torch.from_numpy(values).to(batch.index.device) for key, values in quality.items()}
+
+
+def _checked(module: LightningModule) -> ResponseModule:
+    if not isinstance(module, ResponseModule):
+        raise TypeError(f"TestReport reports on a ResponseModule, got {type(module).__name__}")
+    return module
+
+
+def _summary(
+    columns: Sequence[Column], rows: dict[str, NDArray[np.float64]], drude_r2: dict[str, float]
+) -> list[list[str]]:
+    """Header and one line per predictor and statistic; undefined values are shown as a dash."""
+    table = [["predictor", "statistic", *(column.heading for column in columns), "R² ω_D"]]
+    for name, values in rows.items():
+        for statistic, function in (("mean", np.mean), ("median", np.median), ("σ", np.std)):
+            cells = []
+            for place, column in enumerate(columns):
+                defined = values[~np.isnan(values[:, place]), place]
+                cells.append(f"{function(defined):.{column.digits}f}" if defined.size else "–")
+            r2 = f"{drude_r2[name]:.3f}" if statistic == "mean" and np.isfinite(drude_r2[name]) else "–"
+            table.append([name, statistic, *cells, r2])
+    return table
+
+
+def _markdown(table: list[list[str]]) -> str:
+    widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in table]
+    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _per_material(index: NDArray[np.int64], values: NDArray[np.float64], store: CrystalStore) -> list[list[str]]:
+    return [
+        [store.material_ids[row], store.formulas[row], *(f"{number:.9g}" for number in numbers)]
+        for row, numbers in zip(index, values, strict=True)
+    ]

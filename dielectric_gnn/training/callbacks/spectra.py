@@ -1,0 +1,49 @@
+"""Responses as NumPy arrays, material by material: what figures and files are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from dielectric_gnn import optics
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.optics.plots import Spectrum, TensorSpectrum
+from dielectric_gnn.optics.screening import spectrum_quality
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.targets.irreducible import TO_CARTESIAN, to_components, to_matrices
+from dielectric_gnn.targets.response import Response
+
+
+def spectra_of(response: Response) -> list[Spectrum]:
+    """The materials of a response one by one, as NumPy arrays; an ensemble's with their spread."""
+    response = response.cpu()
+    eps_inter = torch.view_as_complex(response.eps_inter.contiguous()).numpy()
+    spreads = [None] * len(eps_inter) if response.spread is None else spectra_of(response.spread)
+    return [
+        Spectrum(eps, float(drude), spread, tensor)
+        for eps, drude, spread, tensor in zip(eps_inter, response.drude, spreads, _tensors_of(response), strict=True)
+    ]
+
+
+def quality_of(
+    spectra: Sequence[Spectrum], grid: EnergyGrid, store: CrystalStore, rows: Sequence[int]
+) -> dict[str, optics.FloatArray]:
+    """`screening.spectrum_quality` of the spectra, on the grid of their model, of B materials: (B,) for each key."""
+    eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
+    electrons = np.array([optics.valence_electrons(store.numbers_of(row)).sum() for row in rows])
+    return spectrum_quality(grid.energies(), eps_inter, drude, electrons, store.volumes[np.asarray(rows)])
+
+
+def _tensors_of(response: Response) -> Sequence[TensorSpectrum | None]:
+    """The tensors of a response on the CPU; None where not even the diagonal is known."""
+    anisotropy = response.anisotropy
+    if anisotropy is None:
+        return [None] * len(response.drude)
+    parts = torch.cat([response.eps_inter[:, None], anisotropy.eps_inter], dim=1).double().contiguous()
+    eps = np.einsum("vk,bkw->bvw", TO_CARTESIAN, torch.view_as_complex(parts).numpy())
+    roots = to_matrices(TO_CARTESIAN @ anisotropy.drude.double().numpy().T)
+    squares = to_components(roots @ roots).T
+    known = anisotropy.known.any(dim=1).tolist()
+    return [TensorSpectrum(*row) if some else None for *row, some in zip(eps, squares, known, strict=True)]

@@ -1,0 +1,231 @@
+"""Validation, test and prediction of anything that turns crystal graphs into responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.metrics.spectral import (
+    COLUMNS,
+    TENSOR_COLUMNS,
+    Definitions,
+    DrudeR2,
+    MaterialMeans,
+    material_metrics,
+    tensor_metrics,
+)
+from dielectric_gnn.models.heads.base import Quantity
+from dielectric_gnn.models.layers.segment import widened
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.training.objective import COMPONENT_AXIS, Objective
+from dielectric_gnn.utils.errors import InputError
+
+OBJECTIVE_TERMS = ("loss_eps", "loss_drude")
+"""Beside the metrics of the tables, the terms of the objective before weighting; NaN where it has no such term."""
+
+
+_DIVERGED = (
+    "the training diverged; lower model.optimizer.init_args.lr or trainer.gradient_clip_val, and start from an earlier "
+    "checkpoint"
+)
+
+
+class ResponseModule(LightningModule):
+    """A LightningModule whose `forward` maps a batch of crystals to their responses, and what follows from that.
+
+    Args:
+        grid: Photon energies (eV) of the spectra.
+        objective: Gives the loss of each material.
+        outputs: The quantities that `forward` predicts.
+        cutoff: Neighbour cutoff (Å) that the graphs must have.
+        tensorial: Whether the responses are whole tensors.
+        definitions: Of some metrics; see `metrics.material_metrics`.
+    """
+
+    def __init__(
+        self,
+        grid: EnergyGrid,
+        objective: Objective,
+        outputs: frozenset[Quantity],
+        cutoff: float,
+        tensorial: bool = False,
+        definitions: Definitions = "default",
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.objective = objective
+        self.outputs = outputs
+        self.cutoff = cutoff
+        self.tensorial = tensorial
+        self.definitions = definitions
+        self.facts: TrainingFacts | None = None
+        self.columns = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS
+        self.eval_means = MaterialMeans((*self.metric_keys, *OBJECTIVE_TERMS))
+        self.eval_drude_r2 = DrudeR2(definitions)
+
+    @property
+    def takes_orbits(self) -> bool:
+        """Whether `forward` counts equal atoms and edges of orbit graphs."""
+        return False
+
+    @property
+    def metric_keys(self) -> tuple[str, ...]:
+        """What is computed for every material."""
+        return tuple(column.key for column in self.columns)
+
+    def setup(self, stage: str) -> None:
+        """Check that data and model fit together."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        if data.store.cutoff != self.cutoff:
+            raise InputError(
+                f"the graphs hold neighbours up to {data.store.cutoff} Å, but the backbone was built for "
+                f"{self.cutoff} Å; set data.cutoff or model.backbone.init_args.cutoff"
+            )
+        if data.store.eps_inter is None:
+            return
+        if data.store.grid != self.grid:
+            raise InputError(f"the spectra have {data.store.grid}, but the model {self.grid}; set model.grid")
+        self._check_broadening()
+
+    def on_validation_start(self) -> None:
+        """Check again: what a checkpoint says of its training is known only after `setup`."""
+        self._check_broadening()
+
+    def on_test_start(self) -> None:
+        """As `on_validation_start`."""
+        self._check_broadening()
+
+    def _check_broadening(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        known, given = self.facts and self.facts.broadening, data and data.store.broadening
+        if known is not None and given is not None and known != given:
+            raise InputError(
+                f"the model was trained on spectra of broadening {known} eV, but these have {given} eV; "
+                "compare only sets of one broadening, or state it with the source's broadening_ev"
+            )
+
+    def validation_step(self, graph: CrystalGraph, batch_idx: int) -> None:
+        """Add the batch to the validation metrics."""
+        self._evaluate(graph)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_evaluation("val")
+
+    def test_step(self, graph: CrystalGraph, batch_idx: int) -> dict[str, Any]:
+        """Add the batch to the test metrics; returns response and per-material values for the report."""
+        response, values = self._evaluate(graph)
+        return {"response": response, "values": values}
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_evaluation("test")
+
+    def predict_step(self, graph: CrystalGraph, batch_idx: int) -> Response:
+        """Response of every crystal of the batch.
+
+        Where the data module skips what cannot be used (`on_error`), a response that is not finite is among them, and
+        it is for the callbacks to leave it out (`finite_rows`).
+
+        Raises:
+            InputError: A response is not finite, where nothing is skipped.
+        """
+        response: Response = self(graph)
+        if getattr(self._data(), "on_error", "raise") != "skip":
+            self._check_finite(response, graph)
+        return response
+
+    def finite_rows(self, response: Response) -> Tensor:
+        """Whether all that this model predicts is finite, for each crystal of a response (B,)."""
+        components = [axis for name, axis in COMPONENT_AXIS.items() if name in self.outputs]
+        finite = response.eps_inter[..., components].isfinite().flatten(1).all(dim=1)
+        if "drude" in self.outputs:
+            finite = finite & response.drude.isfinite()
+        if response.anisotropy is not None:
+            finite = finite & response.anisotropy.eps_inter.isfinite().flatten(1).all(dim=1)
+            finite = finite & response.anisotropy.drude.isfinite().all(dim=1)
+        return finite
+
+    def evaluate_response(self, response: Response, graph: CrystalGraph) -> dict[str, Tensor]:
+        """Every per-material metric, the loss included, of a response against the labels of the batch."""
+        target = labels_of(graph)
+        terms = self.objective.per_material(response, target)
+        undefined = torch.full_like(terms["loss"], torch.nan)
+        values = {"loss": terms["loss"].double()} | material_metrics(
+            response, target, self.grid, definitions=self.definitions
+        )
+        values |= {key: terms.get(key.removeprefix("loss_"), undefined) for key in OBJECTIVE_TERMS}
+        return values | tensor_metrics(response, target) if self.tensorial else values
+
+    def _evaluate(self, graph: CrystalGraph) -> tuple[Response, dict[str, Tensor]]:
+        response: Response = self(graph)
+        self._check_finite(response, graph)
+        values = self.evaluate_response(response, graph)
+        # The means leave out what is NaN, because some metrics are undefined for some materials. The loss never is.
+        finite = values["loss"].isfinite()
+        if not finite.all():
+            raise self.bad_loss(int(graph.index[~finite][0]), "in the evaluation")
+        self.eval_means.update(values)
+        self.eval_drude_r2.update(response.drude, labels_of(graph).drude)
+        return response, values
+
+    def _log_evaluation(self, stage: str) -> None:
+        means = self.eval_means.compute() | {"drude_r2": self.eval_drude_r2.compute()}
+        shown = {key: value for key, value in means.items() if not value.isnan()}
+        self.log_dict({f"{stage}/{key}": value.float() for key, value in shown.items() if key != "loss"})
+        self.log(f"{stage}/loss", means["loss"].float(), prog_bar=True)
+        self.eval_means.reset()
+        self.eval_drude_r2.reset()
+
+    def _check_finite(self, response: Response, graph: CrystalGraph) -> None:
+        """A diverged model must not hide behind metrics that skip undefined values."""
+        finite = self.finite_rows(response)
+        if not finite.all():
+            name = self._name_of(int(graph.index[~finite][0]))
+            raise InputError(f"the prediction for material {name} is not finite: {_DIVERGED}")
+
+    def bad_loss(self, row: int, where: str) -> InputError:
+        """What to say of a loss that is not finite: whether the label or the training is to blame.
+
+        Args:
+            row: Position of the material in its data set.
+            where: Epoch and batch.
+        """
+        data, name = self._data(), self._name_of(row)
+        labels = None if data is None else labels_of(data.store.gather([row]))
+        parts = [] if labels is None else [labels.eps_inter, labels.drude]
+        if labels is not None and labels.anisotropy is not None:
+            parts += [labels.anisotropy.eps_inter, labels.anisotropy.drude]
+        if not all(part.isfinite().all() for part in parts):
+            return InputError(
+                f"the label of material {name} is not finite ({where}): build the store anew, or leave the material out"
+            )
+        return InputError(f"the loss of material {name} is not finite ({where}): {_DIVERGED}")
+
+    def _data(self) -> Any:
+        """The data module; None without one."""
+        return getattr(self._trainer, "datamodule", None)
+
+    def _name_of(self, row: int) -> str:
+        data = self._data()
+        return f"number {row}" if data is None else str(data.store.material_ids[row])
+
+
+def labels_of(graph: CrystalGraph) -> Response:
+    """The labels of a batch as a response, in single precision or wider.
+
+    Raises:
+        InputError: The crystals have none.
+    """
+    if graph.eps_inter is None or graph.drude is None:
+        raise InputError("these crystals have no spectra to compare with; use `predict` for them")
+    # Here and not in the loader: what travels to a GPU is half as much.
+    return Response(graph.eps_inter, graph.drude, anisotropy=graph.anisotropy).map(widened)

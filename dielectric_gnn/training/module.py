@@ -1,0 +1,227 @@
+"""The model and its training: backbone, pooling and head, objective, optimiser and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NoReturn
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.metrics.spectral import BatchMean, Definitions
+from dielectric_gnn.models.backbones import Backbone
+from dielectric_gnn.models.heads import FreeFormHead, Head
+from dielectric_gnn.models.layers.pooling import Pooling, TensorPooling, VectorAttentionPooling
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.training import checkpoint as checkpoints
+from dielectric_gnn.training.evaluation import ResponseModule, labels_of
+from dielectric_gnn.training.loss_watch import BadLoss, LossWatch
+from dielectric_gnn.training.objective import MaeObjective, Objective
+from dielectric_gnn.training.schedule import LearningRateScaling, WarmupCosine
+from dielectric_gnn.utils.errors import InputError
+
+
+class DielectricModule(ResponseModule):
+    """Predicts the optical response of crystals: backbone → pooling → head, trained on one objective.
+
+    Args:
+        backbone: Graph neural network; any subclass of `Backbone`, by class path.
+        pooling: From atoms to crystals; a subclass of `Pooling`, by class path.
+        head: From crystal features to spectrum and Drude frequency; a subclass of `Head`, by class path.
+        objective: What training minimises; null means the published one, `MaeObjective`.
+        optimizer: Any PyTorch optimiser, by class path.
+        schedule: Learning-rate schedule; null keeps the optimiser's rate.
+        lr_scaling: Multiplies the optimiser's rate by (N₀/N)^γ for a model of N parameters; null leaves it.
+        grid: Photon energies (eV) of the spectra; null means 2001 points on 0 to 20 eV.
+        metrics: Definitions of R² and of the relative error of ω_D: `default`, or `published`, those of the code of the
+            study (arXiv:2602.05702), which are finite for flat spectra and vanishing Drude frequencies.
+        compile_backend: Compile the backbone by this backend of torch.compile; weights and checkpoints stay the same.
+            Meant for equivariant backbones on GPUs; on CPUs it was measured to be slower.
+
+    Raises:
+        InputError: Backbone, head and objective do not fit together.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pooling: Callable[[int], Pooling] = VectorAttentionPooling,
+        head: Callable[[int, EnergyGrid, int], Head] = FreeFormHead,
+        objective: Objective | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = AdamW,
+        schedule: WarmupCosine | None = None,
+        lr_scaling: LearningRateScaling | None = None,
+        grid: EnergyGrid | None = None,
+        compile_backend: Literal["inductor", "cudagraphs", "eager"] | None = None,
+        metrics: Definitions = "default",
+    ) -> None:
+        grid = grid or EnergyGrid()
+        objective = objective or MaeObjective()
+        built_head = head(backbone.scalar_dim, grid, backbone.tensor_dim)
+        if built_head.outputs != objective.quantities:
+            raise InputError(
+                f"{type(built_head).__name__} predicts {sorted(built_head.outputs)}, but "
+                f"{type(objective).__name__} compares {sorted(objective.quantities)}; "
+                "choose the same quantities for both"
+            )
+        if built_head.tensorial != objective.tensorial:
+            raise InputError(
+                f"{type(built_head).__name__} predicts {'tensors' if built_head.tensorial else 'averages'}, but "
+                f"{type(objective).__name__} compares {'tensors' if objective.tensorial else 'averages'}; choose "
+                f"{'TensorObjective' if built_head.tensorial else 'MaeObjective'}"
+            )
+        super().__init__(grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial, metrics)
+        self.backbone = backbone
+        if compile_backend is not None:
+            # In place, so that names of parameters do not change; sizes differ from batch to batch.
+            backbone.compile(dynamic=True, backend=compile_backend)
+        self.pooling = pooling(backbone.scalar_dim)
+        self.tensor_pooling = TensorPooling(backbone.scalar_dim, backbone.tensor_dim) if built_head.tensorial else None
+        self.head = built_head
+        self.make_optimizer = optimizer
+        self.schedule = schedule
+        self.lr_scaling = lr_scaling
+        # The configuration this model was built from, in plain types, for the checkpoint; set by the command.
+        self.config: dict[str, Any] | None = None
+        self.train_loss = BatchMean()
+        self._loss_watch = LossWatch()
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not used: Lightning's way of loading calls what a file names.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            "use dielectric_gnn.prediction.loading.load_model(path), which runs nothing that the file names"
+        )
+
+    @property
+    def takes_orbits(self) -> bool:
+        """Whether backbone and pooling do."""
+        return self.backbone.takes_orbits and self.pooling.takes_orbits
+
+    def forward(self, graph: CrystalGraph) -> Response:
+        """Response of every crystal of the batch."""
+        features = self.backbone(graph)
+        counts = {} if graph.orbits is None else {"counts": graph.orbits.atom_counts}
+        pooled = self.pooling(features.scalars, graph.batch, graph.num_crystals, **counts)
+        tensors = None
+        if self.tensor_pooling is not None:
+            tensors = self.tensor_pooling(features.scalars, features.tensors, graph.batch, graph.num_crystals)
+        response: Response = self.head(pooled, tensors)
+        return response
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Optimiser and, if there is one, schedule."""
+        optimizer = self.make_optimizer(self.parameters())
+        self._scale_learning_rate(optimizer)
+        if self.schedule is None:
+            return optimizer
+        epochs = self.trainer.max_epochs
+        steps = self.trainer.estimated_stepping_batches
+        steps_per_epoch = max(1, int(steps) // epochs) if epochs and epochs > 0 else 1
+        scheduler = self.schedule.build(optimizer, epochs, steps_per_epoch)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": self.schedule.interval},
+        }
+
+    def on_fit_start(self) -> None:
+        """Learn what the model must remember of its training data."""
+        self.facts = self.trainer.datamodule.training_facts()  # type: ignore[attr-defined]
+        self.head.prepare(self.facts)
+        if self.tensorial and self.facts.num_tensors == 0:
+            rank_zero_warn(
+                "the training materials have averages only, so the tensors of this model will mean nothing and are not "
+                "exported; set data.tensors to true, or build the store with --tensors"
+            )
+
+    def training_step(self, graph: CrystalGraph, batch_idx: int) -> Tensor:
+        """Mean objective of the batch."""
+        losses = self.objective.per_material(self(graph), labels_of(graph))["loss"]
+        due = self._loss_watch.add(losses, graph.index, batch_idx)
+        if due or not (losses.is_cuda or self._several_processes()):
+            self._check_losses()
+        loss = losses.mean()
+        self.train_loss.update(loss.detach(), graph.num_crystals)
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """A mean that was taken over belongs to an epoch that is over; within an epoch, this is not called."""
+        self.train_loss.reset()
+
+    def on_validation_start(self) -> None:
+        """Look at the losses of the epoch before weights are judged by their validation; and as in the base class."""
+        self._check_losses()
+        super().on_validation_start()
+
+    def on_train_epoch_end(self) -> None:
+        """Look at the last losses, also where nothing is validated."""
+        self._check_losses()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add configuration, training facts and the mean loss of this epoch so far, in plain types.
+
+        Raises:
+            InputError: A loss was not finite: the weights are lost, and must not replace good ones.
+        """
+        self._check_losses()
+        checkpoints.add_section(checkpoint, self.config, self.facts)
+        with self.train_loss.sync_context():  # of all processes
+            checkpoint["train_loss"] = dict(self.train_loss.metric_state)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that the weights fit, and take over the training facts and, once, the mean loss of the epoch."""
+        section = checkpoints.section_of(checkpoint, "the checkpoint")
+        checkpoints.check_weights(checkpoint["state_dict"], self.state_dict(), section, self.config)
+        facts = section["facts"]
+        self.facts = None if facts is None else TrainingFacts.from_plain(facts)
+        if self.global_rank == 0:
+            for name, value in checkpoint.get("train_loss", {}).items():
+                setattr(self.train_loss, name, value.to(self.train_loss.device))
+
+    def _check_losses(self) -> None:
+        """Look at the losses since the last look; several processes do so together, and all of them end.
+
+        Raises:
+            InputError: One is not finite; one line that names the material, the epoch and the batch.
+        """
+        bad = self._loss_watch.first_bad()
+        if self._several_processes():
+            own = torch.tensor([-1, -1] if bad is None else bad, device=self.device)
+            gathered = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather(gathered, own)
+            found = [BadLoss(*pair.tolist()) for pair in gathered if pair[0] >= 0]
+            bad = min(found, key=lambda one: one.batch, default=None)
+        if bad is not None:
+            raise self.bad_loss(bad.row, f"in epoch {self.current_epoch}, batch {bad.batch}")
+
+    def _several_processes(self) -> bool:
+        return self._trainer is not None and self._trainer.world_size > 1
+
+    def _scale_learning_rate(self, optimizer: Optimizer) -> None:
+        if self.lr_scaling is None:
+            return
+        parameters = trainable_parameters(self)
+        factor = self.lr_scaling.factor(parameters)
+        for group in optimizer.param_groups:
+            rate = group["lr"] * factor
+            rank_zero_info(
+                f"learning rate {group['lr']:.4g} x ({self.lr_scaling.reference_parameters:,} / {parameters:,})"
+                f"^{self.lr_scaling.exponent:g} = {rate:.4g}"
+            )
+            group["lr"] = rate
+
+
+def trainable_parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -1,0 +1,244 @@
+"""Going on with a training, and starting one from the weights of another: two different things.
+
+A resumed training takes over weights, optimiser, schedule, place in the data and random states. A fine-tuned one takes
+over weights only.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from torch import Tensor, nn
+
+from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
+from dielectric_gnn.training.former_training import check_no_training, record_in, ways_on
+from dielectric_gnn.training.run_folder import CHECKPOINTS
+from dielectric_gnn.utils.errors import InputError
+
+TRAINER_SETTINGS = ("max_epochs", "max_steps", "gradient_clip_val", "accumulate_grad_batches", "precision")
+"""What a checkpoint states of the trainer: the settings that change what is learnt."""
+
+_KEPT_BY_CHECKPOINT = ("model.optimizer", "model.lr_scaling", "fine_tune_from")
+"""What restored weights and the optimiser's restored state overrule; all else is built from the configuration."""
+
+_OWN_CHECKPOINTS = {"ModelCheckpoint", "BestCheckpoint"}
+"""Callbacks that every training has; their state is found by what they monitor."""
+
+_LONGER = "trainer.max_epochs"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that a checkpoint and the configuration state differently, and which of them counts."""
+
+    key: str
+    stored: Any
+    configured: Any
+
+    @property
+    def winner(self) -> str:
+        """`checkpoint` or `configuration`; of the seed, one part each."""
+        if self.key == "seed_everything":
+            return "configuration for the order of batches, checkpoint for the states of the generators"
+        return "checkpoint" if self.key.startswith(_KEPT_BY_CHECKPOINT) else "configuration"
+
+
+def differences(stored: Mapping[str, Any], configured: Mapping[str, Any]) -> list[Difference]:
+    """Settings that differ, by dotted key; one that is absent on a side is None there.
+
+    Early checkpoints state nothing of the trainer, which then does not differ.
+
+    Example:
+        >>> differences({"data": {"batch_size": 8}}, {"data": {"batch_size": 16}})
+        [Difference(key='data.batch_size', stored=8, configured=16)]
+    """
+    if "trainer" not in stored:
+        configured = {key: value for key, value in configured.items() if key != "trainer"}
+    one, other = dict(_flat(stored)), dict(_flat(configured))
+    keys = sorted({*one, *other})
+    return [Difference(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]
+
+
+def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, config
+
+
+def difference_table(found: Sequence[Difference]) -> str:
+    """One line per difference: key, both values, and which one counts."""
+    header = ("setting", "checkpoint", "configuration", "counts")
+    rows = [header, *((d.key, str(d.stored), str(d.configured), d.winner) for d in found)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(header))]
+    return "".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+
+
+def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path | None:
+    """The `last.ckpt` of a run that the same command began, if for fewer epochs; None where there is none.
+
+    Raises:
+        InputError: The folder holds a training with other settings, or one whose `last.ckpt` is absent or damaged: a
+            new one would overwrite what is left of it.
+    """
+    last = run_dir / CHECKPOINTS / "last.ckpt"
+    if not last.exists():
+        if not _stopped_in_first_epoch(run_dir, configured):
+            check_no_training(run_dir)
+        return None
+    try:
+        stored = read_checkpoint(last)[SECTION]["config"]
+    except InputError as error:
+        raise InputError(f"{error}; {ways_on(run_dir, damaged=last)}") from error
+    found = differences(stored or {}, configured)
+    if found and not _only_longer(found):
+        without = ", without --fine_tune_from" if configured.get("fine_tune_from") else ""
+        raise InputError(
+            f"{run_dir} holds a training with other settings:\n{difference_table(found)}"
+            f"continue it all the same with --ckpt_path {shlex.quote(str(last))}{without}, or choose another --run_dir"
+        )
+    return last
+
+
+def _stopped_in_first_epoch(run_dir: Path, configured: Mapping[str, Any]) -> bool:
+    """Whether the same command was killed after the first `best.ckpt` and before the first `last.ckpt`.
+
+    A new start then repeats less than an epoch, without which a study would need a hand.
+    """
+    record, best = record_in(run_dir), run_dir / CHECKPOINTS / "best.ckpt"
+    if record is None or record.status == "finished" or record.epochs > 1 or not best.is_file():
+        return False
+    if os.path.lexists(run_dir / CHECKPOINTS / "last.ckpt"):
+        return False  # a link into nowhere: there was a checkpoint
+    try:
+        checkpoint = read_checkpoint(best)
+    except InputError:
+        return False
+    found = differences(checkpoint[SECTION]["config"] or {}, configured)
+    return checkpoint.get("epoch") == 0 and (not found or _only_longer(found))
+
+
+def _only_longer(found: Sequence[Difference]) -> bool:
+    """Whether a training shall go on for more epochs, and nothing else has changed."""
+    first = found[0]
+    if len(found) > 1 or first.key != _LONGER or not isinstance(first.stored, int):
+        return False
+    return isinstance(first.configured, int) and first.configured > first.stored >= 0
+
+
+def continuation(path: str, configured: dict[str, Any]) -> str:
+    """What a training that continues a checkpoint takes from where, in words.
+
+    Args:
+        path: The checkpoint.
+        configured: What the checkpoints of this launch will state of their making. They name the same base of a
+            fine-tuning as the one that is continued.
+
+    Raises:
+        InputError: The checkpoint is unusable, or has the state of another optimiser.
+    """
+    checkpoint = read_checkpoint(path)
+    stored = checkpoint[SECTION]["config"] or {}
+    optimizers = [_class_of(config.get("model", {}).get("optimizer")) for config in (stored, configured)]
+    if None not in optimizers and optimizers[0] != optimizers[1]:
+        raise InputError(
+            f"{path} holds the state of {optimizers[0]}, but the optimiser is {optimizers[1]}; use the same, or begin "
+            f"a new training with these weights: --fine_tune_from {path} and another --run_dir"
+        )
+    words = f"continuing {path}, which has seen {checkpoint['global_step']} batches"
+    base = configured.get("fine_tune_from")
+    if base is not None:
+        words += f"; the weights of {base} are not loaded again"
+    found = differences(stored, configured)
+    if found:
+        words += f"\nit differs from the configuration:\n{difference_table(found)}"
+    if any(difference.key == _LONGER for difference in found):
+        words += "a learning-rate schedule that spans the training follows the new max_epochs from here on\n"
+    configured["fine_tune_from"] = stored.get("fine_tune_from")
+    return words
+
+
+def check_callbacks(path: str, callbacks: Sequence[Callback]) -> str:
+    """Compare the callbacks whose state a checkpoint holds with those of a launch that continues it.
+
+    Args:
+        path: The checkpoint.
+        callbacks: Of the trainer.
+
+    Returns:
+        Callbacks that have no state in the checkpoint and begin anew, in words; empty without any.
+
+    Raises:
+        InputError: One with a state is missing: an average of the weights, for example, would no longer be taken, and
+            the weights that are restored would mean something else.
+    """
+    checkpoint = read_checkpoint(path)
+    stored = {str(key).split("{")[0] for key in checkpoint.get("callbacks") or {}} - _OWN_CHECKPOINTS
+    if "averaging_state" in checkpoint and not any(isinstance(callback, WeightAveraging) for callback in callbacks):
+        stored.add(WeightAveraging.__name__)
+    present = {type(callback).__qualname__ for callback in callbacks}
+    if missing := sorted(stored - present):
+        raise InputError(
+            f"{path} was written with the callback {missing[0]}, whose state it holds, but this launch has none; give "
+            "it again (trainer.callbacks), or begin a new training with these weights: "
+            f"--fine_tune_from {path} and another --run_dir"
+        )
+    fresh = [type(callback).__qualname__ for callback in callbacks if callback.state_dict()]
+    begun = sorted(set(fresh) - stored - _OWN_CHECKPOINTS)
+    return f"no state in the checkpoint, so they begin anew: {', '.join(begun)}\n" if begun else ""
+
+
+def _class_of(optimizer: Any) -> str | None:
+    return optimizer.get("class_path") if isinstance(optimizer, Mapping) else None
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What fine-tuning took over.
+
+    Args:
+        loaded: Weights that were taken over.
+        skipped: Weights of the checkpoint that the model lacks.
+        fresh: Weights of the model that the checkpoint lacks; they keep their initial values.
+        mismatched: Weights of another shape, with both shapes; the model keeps its own.
+    """
+
+    loaded: list[str]
+    skipped: list[str]
+    fresh: list[str]
+    mismatched: list[str]
+
+    def __str__(self) -> str:
+        lines = [f"fine-tuning: {len(self.loaded)} weights loaded"]
+        for name, keys in (("skipped", self.skipped), ("new", self.fresh), ("mismatched", self.mismatched)):
+            if keys:
+                lines.append(f"  {len(keys)} {name}: {', '.join(keys)}")
+        return "\n".join(lines) + "\n"
+
+
+def load_weights(model: nn.Module, path: str) -> LoadedWeights:
+    """Take over every weight of a checkpoint whose name and shape fit the model.
+
+    Raises:
+        InputError: The checkpoint is unusable, or nothing in it fits.
+    """
+    saved: dict[str, Tensor] = read_checkpoint(path)["state_dict"]
+    own = model.state_dict()
+    fitting = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        raise InputError(f"{path}: none of its {len(saved)} weights fits the model; configure the same backbone")
+    model.load_state_dict(fitting, strict=False)
+    clashing = [key for key in saved if key in own and key not in fitting]
+    return LoadedWeights(
+        loaded=list(fitting),
+        skipped=[key for key in saved if key not in own],
+        fresh=[key for key in own if key not in saved],
+        mismatched=[f"{key} {tuple(saved[key].shape)} for {tuple(own[key].shape)}" for key in clashing],
+    )

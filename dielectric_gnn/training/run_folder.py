@@ -1,0 +1,117 @@
+"""Where a command writes, which checkpoints it reads, and what keeps two commands from writing the same files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import remove_temporary_files
+from dielectric_gnn.utils.locks import RUN, FolderLock, is_first_process, is_restarted_job, lock_folder
+from dielectric_gnn.utils.text import on_one_line, printable
+
+CHECKPOINTS = "checkpoints"
+"""Folder of the checkpoints within a run's folder."""
+
+PREDICTIONS = "predictions"
+"""Folder of the predictions within a run's folder."""
+
+_WRITERS = {
+    "fit": (RUN, ("", CHECKPOINTS)),
+    "test": (".test.lock", ("test",)),
+    "predict": (".predict.lock", (PREDICTIONS,)),
+}
+"""Of each verb that writes, the lock, and the folders of its files. `validate` writes its configuration alone."""
+
+_VARIABLE = "DIELECTRIC_GNN_RUN_DIR"
+_KEYWORDS = ("last", "best")
+
+
+def checkpoints_of(config: Mapping[str, Any]) -> list[str]:
+    """The checkpoints that a verb shall use: several of an ensemble, one, or none.
+
+    Raises:
+        InputError: Both `ensemble` and `ckpt_path` are given.
+    """
+    ensemble, single = config.get("ensemble"), config.get("ckpt_path")
+    if ensemble and single is not None:
+        raise InputError("give either --ckpt_path or --ensemble, not both")
+    if ensemble:
+        return list(ensemble)
+    return [] if single is None else [single]
+
+
+def choose_run_dir(config: Mapping[str, Any]) -> Path:
+    """The folder the user named, the run that the checkpoint belongs to, or a new one named after the time.
+
+    Raises:
+        InputError: Several processes, not launched by this command, or launches of a job that is requeued, would each
+            choose their own; or the checkpoint is named by a word alone; or the name is empty or not printable.
+    """
+    if config.get("run_dir") is not None:
+        return _named_run_dir(config["run_dir"])
+    if config.get("requeue"):
+        raise InputError("requeue is true, but a job that runs again finds its training only by --run_dir; give one")
+    if config.get("ckpt_path") in _KEYWORDS:
+        raise InputError(f"--ckpt_path {config['ckpt_path']} is that of a run; give its --run_dir too, or a path")
+    if paths := checkpoints_of(config):
+        folder = Path(paths[0]).resolve().parent
+        return folder.parent if folder.name == CHECKPOINTS else folder
+    if "LOCAL_RANK" not in os.environ:  # processes that this one launches take its choice
+        os.environ[_VARIABLE] = datetime.now().strftime("runs/%Y%m%d-%H%M%S")
+    if _VARIABLE not in os.environ:
+        raise InputError("several processes that were not launched by this command need the same --run_dir")
+    return Path(os.environ[_VARIABLE])
+
+
+def _named_run_dir(name: str) -> Path:
+    if not name.strip():
+        raise InputError("--run_dir is empty, expected the name of a folder; leave it out for a new one")
+    if any(control in name for control in "\n\t") or name != printable(name):
+        raise InputError(f"--run_dir is {on_one_line(name)!r}, with control characters; choose another name")
+    return Path(name)
+
+
+def lock_run(run_dir: Path, verb: str) -> FolderLock:
+    """Keep other commands from writing what a verb writes, and remove what killed ones left half-written.
+
+    A test or a prediction may go on beside a training, since each writes into a folder of its own; two of a kind, or
+    two trainings, may not. Of several processes that one launch starts, the first holds the lock for all.
+
+    Raises:
+        InputError: Another command is at work there.
+    """
+    if verb not in _WRITERS or not is_first_process():
+        return FolderLock()
+    name, folders = _WRITERS[verb]
+    lock = lock_folder(run_dir, f"dielectric-gnn {verb}", name)
+    for folder in folders:
+        remove_temporary_files(run_dir / folder)
+    return lock
+
+
+def named_checkpoint(run_dir: Path, config: Mapping[str, Any]) -> str | None:
+    """The checkpoint that a training was told to continue; `last` and `best` are those of its folder.
+
+    In a job that SLURM has requeued, it is the last one of the folder, if there is one: the same words would otherwise
+    take the training back to where it began.
+
+    Raises:
+        InputError: It does not exist, or the training shall begin from the weights of another too.
+    """
+    path = config["ckpt_path"]
+    if path is None:
+        return None
+    if config["fine_tune_from"] is not None:
+        raise InputError("give --ckpt_path to continue a training or --fine_tune_from to begin one, not both")
+    folder = run_dir / CHECKPOINTS
+    if is_restarted_job() and (folder / "last.ckpt").is_file():
+        return str(folder / "last.ckpt")
+    if path in _KEYWORDS:
+        path = str(folder / f"{path}.ckpt")
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such checkpoint to continue from; a stopped training leaves {folder}/last.ckpt")
+    return str(path)

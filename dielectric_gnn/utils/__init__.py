@@ -1,0 +1,1 @@
+"""Errors, atomic files, locks, schemas, limits and text: what every other package builds on."""

@@ -1,0 +1,36 @@
+"""tools/check_scaling_intervals.py: do the intervals and the verdict hold what they promise?"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("intervals", REPOSITORY / "tools" / "check_scaling_intervals.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_intervals_cover_the_truth(tool: ModuleType) -> None:
+    for name, share in tool.coverage(200, 0.01).items():
+        assert 0.85 <= share <= 0.95, name
+
+
+def test_power_laws_are_left_straight(tool: ModuleType) -> None:
+    shares = tool.verdicts("power", 200, 0.01)
+    assert shares.get("broken", 0.0) < 0.05 and shares["power"] > 0.75, shares
+
+
+@pytest.mark.parametrize("truth", ["broken", "saturating"])
+def test_other_laws_are_found(tool: ModuleType, truth: str) -> None:
+    shares = tool.verdicts(truth, 40, 0.01)
+    assert shares[truth] > 0.4 and shares[truth] + shares.get(None, 0.0) > 0.9, shares
