@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dielectric_gnn import optics
+from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.targets.irreducible import VOIGT
 from dielectric_gnn.utils.files import write_atomically
 
@@ -26,92 +26,37 @@ _ENERGY_LABEL = "photon energy (eV)"
 PLAIN_TEXT: Mapping[str, Any] = {"parse_math": False, "usetex": False}
 """Options of texts that hold names from data: a dollar sign or a backslash in them is no mathematics and no LaTeX."""
 
-_ROUNDING = 1e-4
-"""Off-diagonals that symmetry forbids are smaller than this share of the diagonal, in single precision."""
-
 AXES = ("x", "y", "z")
 """The axes of the frame of the stored lattice."""
 
 
-@dataclass(frozen=True)
-class TensorSpectrum:
-    """ε_inter (6, W) complex and ω_D² (6,) in eV², components in the order of Voigt (xx, yy, zz, yz, xz, xy)."""
-
-    eps_inter: optics.ComplexArray
-    drude_square: optics.FloatArray
-
-    def has_principal_axes(self) -> bool:
-        """Whether x, y and z are principal axes: off-diagonals are zero, but for what rounding leaves of them."""
-        parts = (self.eps_inter, self.drude_square)
-        return all(np.abs(part[3:]).max() <= _ROUNDING * np.abs(part[:3]).max() for part in parts)
-
-    def along_axes(self) -> list[Spectrum]:
-        """The diagonal: what light polarised along x, y or z meets, if these are principal axes; else approximately."""
-        roots = np.sqrt(self.drude_square[:3].clip(min=0)).tolist()
-        return [Spectrum(eps, drude) for eps, drude in zip(self.eps_inter[:3], roots, strict=True)]
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """Optical response of one material, averaged over directions.
-
-    Args:
-        eps_inter: Interband dielectric function (W,), complex.
-        drude: ω_D in eV.
-        spread: For an ensemble, the standard deviations of Re, Im and ω_D.
-        tensor: The whole tensors, where they are known.
-    """
-
-    eps_inter: optics.ComplexArray
-    drude: float
-    spread: Spectrum | None = None
-    tensor: TensorSpectrum | None = None
-
-    def srgb(self, energies: optics.FloatArray, damping: float) -> tuple[float, float, float] | None:
-        """Colour of a polished sample, or None where the response is not known throughout the visible range."""
-        known = np.isfinite(self.eps_inter).all() and np.isfinite(self.drude)
-        if not known or not optics.covers_visible(energies):
-            return None
-        xyz = optics.response_colour(energies, self.eps_inter, self.drude, damping)
-        red, green, blue = optics.colour_srgb(xyz).tolist()
-        return red, green, blue
-
-
-def comparison_figure(
-    energies: optics.FloatArray,
-    cases: Sequence[tuple[str, Spectrum, Spectrum]],
-    damping: float = optics.DEFAULT_DAMPING,
-) -> Figure:
+def comparison_figure(cases: Sequence[tuple[str, Spectrum, Spectrum]]) -> Figure:
     """Calculated against predicted interband spectra, one row per material, with colour swatches.
 
     Where both are tensors, their diagonals are drawn instead of the averages, a colour for each axis.
 
     Args:
-        energies: Photon energies (W,) in eV.
         cases: Title (plain text), calculated and predicted spectrum of each material.
-        damping: γ of the Drude term in eV, for the colours.
     """
     figure = _new_figure(9.0, 2.3 * len(cases) + 0.4)
     axes = figure.subplots(len(cases), 2, squeeze=False, sharex=True)
     for (re_axis, im_axis), (title, true, predicted) in zip(axes, cases, strict=True):
         for axis, part, name in ((re_axis, np.real, "Re"), (im_axis, np.imag, "Im")):
-            _compare(axis, energies, part, true, predicted)
+            _compare(axis, part, true, predicted)
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
         re_axis.set_title(_shortened(title, 60), loc="left", fontsize=9, **PLAIN_TEXT)
         im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
-        colours = [spectrum.srgb(energies, damping) for spectrum in (true, predicted)]
-        _swatches(im_axis, colours, ["calculated", "predicted"])
+        _swatches(im_axis, [true.srgb, predicted.srgb], ["calculated", "predicted"])
     axes[0, 0].legend(frameon=False, fontsize=8)
     for axis in axes[-1]:
         axis.set_xlabel(_ENERGY_LABEL)
-        axis.set_xlim(energies[0], energies[-1])
+        axis.set_xlim(cases[0][1].energies[0], cases[0][1].energies[-1])
     return figure
 
 
-def _compare(
-    axis: Axes, energies: optics.FloatArray, part: Callable[..., optics.FloatArray], true: Spectrum, predicted: Spectrum
-) -> None:
+def _compare(axis: Axes, part: Callable[..., optics.FloatArray], true: Spectrum, predicted: Spectrum) -> None:
+    energies = true.energies
     if true.tensor is None or predicted.tensor is None:
         axis.plot(energies, part(true.eps_inter), color=_TRUE, lw=1.2, label="calculated")
         axis.plot(energies, part(predicted.eps_inter), color=_PREDICTED, lw=1.2, label="predicted")
@@ -122,28 +67,26 @@ def _compare(
         axis.plot(energies, part(found), color=colour, lw=1.2, ls="--", label=f"{name}{name} predicted")
 
 
-def tensor_figure(
-    title: str, energies: optics.FloatArray, tensor: TensorSpectrum, damping: float = optics.DEFAULT_DAMPING
-) -> Figure:
+def tensor_figure(title: str, whole: Spectrum) -> Figure:
     """The six components of ε_inter, and reflectivity and colour for light polarised along x, y and z.
 
     Where these are not principal axes, both are approximations, from the diagonal alone, and the figure says so.
 
     Args:
         title: Above the figure; plain text, in which `$` is no mathematics.
-        energies: Photon energies (W,) in eV.
-        tensor: The response.
-        damping: γ of the Drude term in eV.
+        whole: The response, with its tensors.
+
+    Raises:
+        InputError: It has none.
     """
+    energies, spectra, tensor = whole.energies, whole.along_axes(), whole.known_tensor()
     figure = _new_figure(9.0, 6.0)
     figure.suptitle(_shortened(title, 110), fontsize=11, **PLAIN_TEXT)
     (real, imaginary), (mixed, mirror) = figure.subplots(2, 2, sharex=True)
-    spectra = tensor.along_axes()
     for name, colour, spectrum in zip(AXES, _OF_AXIS, spectra, strict=True):
         real.plot(energies, spectrum.eps_inter.real, color=colour, label=rf"Re $\varepsilon_{{{name}{name}}}$")
         imaginary.plot(energies, spectrum.eps_inter.imag, color=colour, label=rf"Im $\varepsilon_{{{name}{name}}}$")
-        eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
-        mirror.plot(energies, optics.reflectivity(*optics.refractive_index(eps)), color=colour, label=f"R, {name}")
+        mirror.plot(energies, spectrum.reflectivity, color=colour, label=f"R, {name}")
     for name, colour, component in zip(VOIGT[3:], _OF_AXIS, tensor.eps_inter[3:], strict=True):
         mixed.plot(energies, component.real, color=colour, label=rf"Re $\varepsilon_{{{name}}}$")
         mixed.plot(energies, component.imag, color=colour, ls="--", label=rf"Im $\varepsilon_{{{name}}}$")
@@ -151,7 +94,7 @@ def tensor_figure(
     reach = 0.1 * float(np.abs(tensor.eps_inter[:3]).max())
     mixed.set_ylim(*(sign * max(reach, 1.2 * float(np.abs(tensor.eps_inter[3:]).max())) for sign in (-1, 1)))
     mirror.set_ylim(0, 1)
-    _swatches(mirror, [spectrum.srgb(energies, damping) for spectrum in spectra], list(AXES))
+    _swatches(mirror, [spectrum.srgb for spectrum in spectra], list(AXES))
     for axis, label in (
         (real, r"Re $\varepsilon_\mathrm{inter}$"),
         (imaginary, r"Im $\varepsilon_\mathrm{inter}$"),
@@ -169,25 +112,20 @@ def tensor_figure(
     return figure
 
 
-def response_figure(
-    title: str, energies: optics.FloatArray, spectrum: Spectrum, damping: float = optics.DEFAULT_DAMPING
-) -> Figure:
+def response_figure(title: str, spectrum: Spectrum) -> Figure:
     """Interband and total ε, n and k, and reflectivity of one material, with its colour.
 
     Args:
         title: Above the figure; plain text, in which `$` is no mathematics.
-        energies: Photon energies (W,) in eV.
         spectrum: The response.
-        damping: γ of the Drude term in eV.
     """
-    eps = optics.total_dielectric_function(energies, spectrum.eps_inter, spectrum.drude, damping)
-    n, k = optics.refractive_index(eps)
+    energies, n, k = spectrum.energies, spectrum.n, spectrum.k
     figure = _new_figure(9.0, 6.0)
     figure.suptitle(_shortened(title, 110), fontsize=11, **PLAIN_TEXT)
     (inter, total), (index, mirror) = figure.subplots(2, 2, sharex=True)
     for axis, values, label in (
         (inter, spectrum.eps_inter, r"\varepsilon_\mathrm{inter}"),
-        (total, eps, r"\varepsilon"),
+        (total, spectrum.eps, r"\varepsilon"),
     ):
         axis.plot(energies, values.real, color=_TRUE, label=rf"Re ${label}$")
         axis.plot(energies, values.imag, color=_PREDICTED, label=rf"Im ${label}$")
@@ -203,11 +141,11 @@ def response_figure(
     index.plot(energies, n, color=_TRUE, label="n")
     index.plot(energies, k, color=_PREDICTED, label="k")
     index.set_ylim(0, 1.3 * max(2.0, float(np.max([n[telling], k[telling]]))))
-    mirror.plot(energies, optics.reflectivity(n, k), color=_THIRD, label="reflectivity")
+    mirror.plot(energies, spectrum.reflectivity, color=_THIRD, label="reflectivity")
     if optics.covers_visible(energies):
         mirror.axvspan(*(optics.HC_EV_NM / np.array(optics.VISIBLE_NM)), color="0.92", zorder=0, label="visible")
     mirror.set_ylim(0, 1)
-    _swatches(mirror, [spectrum.srgb(energies, damping)], ["colour"])
+    _swatches(mirror, [spectrum.srgb], ["colour"])
     for axis in (inter, total, index, mirror):
         axis.axhline(0, color="0.8", lw=0.6, zorder=0)
         axis.legend(frameon=False, fontsize=8, loc="upper center")

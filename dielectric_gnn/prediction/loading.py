@@ -9,9 +9,29 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
+from dielectric_gnn.training.ensemble import Ensemble
+from dielectric_gnn.training.evaluation import ResponseModule
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.stored_config import check_stored
 from dielectric_gnn.utils.errors import InputError
+
+
+def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], trust: Sequence[str] = ()) -> ResponseModule:
+    """A trained model from its checkpoint, or an ensemble from several, in evaluation mode.
+
+    Args:
+        path: A checkpoint, or a list of them.
+        trust: As in `load_model`.
+
+    Raises:
+        InputError: As `load_model`; or the members of the ensemble do not fit together.
+
+    Example:
+        silver = load("runs/mine/checkpoints/best.ckpt").predict("silver.cif")
+    """
+    if isinstance(path, str | os.PathLike):
+        return load_model(path, trust)
+    return Ensemble([load_model(one, trust) for one in path]).eval()
 
 
 def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> DielectricModule:
@@ -31,7 +51,8 @@ def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> Diele
     config = checkpoint[SECTION]["config"]
     if config is None:
         raise InputError(
-            f"{Path(path)}: made from a model built in Python; build it again and load checkpoint['state_dict']"
+            f"{Path(path)}: made from a model built in Python with a part that cannot be stored, such as a lambda; "
+            "build it again and load checkpoint['state_dict'], or use classes and functools.partial"
         )
     check_stored(str(path), config, trust)
     parser = ArgumentParser(exit_on_error=False)

@@ -12,13 +12,13 @@ import numpy as np
 from dielectric_gnn import optics
 from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.optics.plots import Spectrum
 from dielectric_gnn.optics.screening import FIGURES, QUALITY, figures_of_merit
+from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.prediction.journal import Row
 from dielectric_gnn.prediction.page import prediction_page
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.training_facts import TrainingFacts
-from dielectric_gnn.training.callbacks.spectra import quality_of
+from dielectric_gnn.training.spectra import quality_of
 from dielectric_gnn.utils.files import write_csv, write_text
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (

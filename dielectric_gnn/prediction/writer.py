@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import compress
 from pathlib import Path
 from time import perf_counter
@@ -25,8 +25,8 @@ from dielectric_gnn.prediction.summary import RANKABLE, Conditions, summarise, w
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_facts import TrainingFacts
-from dielectric_gnn.training.callbacks.spectra import spectra_of
 from dielectric_gnn.training.run_folder import PREDICTIONS
+from dielectric_gnn.training.spectra import spectra_of
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.files import file_stem
 from dielectric_gnn.utils.meter import Meter
@@ -124,16 +124,17 @@ class PredictionWriter(Callback):
         facts: TrainingFacts | None = getattr(pl_module, "facts", None)
         grid: EnergyGrid = pl_module.grid  # type: ignore[assignment]
         finite = pl_module.finite_rows(outputs).tolist()  # type: ignore[operator]
-        spectra, rows = list(compress(spectra_of(outputs), finite)), list(compress(batch.index.tolist(), finite))
+        damping = self.conditions.damping_ev
+        spectra = list(compress(spectra_of(outputs, grid, damping), finite))
+        rows = list(compress(batch.index.tolist(), finite))
         if not rows:
             return
         summaries = summarise(rows, spectra, grid, store, facts, self.conditions)
-        draw, damping = self._draws(trainer), self.conditions.damping_ev
+        draw = self._draws(trainer)
         for spectrum, summary in zip(spectra, summaries, strict=True):
             stem = journal.folder / file_stem(summary["material_id"])
-            tensor = spectrum.tensor if facts is not None and facts.num_tensors > 0 else None
-            files = (draw, self.formats, self.source)
-            write_material(stem, grid.energies(), spectrum, tensor, summary, damping, *files)
+            tensors = spectrum.tensor is not None and facts is not None and facts.num_tensors > 0
+            write_material(stem, replace(spectrum, source=self.source), tensors, summary, draw, self.formats)
         crystals = [{"crystal": store.fingerprint(row)} for row in rows]
         journal.append([s | crystal for s, crystal in zip(summaries, crystals, strict=True)], trainer.global_rank)
         if self._lines is not None:

@@ -20,10 +20,12 @@ from dielectric_gnn.metrics.spectral import (
 )
 from dielectric_gnn.models.heads.base import Quantity
 from dielectric_gnn.models.layers.segment import widened
+from dielectric_gnn.optics import DEFAULT_DAMPING
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_facts import TrainingFacts
 from dielectric_gnn.training.objective import COMPONENT_AXIS, Objective
+from dielectric_gnn.training.predict import predict
 from dielectric_gnn.utils.errors import InputError
 
 OBJECTIVE_TERMS = ("loss_eps", "loss_drude")
@@ -73,6 +75,18 @@ class ResponseModule(LightningModule):
     def takes_orbits(self) -> bool:
         """Whether `forward` counts equal atoms and edges of orbit graphs."""
         return False
+
+    def predict(self, structures: Any, damping: float = DEFAULT_DAMPING) -> Any:
+        """Spectra of structures; see `training.predict.predict`.
+
+        Args:
+            structures: A path, a pymatgen `Structure`, ASE `Atoms`, or a list of them.
+            damping: γ of the Drude term in eV.
+
+        Returns:
+            A `Spectrum`, or a list of them for a list.
+        """
+        return predict(self, structures, damping)
 
     @property
     def metric_keys(self) -> tuple[str, ...]:

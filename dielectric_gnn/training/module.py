@@ -24,6 +24,7 @@ from dielectric_gnn.training.evaluation import ResponseModule, labels_of
 from dielectric_gnn.training.loss_watch import BadLoss, LossWatch
 from dielectric_gnn.training.objective import MaeObjective, Objective
 from dielectric_gnn.training.schedule import LearningRateScaling, WarmupCosine
+from dielectric_gnn.utils.described import CannotDescribeError, describe
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -87,8 +88,10 @@ class DielectricModule(ResponseModule):
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.lr_scaling = lr_scaling
-        # The configuration this model was built from, in plain types, for the checkpoint; set by the command.
-        self.config: dict[str, Any] | None = None
+        # What this model was built from, in plain types, for the checkpoint; the command sets its own configuration.
+        parts = {"backbone": backbone, "pooling": pooling, "head": head, "objective": objective, "optimizer": optimizer}
+        parts |= {"schedule": schedule, "lr_scaling": lr_scaling, "grid": grid, "metrics": metrics}
+        self.config: dict[str, Any] | None = _described(parts, backbone.cutoff)
         self.train_loss = BatchMean()
         self._loss_watch = LossWatch()
 
@@ -220,6 +223,14 @@ class DielectricModule(ResponseModule):
                 f"^{self.lr_scaling.exponent:g} = {rate:.4g}"
             )
             group["lr"] = rate
+
+
+def _described(parts: dict[str, Any], cutoff: float) -> dict[str, Any] | None:
+    """The configuration of a model that was built in Python; None where a part has none, such as a lambda."""
+    try:
+        return {"model": describe(parts), "data": {"cutoff": cutoff}}
+    except CannotDescribeError:
+        return None
 
 
 def trainable_parameters(module: nn.Module) -> int:

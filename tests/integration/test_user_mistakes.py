@@ -13,7 +13,8 @@ from dielectric_gnn.cli.command_line import checked_words, with_home
 from dielectric_gnn.cli.trainer_parts import check_devices
 from dielectric_gnn.cli.training import run
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.optics.plots import Spectrum, comparison_figure, save_figure
+from dielectric_gnn.optics.plots import comparison_figure, save_figure
+from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.studies import spec
 from dielectric_gnn.training.callbacks import graceful_stop
 from dielectric_gnn.utils.errors import InputError, RecordError
@@ -40,11 +41,9 @@ NAMES = ["$Ag$", "a_$b", r"\frac{1}{0}$x^$", "x" * 245, "é" * 200, "Ag\udce4", 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_can_be_drawn_and_be_part_of_a_file_name(name: str, tmp_path: Path) -> None:
-    spectrum = Spectrum(np.ones(11, dtype=complex), 3.0)
+    spectrum = Spectrum(np.linspace(0, 20, 11), np.ones(11, dtype=complex), 3.0)
     path = tmp_path / f"{file_stem(name)}_optics.png"
-    save_figure(
-        comparison_figure(np.linspace(0, 20, 11), [(name.encode(errors="replace").decode(), spectrum, spectrum)]), path
-    )
+    save_figure(comparison_figure([(name.encode(errors="replace").decode(), spectrum, spectrum)]), path)
     write_csv(tmp_path / "summary.csv", ["id"], [[name]])
     write_text(tmp_path / "note.txt", name)
     assert path.stat().st_size > 0 and len(os.fsencode(f".{path.name}.12345678.tmp")) <= 255

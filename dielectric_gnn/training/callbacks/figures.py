@@ -10,10 +10,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.optics.plots import Spectrum, comparison_figure
+from dielectric_gnn.optics.plots import comparison_figure
+from dielectric_gnn.optics.spectrum import Spectrum
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.training.callbacks.spectra import spectra_of
 from dielectric_gnn.training.evaluation import labels_of
+from dielectric_gnn.training.spectra import spectra_of
 
 
 class SpectrumFigures(Callback):
@@ -41,16 +43,16 @@ class SpectrumFigures(Callback):
         graph = data.store.gather(chosen).to(pl_module.device)
         with torch.inference_mode():
             response = pl_module(graph)
-        cases = comparison_cases(data.store, graph, response)
-        figure = comparison_figure(pl_module.grid.energies(), cases)  # type: ignore[union-attr, operator]
+        grid: EnergyGrid = pl_module.grid  # type: ignore[assignment]
+        figure = comparison_figure(comparison_cases(data.store, graph, response, grid))
         for logger in loggers:
             logger.experiment.add_figure("val/spectra", figure, trainer.global_step, close=False)
 
 
 def comparison_cases(
-    store: CrystalStore, graph: CrystalGraph, response: Response
+    store: CrystalStore, graph: CrystalGraph, response: Response, grid: EnergyGrid
 ) -> list[tuple[str, Spectrum, Spectrum]]:
     """Title, calculated and predicted spectrum of every crystal of a batch, for `comparison_figure`."""
-    true, predicted = spectra_of(labels_of(graph)), spectra_of(response)
+    true, predicted = spectra_of(labels_of(graph), grid), spectra_of(response, grid)
     names = [f"{store.material_ids[row]} ({store.formulas[row]})" for row in graph.index.tolist()]
     return list(zip(names, true, predicted, strict=True))

@@ -21,9 +21,9 @@ from dielectric_gnn.optics.plots import comparison_figure, save_figure
 from dielectric_gnn.optics.screening import QUALITY
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.training.callbacks.figures import comparison_cases
-from dielectric_gnn.training.callbacks.spectra import quality_of, spectra_of
 from dielectric_gnn.training.ensemble import Ensemble
 from dielectric_gnn.training.evaluation import ResponseModule, labels_of
+from dielectric_gnn.training.spectra import quality_of, spectra_of
 from dielectric_gnn.utils.files import write_csv, write_text
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -123,12 +123,12 @@ class TestReport(Callback):
         places = [order[round(quantile * (len(order) - 1))] for quantile in QUANTILES]
         graph = data.store.gather(index[places]).to(module.device)
         with torch.inference_mode():
-            cases = comparison_cases(data.store, graph, module(graph))
+            cases = comparison_cases(data.store, graph, module(graph), module.grid)
         titled = [
             (f"{quantile:.0%} quantile, loss {loss[place]:.3f}: {title}", true, predicted)
             for quantile, place, (title, true, predicted) in zip(QUANTILES, places, cases, strict=True)
         ]
-        save_figure(comparison_figure(module.grid.energies(), titled), path)
+        save_figure(comparison_figure(titled), path)
 
 
 def _columns(module: ResponseModule) -> tuple[Column, ...]:
@@ -136,7 +136,7 @@ def _columns(module: ResponseModule) -> tuple[Column, ...]:
 
 
 def _quality(response: Response, batch: CrystalGraph, module: ResponseModule, store: CrystalStore) -> dict[str, Tensor]:
-    quality = quality_of(spectra_of(response), module.grid, store, batch.index.tolist())
+    quality = quality_of(spectra_of(response, module.grid), module.grid, store, batch.index.tolist())
     return {key: torch.from_numpy(values).to(batch.index.device) for key, values in quality.items()}
 
 

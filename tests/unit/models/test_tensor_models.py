@@ -16,9 +16,9 @@ from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.irreducible import FROM_CARTESIAN, TO_CARTESIAN, to_components, to_matrices, traceless_basis
 from dielectric_gnn.targets.response import Anisotropy, Response
 from dielectric_gnn.testing import crystal, graph_of, random_rotation, transformed
-from dielectric_gnn.training.callbacks.spectra import spectra_of
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective, TensorObjective
+from dielectric_gnn.training.spectra import spectra_of
 from dielectric_gnn.utils.errors import InputError
 from tests.crystals import BODY_CENTRED, CUBIC, FACE_CENTRED, UNIAXIAL, primitive, prototype
 
@@ -51,7 +51,7 @@ def predict(model: DielectricModule, *records: CrystalRecord) -> Response:
 
 def tensors(model: DielectricModule, record: CrystalRecord) -> np.ndarray:
     """Re ε, Im ε at all energies, and ω_D², as matrices (2 W + 1, 3, 3), each relative to its largest element."""
-    (spectrum,) = spectra_of(predict(model, record))
+    (spectrum,) = spectra_of(predict(model, record), model.grid)
     assert spectrum.tensor is not None
     eps, square = spectrum.tensor.eps_inter, spectrum.tensor.drude_square[:, None]
     return to_matrices(np.hstack([part / np.abs(part).max() for part in (eps.real, eps.imag, square)]))
@@ -114,7 +114,7 @@ def test_passive_in_every_direction(model: DielectricModule) -> None:
     for _ in range(20):
         for parameter in model.head.parameters():
             torch.nn.init.normal_(parameter, std=float(generator.uniform(0.1, 2)))
-        (spectrum,) = spectra_of(predict(model, prototype("Pm")))
+        (spectrum,) = spectra_of(predict(model, prototype("Pm")), model.grid)
         assert spectrum.tensor is not None
         for components in (spectrum.tensor.eps_inter.imag, spectrum.tensor.drude_square):
             values = np.linalg.eigvalsh(to_matrices(components))
@@ -122,7 +122,7 @@ def test_passive_in_every_direction(model: DielectricModule) -> None:
 
 
 def test_cubic_crystals_are_passive_where_all_eigenvalues_meet(model: DielectricModule) -> None:
-    (spectrum,) = spectra_of(predict(model, prototype("fcc")))
+    (spectrum,) = spectra_of(predict(model, prototype("fcc")), model.grid)
     assert spectrum.tensor is not None
     for components in (spectrum.tensor.eps_inter.imag, spectrum.tensor.drude_square):
         assert np.linalg.eigvalsh(to_matrices(components)).min() >= -EXACT
@@ -130,7 +130,7 @@ def test_cubic_crystals_are_passive_where_all_eigenvalues_meet(model: Dielectric
 
 def test_isotropic_part_is_a_third_of_the_trace(model: DielectricModule) -> None:
     response = predict(model, prototype("Pm"))
-    (spectrum,) = spectra_of(response)
+    (spectrum,) = spectra_of(response, model.grid)
     assert spectrum.tensor is not None and response.anisotropy is not None
     np.testing.assert_allclose(spectrum.tensor.eps_inter[:3].mean(axis=0), spectrum.eps_inter, atol=1e-12)
     assert spectrum.tensor.drude_square[:3].mean() == pytest.approx(spectrum.drude**2, rel=1e-12)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dielectric_gnn import optics
-from dielectric_gnn.optics.plots import AXES, Spectrum, TensorSpectrum, comparison_figure, tensor_figure
+from dielectric_gnn.optics.plots import AXES, comparison_figure, tensor_figure
+from dielectric_gnn.optics.spectrum import Spectrum, TensorSpectrum
 from dielectric_gnn.prediction.tensor_files import write_tensor
 from dielectric_gnn.targets.grid import EnergyGrid
 
@@ -22,13 +23,13 @@ def response(seed: int, off_diagonal: float = 0.0) -> Spectrum:
     eps[3:] *= off_diagonal
     square[3:] *= off_diagonal
     drude = float(np.sqrt(square[:3].mean()))
-    return Spectrum(eps[:3].mean(axis=0), drude, tensor=TensorSpectrum(eps, square))
+    return Spectrum(ENERGIES, eps[:3].mean(axis=0), drude, tensor=TensorSpectrum(eps, square))
 
 
 def test_comparison_draws_the_diagonal_axis_by_axis() -> None:
     true, predicted = response(0), response(1)
     assert true.tensor is not None and predicted.tensor is not None
-    for axes, part in zip(comparison_figure(ENERGIES, [("Mg", true, predicted)]).axes, (np.real, np.imag), strict=True):
+    for axes, part in zip(comparison_figure([("Mg", true, predicted)]).axes, (np.real, np.imag), strict=True):
         lines = {line.get_label(): line for line in axes.get_lines()}
         for place, name in enumerate(AXES):
             for tensor, words, style in ((true.tensor, "calculated", "-"), (predicted.tensor, "predicted", "--")):
@@ -40,7 +41,7 @@ def test_comparison_draws_the_diagonal_axis_by_axis() -> None:
 
 def test_comparison_with_an_average_draws_averages() -> None:
     true, predicted = response(0), replace(response(1), tensor=None)
-    real, _ = comparison_figure(ENERGIES, [("Mg", true, predicted)]).axes
+    real, _ = comparison_figure([("Mg", true, predicted)]).axes
     lines = {line.get_label(): line for line in real.get_lines()}
     np.testing.assert_array_equal(lines["predicted"].get_ydata(), predicted.eps_inter.real)
     np.testing.assert_array_equal(lines["calculated"].get_ydata(), true.eps_inter.real)
@@ -48,9 +49,9 @@ def test_comparison_with_an_average_draws_averages() -> None:
 
 @pytest.mark.parametrize(("off_diagonal", "label"), [(0.0, "reflectivity"), (0.5, "reflectivity (approximate)")])
 def test_tensor_figure_shows_six_components_and_three_reflectivities(off_diagonal: float, label: str) -> None:
-    tensor = response(2, off_diagonal).tensor
-    assert tensor is not None
-    figure = tensor_figure("Mg", ENERGIES, tensor, damping=0.1)
+    spectrum = response(2, off_diagonal)
+    tensor = spectrum.known_tensor()
+    figure = tensor_figure("Mg", spectrum)
     *_, mirror = figure.axes
     assert all(axis.get_ylabel() for axis in figure.axes) and mirror.get_ylabel() == label
     lines = {line.get_label(): line.get_ydata() for axis in figure.axes for line in axis.get_lines()}
@@ -69,9 +70,7 @@ def test_tensor_figure_shows_six_components_and_three_reflectivities(off_diagona
 
 @pytest.mark.parametrize("off_diagonal", [0.0, 1e-6, 0.5])
 def test_file_says_where_reflectivities_are_approximate(tmp_path: Path, off_diagonal: float) -> None:
-    tensor = response(3, off_diagonal).tensor
-    assert tensor is not None
-    write_tensor(tmp_path / "t.csv", ENERGIES, tensor, ["formula: Mg"], 0.1)
+    write_tensor(tmp_path / "t.csv", response(3, off_diagonal), ["formula: Mg"])
     notes = [line for line in (tmp_path / "t.csv").read_text().splitlines() if "approximate" in line]
     assert notes == (
         ["# reflectivity_x, _y, _z: approximate, from the diagonal alone (x, y, z are not principal axes)"]

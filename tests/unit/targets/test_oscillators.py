@@ -20,9 +20,9 @@ from dielectric_gnn.targets.oscillators import Dictionary, lorentzians
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_facts import TrainingFacts
 from dielectric_gnn.testing import graph_of, random_rotation, sample_crystals, transformed
-from dielectric_gnn.training.callbacks.spectra import spectra_of
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective, TensorObjective
+from dielectric_gnn.training.spectra import spectra_of
 from dielectric_gnn.utils.errors import InputError
 from tests.crystals import prototype
 
@@ -77,7 +77,7 @@ def test_any_weights_give_a_passive_tensor(facts: TrainingFacts, size: float) ->
         head.prepare(facts)
         with torch.no_grad():
             response = randomised(head, seed, size)(torch.randn(4, 8) * 3, torch.randn(4, 5, 6))
-        for spectrum in spectra_of(response):
+        for spectrum in spectra_of(response, GRID):
             assert spectrum.tensor is not None
             for part in (spectrum.tensor.eps_inter.imag, spectrum.tensor.drude_square):
                 values = np.linalg.eigvalsh(to_matrices(part))
@@ -124,7 +124,7 @@ def test_single_precision_and_autocast_keep_re_and_im_together(metals: list[Crys
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         response = head(*inputs)
     assert response.eps_inter.dtype == torch.float32
-    for spectrum in spectra_of(response):
+    for spectrum in spectra_of(response, GRID):
         spectra = spectrum.eps_inter[None] if spectrum.tensor is None else spectrum.tensor.eps_inter[:3]
         residual = optics.kramers_kronig_residual(grid.energies(), np.ascontiguousarray(spectra))
         assert residual.max() < 1e-4
@@ -229,9 +229,7 @@ def test_tensors_turn_with_the_crystal(facts: TrainingFacts) -> None:
         one, other = (
             model(graph_of([crystal], model.cutoff)) for crystal in (record, transformed(record, rotation, np.zeros(3)))
         )
-    matrices = [
-        to_matrices(tensor.eps_inter) for (spectrum,) in map(spectra_of, (one, other)) if (tensor := spectrum.tensor)
-    ]
+    matrices = [to_matrices(spectra_of(response, GRID)[0].known_tensor().eps_inter) for response in (one, other)]
     turned = rotation @ matrices[0] @ rotation.T
     assert np.abs(turned - matrices[1]).max() < 1e-10 * np.abs(turned).max()
     assert np.abs(matrices[0] - matrices[1]).max() > 1e-6

@@ -14,10 +14,10 @@ from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_facts import TrainingFacts
 from dielectric_gnn.testing import graph_of, labelled, sample_crystals
-from dielectric_gnn.training.callbacks.spectra import spectra_of
 from dielectric_gnn.training.ensemble import Ensemble
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective, TensorObjective
+from dielectric_gnn.training.spectra import spectra_of
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -86,7 +86,7 @@ def test_tensors_of_an_ensemble_agree_with_its_averages() -> None:
     with torch.no_grad():
         response = Ensemble(members)(graph)
         alone = [one(graph) for one in members]
-    for spectrum in spectra_of(response):
+    for spectrum in spectra_of(response, members[0].grid):
         assert spectrum.tensor is not None
         assert spectrum.tensor.drude_square[:3].mean() == pytest.approx(spectrum.drude**2, rel=1e-12)
         np.testing.assert_allclose(spectrum.tensor.eps_inter[:3].mean(axis=0), spectrum.eps_inter, atol=1e-12)

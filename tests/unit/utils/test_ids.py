@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, StructureFiles
 from dielectric_gnn.data.splits import read_ids
 from dielectric_gnn.data.store.files import open_store
 from dielectric_gnn.data.store.prepare import BuildOptions, build_store
-from dielectric_gnn.optics.plots import Spectrum, TensorSpectrum, comparison_figure, response_figure, tensor_figure
+from dielectric_gnn.optics.plots import comparison_figure, response_figure, tensor_figure
+from dielectric_gnn.optics.spectrum import Spectrum, TensorSpectrum
 from dielectric_gnn.prediction.files import write_material
 from dielectric_gnn.prediction.page import prediction_page
 from dielectric_gnn.prediction.summary import RANKABLE, write_summary
@@ -166,12 +168,12 @@ ENERGIES = np.linspace(0, 20, 41)
 @pytest.mark.parametrize("name", ["$Ag$", "a_$b", r"\frac{1}{0}$x^$", r"a\$b", "$" * 7, "100%", "日本"])
 @pytest.mark.filterwarnings("ignore:Glyph")  # the font has none for Japanese
 def test_a_dollar_sign_is_no_mathematics_in_any_figure(name: str, tmp_path: Path) -> None:
-    spectrum = Spectrum(np.full(41, 2 + 1j), 3.0)
     tensor = TensorSpectrum(np.full((6, 41), 2 + 1j), np.full(6, 9.0))
+    spectrum = Spectrum(ENERGIES, np.full(41, 2 + 1j), 3.0, tensor=tensor)
     for figure in (
-        comparison_figure(ENERGIES, [(name, spectrum, spectrum)]),
-        response_figure(name, ENERGIES, spectrum),
-        tensor_figure(name, ENERGIES, tensor),
+        comparison_figure([(name, replace(spectrum, tensor=None), spectrum)]),
+        response_figure(name, spectrum),
+        tensor_figure(name, spectrum),
     ):
         figure.savefig(tmp_path / "figure.png")
         texts = [text for text in figure.findobj(Text) if name in text.get_text()]
@@ -188,11 +190,11 @@ def test_the_title_of_a_prediction_is_plain_text(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("dielectric_gnn.prediction.files.response_figure", draw)
     summary = {"material_id": "x$y$" * 40, "formula": "Ag", "drude_ev": 8.94, "drude_spread_ev": None}
     summary |= {"broadening_ev": None, "remarks": ""}
-    spectrum = Spectrum(np.full(41, 2 + 1j), 8.94)
-    write_material(tmp_path / "x", ENERGIES, spectrum, None, summary, 0.1, True, (), "")
+    spectrum = Spectrum(ENERGIES, np.full(41, 2 + 1j), 8.94)
+    write_material(tmp_path / "x", spectrum, False, summary, True, ())
     (title,) = titles
     assert "ω_D = 8.94 eV" in title and "\\" not in title
-    drawn = response_figure(title, ENERGIES, spectrum).get_suptitle()
+    drawn = response_figure(title, spectrum).get_suptitle()
     assert drawn.startswith("Ag (x$y$") and "8.94 eV, predicted" in drawn and "…" in drawn
 
 

@@ -9,20 +9,27 @@ import torch
 
 from dielectric_gnn import optics
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.optics.plots import Spectrum, TensorSpectrum
 from dielectric_gnn.optics.screening import spectrum_quality
+from dielectric_gnn.optics.spectrum import Spectrum, TensorSpectrum
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.irreducible import TO_CARTESIAN, to_components, to_matrices
 from dielectric_gnn.targets.response import Response
 
 
-def spectra_of(response: Response) -> list[Spectrum]:
-    """The materials of a response one by one, as NumPy arrays; an ensemble's with their spread."""
+def spectra_of(response: Response, grid: EnergyGrid, damping: float = optics.DEFAULT_DAMPING) -> list[Spectrum]:
+    """The materials of a response one by one, as NumPy arrays; an ensemble's with their spread.
+
+    Args:
+        response: Of B materials.
+        grid: Photon energies of the response.
+        damping: γ of the Drude term in eV.
+    """
     response = response.cpu()
     eps_inter = torch.view_as_complex(response.eps_inter.contiguous()).numpy()
-    spreads = [None] * len(eps_inter) if response.spread is None else spectra_of(response.spread)
+    spreads = [None] * len(eps_inter) if response.spread is None else spectra_of(response.spread, grid, damping)
+    energies = grid.energies()
     return [
-        Spectrum(eps, float(drude), spread, tensor)
+        Spectrum(energies, eps, float(drude), damping, spread=spread, tensor=tensor)
         for eps, drude, spread, tensor in zip(eps_inter, response.drude, spreads, _tensors_of(response), strict=True)
     ]
 

@@ -1,0 +1,88 @@
+"""Predictions in Python: structures in, `Spectrum` out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dielectric_gnn import optics
+from dielectric_gnn.data.record import element_symbol
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.structures import record_of
+from dielectric_gnn.optics.spectrum import Spectrum
+from dielectric_gnn.training.spectra import spectra_of
+
+if TYPE_CHECKING:
+    from dielectric_gnn.training.evaluation import ResponseModule
+
+_BATCH = 64
+_MANY = (list, tuple)
+
+
+def predict(module: ResponseModule, structures: Any, damping: float = optics.DEFAULT_DAMPING) -> Any:
+    """Spectra of structures, in evaluation mode and without gradients.
+
+    Args:
+        module: A model or an ensemble.
+        structures: A path, a pymatgen `Structure`, ASE `Atoms`, a `CrystalRecord`, or a list of them.
+        damping: γ of the Drude term in eV.
+
+    Returns:
+        A `Spectrum`, or a list of them for a list.
+
+    Raises:
+        InputError: A structure cannot be used.
+    """
+    if not isinstance(structures, _MANY):
+        (spectrum,) = predict(module, [structures], damping)
+        return spectrum
+    records = [record_of(structure) for structure in structures]
+    training = module.training
+    module.eval()
+    try:
+        return [
+            spectrum
+            for start in range(0, len(records), _BATCH)
+            for spectrum in _batch(module, records[start : start + _BATCH], damping)
+        ]
+    finally:
+        module.train(training)
+
+
+def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> list[Spectrum]:
+    store = CrystalStore.from_records(records, module.cutoff)
+    graph = store.gather(range(len(records))).to(device=module.device, dtype=next(module.parameters()).dtype)
+    with torch.no_grad():
+        response = module(graph)
+    facts = module.facts
+    spectra = spectra_of(response, module.grid, damping)
+    tensors = facts is not None and facts.num_tensors > 0
+    finite = module.finite_rows(response).tolist()
+    return [
+        replace(
+            spectrum,
+            material_id=record.material_id,
+            formula=record.formula,
+            broadening=None if facts is None else facts.broadening,
+            tensor=spectrum.tensor if tensors else None,
+            warnings=tuple(_warnings(module, store, row, finite[row])),
+            source=f"Model: {type(module).__name__} in memory.",
+        )
+        for row, (record, spectrum) in enumerate(zip(records, spectra, strict=True))
+    ]
+
+
+def _warnings(module: ResponseModule, store: CrystalStore, row: int, finite: bool) -> list[str]:
+    """What to know before the numbers are used."""
+    found = list(store.remarks(row))
+    known = None if module.facts is None else module.facts.elements
+    if known is None:
+        found.append("the training set of the model is not known")
+    elif unseen := [element_symbol(number) for number in store.elements([row]) if number not in known]:
+        found.append(f"elements that the training set lacks: {', '.join(unseen)}")
+    if not finite:
+        found.append("the prediction is not finite")
+    return found
