@@ -5,6 +5,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.commands import Command, environment
 
@@ -45,14 +48,13 @@ def test_every_path_that_the_readme_names_exists(repository: Path) -> None:
     assert not [path for path in paths if not (repository / path).exists()]
 
 
-def test_python_example_runs(repository: Path, trained: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*(many workers|LeafSpec|Trying to infer|logging interval)")
+def test_python_example_runs(repository: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (repository / "README.md").read_text()
     code = block(readme, "## From Python", "python").replace("runs/mine", str(trained))
-    namespace: dict[str, object] = {}
-    cwd = Path.cwd()
-    os.chdir(repository)
-    try:
-        exec(code, namespace)
-    finally:
-        os.chdir(cwd)
-    assert tuple(namespace["response"].eps_inter.shape) == (1, 2001, 2)  # type: ignore[attr-defined]
+    (tmp_path / "docs").symlink_to(repository / "docs")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    assert namespace["silver"].eps.shape == (2001,)
+    assert {"silver.png", "silver_meep.py"} <= {path.name for path in tmp_path.iterdir()}
