@@ -6,9 +6,19 @@ The first help page is printed here, because importing PyTorch and Lightning for
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from dielectric_gnn import __version__
 from dielectric_gnn.utils.entry import begin, command
+
+_TOOLS = {
+    "prepare": "prepare",
+    "study": "study",
+    "fit-laws": "fit_laws",
+    "doctor": "doctor.command",
+    "import-published": "import_published",
+}
+"""Modules of `cli` by the names of their commands."""
 
 _HELP = """\
 dielectric-gnn: learn the optical response of crystals from their structure alone
@@ -19,6 +29,13 @@ Verbs:
   validate   metrics on the validation set    dielectric-gnn validate --ckpt_path RUN/checkpoints/best.ckpt
   predict    spectra of your crystals         dielectric-gnn predict --ckpt_path RUN/checkpoints/best.ckpt \\
                                                 --crystals POSCAR silver.cif folder/
+
+Tools (each has --help):
+  prepare          download published data, build, describe and verify stores
+  study            train a grid of models and data sizes, here or as SLURM jobs
+  fit-laws         fit neural scaling laws to the records of trainings
+  doctor           check a launch of fit beforehand
+  import-published turn weights of the published study into a run
 
 Configuration: give --config several times; later files and options win.
   dielectric-gnn fit --config configs/base.yaml --config configs/backbone/optimate.yaml \\
@@ -47,6 +64,9 @@ def main(args: list[str] | None = None) -> None:
         return
     if words == ["--version"]:
         command(lambda: _print(f"dielectric-gnn {__version__}\n"))
+        return
+    if words[0] in _TOOLS:
+        import_module(f"dielectric_gnn.cli.{_TOOLS[words[0]]}").main(words[1:])
         return
     from dielectric_gnn.cli.training import run
 

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_info
 
+import dielectric_gnn
 from dielectric_gnn.utils.yaml_files import read_yaml
 
 Words = TypeVar("Words")
 
+CONFIGS = Path(dielectric_gnn.__file__).parent / "configs"
+"""The configurations that are installed with the package."""
+
+_CONFIG = ("--config", "-c")
 _HOME = re.compile(r"~(/|$)")
 
 
@@ -30,14 +36,29 @@ def checked_words(words: Words) -> Words | list[str]:
     if not isinstance(words, Sequence):
         return words
     checked = [_with_home_in_word(str(word)) for word in words]
+    checked = [_with_shipped_file(*pair) for pair in zip(["", *checked], checked, strict=False)]
     for previous, word in zip(["", *checked], checked, strict=False):
         option, sign, value = word.partition("=")
-        named = option in ("--config", "-c") and sign
+        named = option in _CONFIG and sign
         text = value if named else word
         # Every file that an option names may hold part of the configuration, such as --model.backbone goten.yaml.
-        if (named or previous in ("--config", "-c") or text.endswith((".yaml", ".yml"))) and _is_path(text):
+        if (named or previous in _CONFIG or text.endswith((".yaml", ".yml"))) and _is_path(text):
             read_yaml(Path(text))
     return checked
+
+
+def _with_shipped_file(previous: str, word: str) -> str:
+    """A file that --config names and that does not exist here, but among the configurations of this package."""
+    option, sign, value = word.partition("=")
+    named = option in _CONFIG and bool(sign)
+    text = value if named else word
+    if not (named or previous in _CONFIG) or not text.endswith((".yaml", ".yml")) or Path(text).exists():
+        return word
+    shipped = CONFIGS / text.removeprefix("configs/")
+    if not shipped.is_file() or not shipped.resolve().is_relative_to(CONFIGS.resolve()):
+        return word
+    rank_zero_info(f"{text}: read from {shipped}")
+    return f"{option}={shipped}" if named else str(shipped)
 
 
 def _is_path(text: str) -> bool:

@@ -68,7 +68,7 @@ class CrystalDataModule(LightningDataModule):
 
     Args:
         source: Where labelled materials come from, by class path; null means the embedded metals.
-        store: A folder written by tools/prepare_data.py, with its split; replaces source.
+        store: A folder written by `dielectric-gnn prepare`, with its split; replaces source.
         crystals: What `predict` reads instead of the test set: structure files and folders.
         on_error: A material that cannot be used: `raise` stops, `skip` lists it in rejects.csv and goes on.
         tensors: Read whole tensors for heads that predict them, and check that label and lattice share a frame; else

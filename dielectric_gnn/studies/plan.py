@@ -152,7 +152,7 @@ def training_materials(store: Path) -> int:
     try:
         return int(np.load(path, mmap_mode="r", allow_pickle=False).size)
     except (OSError, ValueError) as error:
-        raise InputError(f"{store}: not a store with a split ({error}); tools/prepare_data.py writes one") from error
+        raise InputError(f"{store}: not a store with a split ({error}); `dielectric-gnn prepare` writes one") from error
 
 
 def check_sizes(study: Study, runs: list[PlannedRun]) -> None:

@@ -72,7 +72,7 @@ class Data:
 
     Args:
         store: Its folder.
-        build: What to build it from where it is absent, as tools/prepare_data.py takes it: `synthetic:4000`, a folder.
+        build: What `dielectric-gnn prepare` builds it from where it is absent: `synthetic:4000`, a folder.
         build_options: Further options of that command.
     """
 

@@ -38,7 +38,7 @@ def test_sound_setting_is_ready(repository: Path) -> None:
 def test_faults_are_named_with_a_cure(repository: Path, tmp_path: Path) -> None:
     result = doctor(repository, *SMALL, "--quick", "--data.store", str(tmp_path / "none"))
     assert result.returncode == 1
-    assert "no such store; tools/prepare_data.py writes one" in result.stdout and "Not ready." in result.stdout
+    assert "no such store; `dielectric-gnn prepare` writes one" in result.stdout and "Not ready." in result.stdout
     result = doctor(repository, *SMALL, "--quick", "--model.backbone.widht", "8")
     assert result.returncode == 1 and "Option 'widht' is not accepted" in result.stdout
     result = doctor(repository, *SMALL, "--quick", "--trainer.devices", "two")

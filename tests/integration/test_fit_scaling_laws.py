@@ -160,7 +160,7 @@ def test_options_without_effect_are_named(repository: Path, tmp_path: Path) -> N
 
 def test_starts_without_torch(repository: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, 'tools'); import fit_scaling_laws; "
+        "import sys; import dielectric_gnn.cli.fit_laws; "
         "assert not {'torch', 'scipy', 'rich', 'matplotlib'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=repository, env=environment())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dielectric_gnn.cli import prepare
 from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -47,15 +47,11 @@ def tool(repository: Path) -> Tool:
 @pytest.fixture
 def call(repository: Path, capsys: pytest.CaptureFixture[str]) -> Tool:
     """The command in this process, which saves seconds of imports."""
-    spec = importlib.util.spec_from_file_location("prepare_data", repository / "tools" / "prepare_data.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
 
     def run(*args: object, status: int = 0) -> subprocess.CompletedProcess[str]:
         found = 0
         try:
-            module.main([str(arg) for arg in args])
+            prepare.main([str(arg) for arg in args])
         except SystemExit as ended:
             found = int(ended.code or 0)
         output = capsys.readouterr()
@@ -296,7 +292,7 @@ def test_synthetic_store_is_told_verified_and_its_damage_named(call: Tool, tmp_p
 
 
 def test_help_teaches(call: Tool) -> None:
-    assert "python tools/prepare_data.py build data/prepared data/store" in call("--help").stdout
+    assert "dielectric-gnn prepare build data/prepared data/store" in call("--help").stdout
     assert "goes on where it was" in call("build", "--help").stdout
     assert "every byte of STORE" in call("verify", "--help").stdout
     assert "80/10/10" in call("build", "--help").stdout

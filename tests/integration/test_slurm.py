@@ -55,7 +55,7 @@ def test_four_runs_as_a_job_array(slurm: dict[str, str], repository: Path, tmp_p
     study, out = tmp_path / "study.yaml", tmp_path / "out"
     study.write_text(STUDY.format(epochs=3, sizes=[20, 40], seeds=[1, 2]))
     shown = finish(start(study, out, slurm, repository), 0, out)
-    assert "4 of 4 runs are finished" in shown and f"tools/fit_scaling_laws.py {out}" in shown
+    assert "4 of 4 runs are finished" in shown and f"dielectric-gnn fit-laws {out}" in shown
     jobs = json.loads((out / "slurm_jobs.json").read_text())
     assert len({job.split("_")[0] for job in jobs}) == 1, "one array"
     assert sorted(job.split("_")[1] for job in jobs) == ["0", "1", "2", "3"]

@@ -225,7 +225,7 @@ def test_dry_run_tells_commands_and_cost(start: Start, tmp_path: Path) -> None:
     text = STUDY.replace("models:\n", f"{data}models:\n").replace("widths: [8]", "widths: [16]")
     shown = finish(start("--dry-run", "--jobs", "2", text=text), 0)
     lines = shown.splitlines()
-    assert lines[0] == f"python tools/prepare_data.py build synthetic:60 {store}"
+    assert lines[0] == f"dielectric-gnn prepare build synthetic:60 {store}"
     assert sum(line.startswith("dielectric-gnn fit ") for line in lines) == 4
     assert sum(line.startswith("dielectric-gnn test ") for line in lines) == 4
     # Eight, one and one tenths of the materials: beside 40 for training, 5 and 5.

@@ -1,1 +1,1 @@
-"""A preflight: is everything that a training needs there, and will it fit? The checks behind tools/doctor.py."""
+"""Checks of a launch: is everything that a training needs there, and will it fit? Used by `dielectric-gnn doctor`."""

@@ -1,4 +1,4 @@
-"""Every byte and every value of a store on disk, verified: what `tools/prepare_data.py verify` does."""
+"""Every byte and every value of a store on disk, verified: what `dielectric-gnn prepare verify` does."""
 
 from __future__ import annotations
 

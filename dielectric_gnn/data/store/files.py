@@ -121,8 +121,8 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
         _check_offsets(folder / "orbit_offsets.npy", row, last)
     if expected is None:
         log.warning(
-            "%s was made by an earlier version: it has no checksums of its materials, so only tools/prepare_data.py "
-            "verify notices damage to them; tools/prepare_data.py upgrade adds them",
+            "%s was made by an earlier version: it has no checksums of its materials, so only `dielectric-gnn prepare "
+            "verify` notices damage to them; `dielectric-gnn prepare upgrade` adds them",
             folder,
         )
         return store, split

@@ -103,7 +103,7 @@ def read_metadata(folder: Path) -> StoreMetadata:
     """
     path = folder.expanduser() / METADATA
     if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such store; tools/prepare_data.py writes one")
+        raise InputError(f"{path.parent}: no such store; `dielectric-gnn prepare` writes one")
     try:
         with path.open("rb") as file:
             text = read_bounded(file, METADATA_MB)

@@ -1,4 +1,4 @@
-"""From published files to a store on disk: what `tools/prepare_data.py` does."""
+"""From published files to a store on disk: what `dielectric-gnn prepare` does."""
 
 from __future__ import annotations
 

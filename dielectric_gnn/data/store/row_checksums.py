@@ -115,6 +115,6 @@ class RowChecks:
         if bad.size:
             raise InputError(
                 f"{self._folder}: damaged: material {self._names[int(bad[0])]!r} (number {int(bad[0])}) does not have "
-                "its checksum; tools/prepare_data.py verify names the file; build the store anew, or copy it again"
+                "its checksum; `dielectric-gnn prepare verify` names the file; build the store anew, or copy it again"
             )
         self._sound[fresh] = True

@@ -1,4 +1,4 @@
-"""Adding to a store of an earlier version what stores have today: what `tools/prepare_data.py upgrade` does."""
+"""Adding to a store of an earlier version what stores have today: what `dielectric-gnn prepare upgrade` does."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def save(name: str, values: Any) -> Any:
 
 
 DAMAGE = {
-    "absent": (shutil.rmtree, "no such store; tools/prepare_data.py writes one"),
+    "absent": (shutil.rmtree, "no such store; `dielectric-gnn prepare` writes one"),
     "no metadata": (lambda folder: (folder / "metadata.json").unlink(), "not a store, it has no metadata.json"),
     "cut metadata": (cut("metadata.json"), "metadata.json: damaged"),
     "list": (lambda folder: (folder / "metadata.json").write_text("[]"), "metadata.json: damaged"),
