@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,13 @@ from tests.commands import SMALL, environment
 def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a wheel was installed to, without its dependencies, which are those of the tests."""
     folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # building leaves folders behind
+    shutil.copytree(repository / "configs", source / "configs")
+    shutil.copytree(repository / "dielectric_gnn", source / "dielectric_gnn", symlinks=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(repository / name, source)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(repository)], check=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(source)], check=True)
     (wheel,) = folder.glob("*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
     return folder / "site"
