@@ -25,7 +25,7 @@ from dielectric_gnn.data.sources.structure_folders import (
 from dielectric_gnn.data.sources.structure_ids import material_ids
 from dielectric_gnn.data.sources.text_files import read_text, without_compression
 from dielectric_gnn.errors import RecordError
-from dielectric_gnn.files import printable
+from dielectric_gnn.files import encodable, printable
 
 _FORMULAS = ("composition", "formula", "formula_pretty", "reduced_formula")
 """Keys of JSON files beside a structure that say of what it is."""
@@ -106,7 +106,7 @@ def read_structures(path: Path, material_id: str) -> Iterator[Outcome]:
         if isinstance(atoms, RecordError):
             yield atoms
             continue
-        name = f"{material_id}-{printable(block)}" if len(structures) > 1 else material_id
+        name = f"{material_id}-{encodable(block)}" if len(structures) > 1 else material_id
         try:
             yield CrystalRecord(name, *atoms, source=source)
         except RecordError as error:

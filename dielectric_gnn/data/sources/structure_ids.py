@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dielectric_gnn.files import printable
+from dielectric_gnn.files import encodable
 
 
 def material_ids(paths: Sequence[Path], stem: Callable[[Path], str]) -> list[str]:
@@ -27,7 +27,7 @@ def material_ids(paths: Sequence[Path], stem: Callable[[Path], str]) -> list[str
     absolute = [path.absolute() for path in paths]
     levels = [0] * len(paths)
     while True:
-        names = [printable(_name(path, level, stem)) for path, level in zip(absolute, levels, strict=True)]
+        names = [encodable(_name(path, level, stem)) for path, level in zip(absolute, levels, strict=True)]
         shared = Counter(names)
         again = [
             place
