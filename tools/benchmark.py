@@ -43,6 +43,7 @@ from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten
 from dielectric_gnn.models.layers.message_passing import TransformerConv
 from dielectric_gnn.testing import supercell
 from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.errors import InputError
 
 WARM_UP = 2
 """Repeats that are not counted: the first ones allocate memory."""
@@ -118,7 +119,7 @@ def first_crystals(kind: str, count: int, multiples: Sequence[int]) -> CrystalGr
     source = ExampleMetals() if kind == "embedded" else SyntheticMetals(count, rattle=0.02)
     records = list(source.records())
     if count > len(records):
-        raise SystemExit(f"--batch is {count}, but there are {len(records)} embedded metals; give 1 to {len(records)}")
+        raise InputError(f"--batch is {count}, but there are {len(records)} embedded metals; give 1 to {len(records)}")
     a, b, c = multiples
     cells = [supercell(record, (a, b, c)) for record in records[:count]]
     return CrystalStore.from_records(cells, DEFAULT_CUTOFF).gather(range(count))

@@ -39,6 +39,7 @@ from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF
 from dielectric_gnn.models.layers.triplets import Triplets, triplets_of
+from dielectric_gnn.utils.errors import InputError
 
 _BATCH = 64
 
@@ -144,7 +145,7 @@ def check_equal(records: Sequence[CrystalRecord], structures: Sequence[Any]) -> 
             found = canonical(record, data.edge_index, data.edge_vec, data.pairs, data.cosines)
             same = all(np.array_equal(a, b) for a, b in zip(found[:2], expected[:2], strict=True))
             if not same or not np.allclose(found[2], expected[2], atol=1e-5):
-                raise SystemExit(f"{record.material_id}: {form} and ours make different graphs")
+                raise InputError(f"{record.material_id}: {form} and ours make different graphs")
         edges, pairs = edges + graph.edge_index.shape[1], pairs + triplets.pairs.shape[1]
     return edges, pairs
 

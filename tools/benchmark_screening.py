@@ -21,6 +21,7 @@ from benchmark_options import positive
 from pymatgen.core import Lattice, Structure
 
 from dielectric_gnn.data.sources import SyntheticMetals
+from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import user_path
 
 _COMMAND = [sys.executable, "-m", "dielectric_gnn"]
@@ -46,7 +47,7 @@ def killed_after(command: list[str], run: Path, number: int) -> int:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while finished(run) < number:
             if process.poll() is not None:
-                raise SystemExit("the command ended before it could be killed; give a larger --number")
+                raise InputError("the command ended before it could be killed; give a larger --number")
             time.sleep(0.01)
         process.kill()
     return finished(run)

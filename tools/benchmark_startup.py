@@ -22,6 +22,8 @@ from pathlib import Path
 
 from benchmark_options import positive
 
+from dielectric_gnn.utils.errors import InputError
+
 ROOT = Path(__file__).resolve().parents[1]
 
 _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", re.MULTILINE)
@@ -64,7 +66,7 @@ def until_first_step(folder: Path, *options: str) -> tuple[float, str]:
     for line in done.stdout.splitlines():
         if line.startswith("first step: "):
             return float(line.removeprefix("first step: ")) - start, done.stderr
-    raise SystemExit(f"the training did not begin:\n{done.stderr}")
+    raise InputError(f"the training did not begin:\n{done.stderr}")
 
 
 def import_seconds(timings: str) -> dict[str, float]:

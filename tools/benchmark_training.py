@@ -51,6 +51,7 @@ from dielectric_gnn.models.layers.message_passing import TransformerConv  # noqa
 from dielectric_gnn.studies.flops import IN_PLACE_PRODUCTS  # noqa: E402
 from dielectric_gnn.training.evaluation import labels_of  # noqa: E402
 from dielectric_gnn.training.module import DielectricModule  # noqa: E402
+from dielectric_gnn.utils.errors import InputError  # noqa: E402
 from tests.usual_form import usual_form  # noqa: E402
 
 TWO_HEADS = partial(TransformerConv, heads=2)
@@ -133,7 +134,7 @@ def batch(kind: str, size: int, seed: int, symmetry: Symmetry) -> CrystalGraph:
     source = ExampleMetals() if kind == "embedded" else SyntheticMetals(size, seed, 0.02 if kind == "rattled" else 0)
     records = [stretched(record) if kind == "strained" else record for record in source.records()]
     if size > len(records):
-        raise SystemExit(f"--batch is {size}, but there are {len(records)} embedded metals; give 1 to {len(records)}")
+        raise InputError(f"--batch is {size}, but there are {len(records)} embedded metals; give 1 to {len(records)}")
     return CrystalStore.from_records(records[:size], DEFAULT_CUTOFF, symmetry=symmetry).gather(range(size))
 
 

@@ -109,8 +109,11 @@ def data_words(data: Mapping[str, Any]) -> list[str]:
         value = data[option]
         if isinstance(value, Mapping) and "class_path" in value:
             words += [f"--data.{option}", value["class_path"]]
+            defaults = inspect.signature(_class_at(value["class_path"])).parameters
             given = {
-                f"{option}.{key}": item for key, item in (value.get("init_args") or {}).items() if item is not None
+                f"{option}.{key}": item
+                for key, item in (value.get("init_args") or {}).items()
+                if key not in defaults or item != defaults[key].default
             }
         else:
             given = {option: value}

@@ -140,7 +140,7 @@ def test_hdf5_keeps_its_split_and_trains(
     fitted = command(*words, *SMALL_FIT, "--run_dir", str(tmp_path / "run"))
     assert f"{len(split['train'])} train" in fitted.stdout
     best = str(tmp_path / "run" / "checkpoints" / "best.ckpt")
-    command("test", "--ckpt_path", best)
+    command("test", "--ckpt_path", best, "--data.store", str(out))
     refused = command("fit", *words[1:], *SMALL_FIT, "--data.store", str(tmp_path / "nowhere"), status=2)
     assert "nowhere: no such store" in refused.stderr
     prepared = tmp_path / "prepared"

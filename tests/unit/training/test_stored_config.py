@@ -165,7 +165,7 @@ def test_a_named_class_must_be_of_the_kind_that_is_expected() -> None:
         (
             ["--data.source", "EntryJson", "--data.source.path", "my entries", "--data.source.broadening_ev", "0.1"],
             ["--data.source", "dielectric_gnn.data.sources.EntryJson", "--data.source.path", "my entries",
-             "--data.source.broadening_ev", "0.1", "--data.source.workers", "1"],
+             "--data.source.broadening_ev", "0.1"],
         ),
         (["--data.train_ids", "/etc/passwd"], ["--data.train_ids", "/etc/passwd"]),
     ],
