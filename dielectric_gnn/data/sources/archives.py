@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import lzma
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from dielectric_gnn.data.sources.compression import MARKS, OPENERS, Opened
 from dielectric_gnn.data.sources.zip_files import open_zip
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.limits import (
@@ -33,14 +32,6 @@ _ODD = (ValueError, IndexError, KeyError, OverflowError, NotImplementedError, st
 """What zipfile and tarfile raise, too, of headers with senseless numbers or texts."""
 
 _BLOCK = 512
-_OPENERS: dict[bytes, Callable[[BinaryIO], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
-    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\0": lzma.LZMAFile,
-}
-"""Compressions of tar archives, by what such files begin with."""
-
-_LONGEST_MARK = 6
 
 _LARGER = "; a source reads more if its max_mb is set higher"
 
@@ -136,12 +127,11 @@ def _tar_document(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str
     return JsonDocument(source, read_bounded(cast(Readable, file), max_mb))
 
 
-def _decompressed(raw: BinaryIO) -> BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
+def _decompressed(raw: BinaryIO) -> Opened:
     """What a tar file holds, compressed or not, whatever its name says."""
-    start = raw.read(_LONGEST_MARK)
+    start = raw.read(max(map(len, MARKS)))
     raw.seek(0)
-    opener = next((opener for mark, opener in _OPENERS.items() if start.startswith(mark)), None)
-    return raw if opener is None else opener(raw)
+    return OPENERS[next((ending for mark, ending in MARKS.items() if start.startswith(mark)), "")](raw)
 
 
 class _Metered:
@@ -153,7 +143,7 @@ class _Metered:
         file: Open for reading.
     """
 
-    def __init__(self, file: BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile) -> None:
+    def __init__(self, file: Opened) -> None:
         self._file = file
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
         self.allow(TAR_HEADER_MB)

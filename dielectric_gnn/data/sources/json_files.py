@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from dielectric_gnn.data.sources.archives import JsonDocument
+from dielectric_gnn.data.sources.compression import OPENERS, ending_of
 from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.limits import MATERIAL_MB, TooLargeError, read_bounded
 
-_OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
-    ".json": lambda raw: raw,
-    ".json.gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    ".json.bz2": bz2.BZ2File,
-    ".json.xz": lzma.LZMAFile,
-}
-JSON_SUFFIXES = tuple(_OPENERS)
+JSON_SUFFIXES = tuple(f".json{ending}" for ending in OPENERS)
 """Endings of the names of JSON files, in any case."""
 
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, RecursionError)
@@ -69,7 +62,7 @@ def load_document(
         raise RecordError(source, f"expected a name ending in {', '.join(JSON_SUFFIXES)}")
     try:
         raw = content.open("rb") if isinstance(content, Path) else BytesIO(content)
-        with raw, _OPENERS[suffix.lower()](raw) as file:
+        with raw, OPENERS[ending_of(suffix)](raw) as file:
             text = read_bounded(file, max_mb)
         entry = json.loads(text if tables is None else without_tables(text, tables))
     except TooLargeError as error:

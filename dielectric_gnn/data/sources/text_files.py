@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import gzip
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
+from dielectric_gnn.data.sources.compression import OPENERS, ending_of
 from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.limits import STRUCTURE_TEXT_MB, TooLargeError, bounded_pieces
-
-_OPENERS: dict[str, Callable[[BinaryIO], BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
-    ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
-}
 
 
 def without_compression(name: str) -> str:
     """A file name without an ending that says how it is compressed."""
-    lower = name.lower()
-    return next((name[: -len(ending)] for ending in _OPENERS if lower.endswith(ending)), name)
+    return name[: len(name) - len(ending_of(name))]
 
 
 def read_text(path: Path, max_mb: float = STRUCTURE_TEXT_MB) -> str:
@@ -54,18 +45,13 @@ def check_size(path: Path, max_mb: float = STRUCTURE_TEXT_MB) -> None:
 
 def _pieces(path: Path, max_mb: float) -> Iterator[bytes]:
     """What a file holds after decompression, piece by piece."""
-    ending = next((ending for ending in _OPENERS if path.name.lower().endswith(ending)), "")
     try:
-        with path.open("rb") as file, _OPENERS.get(ending, _as_it_is)(file) as content:
+        with path.open("rb") as file, OPENERS[ending_of(path.name)](file) as content:
             yield from bounded_pieces(content, max_mb)
     except TooLargeError as error:
         raise RecordError(str(path), f"{error} of text; extract the structure into a file of its own") from error
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise RecordError(str(path), f"cannot be read, truncated? ({str(error) or type(error).__name__})") from error
-
-
-def _as_it_is(raw: BinaryIO) -> BinaryIO:
-    return raw
 
 
 def _decoded(raw: bytes, encoding: str, path: Path) -> str:
