@@ -16,7 +16,6 @@ from dielectric_gnn.optics.screening import FIGURES, QUALITY, figures_of_merit
 from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.prediction.journal import Row
 from dielectric_gnn.prediction.page import prediction_page
-from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.training_facts import TrainingFacts
 from dielectric_gnn.training.spectra import quality_of
 from dielectric_gnn.utils.files import write_csv, write_text
@@ -73,7 +72,6 @@ class Conditions:
 def summarise(
     rows: Sequence[int],
     spectra: Sequence[Spectrum],
-    grid: EnergyGrid,
     store: CrystalStore,
     facts: TrainingFacts | None,
     conditions: Conditions,
@@ -83,16 +81,15 @@ def summarise(
     Args:
         rows: Their positions in the store.
         spectra: Their predicted responses.
-        grid: Photon energies of the model.
         store: The materials.
         facts: Of the training, for elements that it lacked.
         conditions: Damping and light.
     """
     eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
-    energies, damping = grid.energies(), conditions.damping_ev
+    energies, damping = spectra[0].energies, conditions.damping_ev
     light = (conditions.illuminant, conditions.observer)
     figures = figures_of_merit(energies, eps_inter, drude, damping, *light)
-    figures |= quality_of(spectra, grid, store, rows)
+    figures |= quality_of(spectra, store, rows)
     xyz = optics.response_colour_or_nan(energies, eps_inter, drude, damping, *light)
     lab, srgb = optics.colour_lab(xyz, *light), optics.colour_srgb(xyz, *light)
     summaries: list[Row] = []

@@ -129,7 +129,7 @@ class PredictionWriter(Callback):
         rows = list(compress(batch.index.tolist(), finite))
         if not rows:
             return
-        summaries = summarise(rows, spectra, grid, store, facts, self.conditions)
+        summaries = summarise(rows, spectra, store, facts, self.conditions)
         draw = self._draws(trainer)
         for spectrum, summary in zip(spectra, summaries, strict=True):
             stem = journal.folder / file_stem(summary["material_id"])

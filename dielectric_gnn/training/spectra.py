@@ -34,13 +34,11 @@ def spectra_of(response: Response, grid: EnergyGrid, damping: float = optics.DEF
     ]
 
 
-def quality_of(
-    spectra: Sequence[Spectrum], grid: EnergyGrid, store: CrystalStore, rows: Sequence[int]
-) -> dict[str, optics.FloatArray]:
-    """`screening.spectrum_quality` of the spectra, on the grid of their model, of B materials: (B,) for each key."""
+def quality_of(spectra: Sequence[Spectrum], store: CrystalStore, rows: Sequence[int]) -> dict[str, optics.FloatArray]:
+    """`screening.spectrum_quality` of the spectra, which share a grid, of B materials: (B,) for each key."""
     eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
     electrons = np.array([optics.valence_electrons(store.numbers_of(row)).sum() for row in rows])
-    return spectrum_quality(grid.energies(), eps_inter, drude, electrons, store.volumes[np.asarray(rows)])
+    return spectrum_quality(spectra[0].energies, eps_inter, drude, electrons, store.volumes[np.asarray(rows)])
 
 
 def _tensors_of(response: Response) -> Sequence[TensorSpectrum | None]:

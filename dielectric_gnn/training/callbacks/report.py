@@ -136,7 +136,7 @@ def _columns(module: ResponseModule) -> tuple[Column, ...]:
 
 
 def _quality(response: Response, batch: CrystalGraph, module: ResponseModule, store: CrystalStore) -> dict[str, Tensor]:
-    quality = quality_of(spectra_of(response, module.grid), module.grid, store, batch.index.tolist())
+    quality = quality_of(spectra_of(response, module.grid), store, batch.index.tolist())
     return {key: torch.from_numpy(values).to(batch.index.device) for key, values in quality.items()}
 
 
