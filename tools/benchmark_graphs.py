@@ -37,7 +37,7 @@ from dielectric_gnn.data.graphs.orbits import find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF
+from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.models.layers.triplets import Triplets, triplets_of
 from dielectric_gnn.utils.errors import InputError
 

@@ -32,9 +32,9 @@ from benchmark_options import positive
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.sampling import TrainingBatches, TrainingLoader
 from dielectric_gnn.data.sources import SyntheticMetals
+from dielectric_gnn.data.store.appendable import array_checksum
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.files import map_array, open_store
-from dielectric_gnn.data.store.growing import array_checksum
 from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.prepare import BuildOptions, build_store
 from dielectric_gnn.utils.errors import InputError
@@ -146,13 +146,13 @@ def memory_mb() -> dict[str, float]:
 
 
 def _read_store(folder: Path, batch_size: int) -> dict[str, float]:
-    """What a training does with a store: open, split, learn its facts, one epoch."""
+    """What a training does with a store: open, split, learn its statistics, one epoch."""
     before = memory_mb()
     data = CrystalDataModule(
         store=str(folder), batch_size=batch_size, cutoff=read_metadata(folder).cutoff, train_size=None
     )
     data.setup("fit")
-    data.training_facts()
+    data.training_statistics()
     train = data.indices["train"]
     _exhaust(TrainingLoader(data.store, TrainingBatches(train, batch_size, seed=0, position=lambda: (0, 0))))
     return _grown(before)

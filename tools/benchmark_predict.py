@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
     for name in options.models:
         torch.manual_seed(0)
         model = DielectricModule(MODELS[name]()).eval()
-        forms = {"full": full, "orbit": store} if model.takes_orbits else {"full": full}
+        forms = {"full": full, "orbit": store} if model.supports_orbits else {"full": full}
         for form, crystals in forms.items():
             measured = forget_peak()
             wall, processor = predict(model, crystals, rows, options.batch_size)

@@ -44,7 +44,7 @@ from dielectric_gnn.data.graphs.orbits import Symmetry  # noqa: E402
 from dielectric_gnn.data.record import CrystalRecord  # noqa: E402
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals  # noqa: E402
 from dielectric_gnn.data.store.crystal_store import CrystalStore  # noqa: E402
-from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF  # noqa: E402
+from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF  # noqa: E402
 from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B  # noqa: E402
 from dielectric_gnn.models.layers.angles import EveryAngle  # noqa: E402
 from dielectric_gnn.models.layers.message_passing import TransformerConv  # noqa: E402

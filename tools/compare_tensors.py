@@ -144,7 +144,7 @@ def run(args: argparse.Namespace, fold: int, seed: int) -> dict[str, dict[str, l
             f"{trainable_parameters(model):,} parameters, {time.perf_counter() - started:.0f} s",
             flush=True,
         )
-    found["mean"] = errors(data.training_facts().trivial_response(graph.num_crystals), target)
+    found["mean"] = errors(data.training_statistics().trivial_response(graph.num_crystals), target)
     found["oracle"] = errors(isotropic(target), target)
     write_text(path, json.dumps({"options": options, "errors": found}))
     return found

@@ -21,7 +21,7 @@ from scipy.optimize import nnls
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.targets.oscillators import Dictionary
 from dielectric_gnn.utils.entry import command
-from dielectric_gnn.utils.meter import Meter
+from dielectric_gnn.utils.progress import ProgressReporter
 
 
 def main() -> None:
@@ -45,12 +45,12 @@ def fit() -> None:
     # Re and Im as rows of one real system.
     matrix = np.concatenate([kernel.real, kernel.imag], axis=1).T
     errors = []
-    with Meter("fitting", len(spectra), "{} spectra".format) as meter:
+    with ProgressReporter("fitting", len(spectra), "{} spectra".format) as progress:
         for eps in spectra:
             target = np.concatenate([eps.real - 1, eps.imag])
             strengths, _ = nnls(matrix, target)
             errors.append(float(np.abs(matrix @ strengths - target).mean()))
-            meter.advance(1)
+            progress.advance(1)
     size = float(np.abs(spectra - 1).mean())
     print(f"{len(spectra)} spectra, mean |eps - 1| {size:.3f}")
     print(f"dictionary {args.num} + {args.num_tail} up to {args.tail_stop:g} eV, broadening {broadening} eV")

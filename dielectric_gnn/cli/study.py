@@ -164,7 +164,7 @@ def _dry_run(study: Study, runs: Sequence[PlannedRun], args: argparse.Namespace)
     for run in runs:
         print("\n".join(run.commands()))
     if not args.no_estimate:
-        from dielectric_gnn.cli.trial import estimate  # imports PyTorch
+        from dielectric_gnn.cli.cost_estimate import estimate  # imports PyTorch
 
         print(estimate(runs, args.jobs, args.threads))
     return 0

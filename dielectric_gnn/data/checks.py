@@ -21,7 +21,7 @@ def check_shares(num_train: int, processes: int) -> None:
 
 def check_model(symmetry: Symmetry, model: object) -> None:
     """Raise InputError if a model (None where there is none) cannot count the equal atoms of orbit graphs."""
-    if symmetry == "orbit" and model is not None and not getattr(model, "takes_orbits", False):
+    if symmetry == "orbit" and model is not None and not getattr(model, "supports_orbits", False):
         raise InputError(
             "data.symmetry is orbit, but this model does not count equal atoms and edges: its backbone is equivariant, "
             "has a three-body cutoff beyond 4 Å, or backbone, message passing or pooling do not say that they take "

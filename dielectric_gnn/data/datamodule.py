@@ -43,15 +43,15 @@ from dielectric_gnn.data.splits import (
     subset_rows,
 )
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.data.store.facts import names_array
+from dielectric_gnn.data.store.descriptions import names_array
 from dielectric_gnn.data.store.files import open_store
-from dielectric_gnn.data.store.means import training_facts
+from dielectric_gnn.data.store.means import training_statistics
 from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.resident import ResidentStore
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
-from dielectric_gnn.utils.meter import Meter
+from dielectric_gnn.utils.progress import ProgressReporter
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +224,7 @@ class CrystalDataModule(LightningDataModule):
         return f"{self.store_folder} ({read_metadata(self.store_folder).source})"
 
     def _read(self, source: RecordSource, stage: str) -> None:
-        records = list(self._metered(source, read_records(source, self.on_error, self.tensors)))
+        records = list(self._reporting(source, read_records(source, self.on_error, self.tensors)))
         if self.trainer is None:  # no folder of a run to write into
             if source.rejects:
                 log.warning("%d materials were rejected, the first: %s", len(source.rejects), source.rejects[0])
@@ -232,16 +232,16 @@ class CrystalDataModule(LightningDataModule):
             source.report_rejects(Path(self.trainer.default_root_dir) / f"rejects_{TrainerFn(stage).value}.csv")
         self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors, symmetry=self.symmetry)
 
-    def _metered(self, source: RecordSource, records: Iterator[CrystalRecord]) -> Iterator[CrystalRecord]:
+    def _reporting(self, source: RecordSource, records: Iterator[CrystalRecord]) -> Iterator[CrystalRecord]:
         """The records; where there are many, people see how far their reading has come."""
         total = source.size()
         if (total is not None and total < _MANY) or (self.trainer is not None and not self.trainer.is_global_zero):
             yield from records
             return
-        with Meter("reading", total, "{} materials".format) as meter:
+        with ProgressReporter("reading", total, "{} materials".format) as progress:
             for record in records:
                 yield record
-                meter.advance()
+                progress.advance()
 
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
@@ -298,9 +298,9 @@ class CrystalDataModule(LightningDataModule):
         """The crystals asked for, or the test materials, each once."""
         return self._evaluation_loader("predict")
 
-    def training_facts(self) -> TrainingFacts:
+    def training_statistics(self) -> TrainingStatistics:
         """What a model remembers of the training materials."""
-        return training_facts(self.store, self.indices["train"])
+        return training_statistics(self.store, self.indices["train"])
 
     def _evaluation_loader(self, name: str) -> DataLoader[CrystalGraph]:
         rank, world_size = self._rank()

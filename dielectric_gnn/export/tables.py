@@ -61,8 +61,8 @@ def write_quantities_csv(path: Path, energies: ArrayLike, eps: ArrayLike, materi
     omega, values = checked_spectrum(energies, eps)
     columns = spectra(omega, values)
     rows = (["" if np.isnan(cell) else f"{cell:.8g}" for cell in row] for row in zip(*columns.values(), strict=True))
-    facts = [f"{key}: {value}" for key, value in single_values(omega, values).items() if value is not None]
-    write_csv(path, columns, rows, [*_notes(energies, eps, material), *facts])
+    quantities = [f"{key}: {value}" for key, value in single_values(omega, values).items() if value is not None]
+    write_csv(path, columns, rows, [*_notes(energies, eps, material), *quantities])
 
 
 def write_quantities_json(path: Path, energies: ArrayLike, eps: ArrayLike, material: Material) -> None:

@@ -132,7 +132,7 @@ def tensor_metrics(prediction: Response, target: Response) -> dict[str, Tensor]:
     }
     anisotropic = norm_square(true.eps_inter).amax(dim=(1, 2)) > _ROUNDING**2
     values["deviator_error"] = values["deviator_error"].where(anisotropic, torch.nan)
-    whole = true.known.all(dim=1)
+    whole = true.component_mask.all(dim=1)
     return {key: torch.where(whole, value, torch.nan) for key, value in values.items()}
 
 
@@ -307,10 +307,10 @@ class EnergyMeans(Metric):
 
     def update(self, prediction: Response, target: Response) -> None:
         """Add B materials whose prediction has a spread."""
-        if prediction.spread is None:
+        if prediction.std is None:
             raise ValueError("EnergyMeans needs the response of an ensemble")
         error = (prediction.eps_inter - target.eps_inter).abs()
-        self.sums += torch.cat([prediction.spread.eps_inter, error], dim=2).double().sum(dim=0)
+        self.sums += torch.cat([prediction.std.eps_inter, error], dim=2).double().sum(dim=0)
         self.count += error.shape[0]
 
     def compute(self) -> Tensor:

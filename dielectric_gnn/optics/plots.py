@@ -129,9 +129,9 @@ def response_figure(title: str, spectrum: Spectrum) -> Figure:
     ):
         axis.plot(energies, values.real, color=_TRUE, label=rf"Re ${label}$")
         axis.plot(energies, values.imag, color=_PREDICTED, label=rf"Im ${label}$")
-        if spectrum.spread is not None:  # the Drude term's own spread is stated in the title
+        if spectrum.std is not None:  # the Drude term's own spread is stated in the title
             for part, colour in ((np.real, _TRUE), (np.imag, _PREDICTED)):
-                low, high = (part(values) + sign * part(spectrum.spread.eps_inter) for sign in (-1, 1))
+                low, high = (part(values) + sign * part(spectrum.std.eps_inter) for sign in (-1, 1))
                 axis.fill_between(energies, low, high, color=colour, alpha=0.25, lw=0)
     # The Drude term diverges at zero energy: show the total where it tells something.
     telling = energies > min(1.0, 0.5 * energies[-1])

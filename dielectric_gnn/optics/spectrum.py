@@ -56,7 +56,7 @@ class Spectrum:
         material_id: Name of the material.
         formula: Chemical formula.
         broadening: Γ of the interband part in eV, where it is known.
-        spread: For an ensemble, the standard deviations of Re ε_inter, Im ε_inter and ω_D over its members.
+        std: For an ensemble, the standard deviations of Re ε_inter, Im ε_inter and ω_D over its members.
         tensor: The whole tensors, where they are known.
         warnings: What to know before the numbers are used, in sentences.
         source: The model or data set behind it, in words.
@@ -69,7 +69,7 @@ class Spectrum:
     material_id: str = ""
     formula: str = ""
     broadening: float | None = None
-    spread: Spectrum | None = None
+    std: Spectrum | None = None
     tensor: TensorSpectrum | None = None
     warnings: tuple[str, ...] = ()
     source: str = ""
@@ -155,7 +155,7 @@ class Spectrum:
         tensor = self.known_tensor()
         roots = np.sqrt(tensor.drude_square[:3].clip(min=0)).tolist()
         return [
-            replace(self, eps_inter=eps, drude=drude, spread=None, tensor=None)
+            replace(self, eps_inter=eps, drude=drude, std=None, tensor=None)
             for eps, drude in zip(tensor.eps_inter[:3], roots, strict=True)
         ]
 
@@ -171,9 +171,9 @@ class Spectrum:
             "k": self.k,
             "reflectivity": self.reflectivity,
         }
-        if self.spread is not None:
-            columns["eps_inter_re_spread"] = self.spread.eps_inter.real
-            columns["eps_inter_im_spread"] = self.spread.eps_inter.imag
+        if self.std is not None:
+            columns["eps_inter_re_std"] = self.std.eps_inter.real
+            columns["eps_inter_im_std"] = self.std.eps_inter.imag
         return columns
 
     def to_dataframe(self) -> pd.DataFrame:

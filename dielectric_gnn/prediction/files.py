@@ -57,7 +57,7 @@ def _shown(value: object) -> str:
 
 
 def _title(summary: Mapping[str, Any]) -> str:
-    spread = f" ± {summary['drude_spread_ev']:.2f}" if summary["drude_spread_ev"] is not None else ""
+    spread = f" ± {summary['drude_std_ev']:.2f}" if summary["drude_std_ev"] is not None else ""
     known = summary["drude_ev"]
     # Plain text: a title holds the id, in which a dollar sign is no mathematics.
     drude = "" if known is None else f": ω_D = {known:.2f}{spread} eV"

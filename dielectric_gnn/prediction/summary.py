@@ -16,7 +16,7 @@ from dielectric_gnn.optics.screening import FIGURES, QUALITY, figures_of_merit
 from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.prediction.journal import Row
 from dielectric_gnn.prediction.page import prediction_page
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training.spectra import quality_of
 from dielectric_gnn.utils.files import write_csv, write_text
 
@@ -25,8 +25,8 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("formula", "formula", ""),
     ("srgb_hex", "colour", "colour"),
     ("drude_ev", "ω_D", "eV"),
-    ("drude_spread_ev", "± ω_D", "eV"),
-    ("eps_inter_spread", "± ε", "mean over energies"),
+    ("drude_std_ev", "± ω_D", "eV"),
+    ("eps_inter_std", "± ε", "mean over energies"),
     *((figure.key, figure.heading, figure.unit) for figure in (*FIGURES, *QUALITY)),
     ("lab_l", "L*", ""),
     ("lab_a", "a*", ""),
@@ -73,7 +73,7 @@ def summarise(
     rows: Sequence[int],
     spectra: Sequence[Spectrum],
     store: CrystalStore,
-    facts: TrainingFacts | None,
+    statistics: TrainingStatistics | None,
     conditions: Conditions,
 ) -> list[Row]:
     """The rows of the summary for some materials of a store.
@@ -82,7 +82,7 @@ def summarise(
         rows: Their positions in the store.
         spectra: Their predicted responses.
         store: The materials.
-        facts: Of the training, for elements that it lacked.
+        statistics: Of the training, for elements that it lacked.
         conditions: Damping and light.
     """
     eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
@@ -94,20 +94,20 @@ def summarise(
     lab, srgb = optics.colour_lab(xyz, *light), optics.colour_srgb(xyz, *light)
     summaries: list[Row] = []
     for place, (row, spectrum) in enumerate(zip(rows, spectra, strict=True)):
-        spread = spectrum.spread
-        known = None if facts is None else facts.elements
+        spread = spectrum.std
+        known = None if statistics is None else statistics.elements
         unseen = [] if known is None else [z for z in store.elements([row]) if z not in known]
         summary: Row = {
             "material_id": str(store.material_ids[row]),
             "formula": str(store.formulas[row]),
             "srgb_hex": optics.hex_colour(srgb[place]) if np.isfinite(srgb[place]).all() else "",
             "drude_ev": spectrum.drude,
-            "drude_spread_ev": None if spread is None else spread.drude,
-            "eps_inter_spread": None if spread is None else (spread.eps_inter.real + spread.eps_inter.imag).mean() / 2,
+            "drude_std_ev": None if spread is None else spread.drude,
+            "eps_inter_std": None if spread is None else (spread.eps_inter.real + spread.eps_inter.imag).mean() / 2,
             "illuminant": conditions.illuminant,
             "observer": conditions.observer,
             "damping_ev": damping,
-            "broadening_ev": None if facts is None else facts.broadening,
+            "broadening_ev": None if statistics is None else statistics.broadening,
             "unseen_elements": " ".join(element_symbol(number) for number in unseen),
             "remarks": "; ".join(store.remarks(row)),
             **{key: values[place] for key, values in figures.items()},

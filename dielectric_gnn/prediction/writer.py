@@ -24,12 +24,12 @@ from dielectric_gnn.prediction.journal import PredictionJournal
 from dielectric_gnn.prediction.summary import RANKABLE, Conditions, summarise, write_summary
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training.run_folder import PREDICTIONS
 from dielectric_gnn.training.spectra import spectra_of
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.files import file_stem
-from dielectric_gnn.utils.meter import Meter
+from dielectric_gnn.utils.progress import ProgressReporter
 
 FEW = 50
 """Up to so many materials get a picture each when pictures are left to the writer."""
@@ -76,7 +76,7 @@ class PredictionWriter(Callback):
         self.journal: PredictionJournal | None = None
         self.source = ""
         self._started = 0.0
-        self._lines: Meter | None = None
+        self._lines: ProgressReporter | None = None
 
     def begin(self, folder: Path, model: str, source: str = "") -> dict[str, str]:
         """Continue the predictions in a folder.
@@ -107,7 +107,7 @@ class PredictionWriter(Callback):
         self._started = perf_counter()
         todo = len(trainer.datamodule.indices["predict"])  # type: ignore[attr-defined]
         if trainer.is_global_zero and trainer.progress_bar_callback is None and todo > FEW:
-            self._lines = Meter("predicting", -(-todo // trainer.world_size), "{} materials".format)
+            self._lines = ProgressReporter("predicting", -(-todo // trainer.world_size), "{} materials".format)
 
     def on_predict_batch_end(
         self,
@@ -121,7 +121,7 @@ class PredictionWriter(Callback):
         """Write the materials of the batch, then note that they are finished."""
         journal = _begun(self.journal)
         store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
-        facts: TrainingFacts | None = getattr(pl_module, "facts", None)
+        statistics: TrainingStatistics | None = getattr(pl_module, "training_statistics", None)
         grid: EnergyGrid = pl_module.grid  # type: ignore[assignment]
         finite = pl_module.finite_rows(outputs).tolist()  # type: ignore[operator]
         damping = self.conditions.damping_ev
@@ -129,11 +129,11 @@ class PredictionWriter(Callback):
         rows = list(compress(batch.index.tolist(), finite))
         if not rows:
             return
-        summaries = summarise(rows, spectra, store, facts, self.conditions)
+        summaries = summarise(rows, spectra, store, statistics, self.conditions)
         draw = self._draws(trainer)
         for spectrum, summary in zip(spectra, summaries, strict=True):
             stem = journal.folder / file_stem(summary["material_id"])
-            tensors = spectrum.tensor is not None and facts is not None and facts.num_tensors > 0
+            tensors = spectrum.tensor is not None and statistics is not None and statistics.num_tensors > 0
             write_material(stem, replace(spectrum, source=self.source), tensors, summary, draw, self.formats)
         crystals = [{"crystal": store.fingerprint(row)} for row in rows]
         journal.append([s | crystal for s, crystal in zip(summaries, crystals, strict=True)], trainer.global_rank)
@@ -165,8 +165,8 @@ class PredictionWriter(Callback):
         sys.stdout.write(
             f"\nPredicted {materials}{earlier}{speed}; spectra, summary.csv and index.html are in {journal.folder}/\n"
         )
-        facts = getattr(pl_module, "facts", None)
-        if getattr(pl_module, "tensorial", False) and (facts is None or facts.num_tensors == 0):
+        statistics = getattr(pl_module, "training_statistics", None)
+        if getattr(pl_module, "tensorial", False) and (statistics is None or statistics.num_tensors == 0):
             sys.stdout.write("Tensors are not written: the model was trained on averages over directions only\n")
         if refused:
             sys.stdout.write(

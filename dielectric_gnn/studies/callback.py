@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from dielectric_gnn.studies.compute_cost import ComputeCost
 from dielectric_gnn.studies.flops import count_training_flops
-from dielectric_gnn.studies.run_facts import config_hash, describe_run, device_facts
-from dielectric_gnn.studies.spending import Spending
+from dielectric_gnn.studies.run_description import config_hash, describe_device, describe_run
 from dielectric_gnn.training.former_training import record_in
 from dielectric_gnn.training.run_folder import CHECKPOINTS
 from dielectric_gnn.training.run_record import RECORD, RunRecord, Segment, Status, read_record, write_record
@@ -49,7 +49,7 @@ class ScalingRecord(Callback):
         self._validated: dict[str, float] = {}
         self._samples = 0.0  # of all processes, up to the last complete epoch
         self._samples_here = 0  # of this process, since then
-        self._spending = Spending()
+        self._compute_cost = ComputeCost()
         self._launches = 0
         self._rate = 0.0
         self._written = 0.0
@@ -60,7 +60,7 @@ class ScalingRecord(Callback):
             "curve": self._curve,
             "best": self._best,
             "samples": self._samples_now(),
-            "spent": self._spending.now(),
+            "spent": self._compute_cost.now(),
             "launches": self._launches,
             "rate": self._rate,
             "flops_per_sample": self._flops_per_sample,
@@ -73,7 +73,7 @@ class ScalingRecord(Callback):
         self._curve = [dict(point) for point in state_dict["curve"]]
         self._best = dict(state_dict["best"])
         self._samples = float(state_dict["samples"])
-        self._spending.take_over(state_dict["spent"])
+        self._compute_cost.take_over(state_dict["spent"])
         self._launches = int(state_dict["launches"])
         self._rate = float(state_dict.get("rate", 0.0))  # early checkpoints lack it, and what follows
         self._flops_per_sample = state_dict.get("flops_per_sample")
@@ -82,7 +82,7 @@ class ScalingRecord(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and that it is running."""
-        self._spending.start(trainer.world_size, pl_module.device.type == "cuda")
+        self._compute_cost.start(trainer.world_size, pl_module.device.type == "cuda")
         if getattr(trainer, "fast_dev_run", False) or not trainer.is_global_zero:
             return
         self._record = describe_run(trainer, pl_module, self.study)
@@ -91,7 +91,7 @@ class ScalingRecord(Callback):
         if previous is not None:
             # A launch that was killed has spent more than its last checkpoint knows.
             self._launches = max(self._launches, int(previous.cost.get("launches", 0)))
-            self._spending.take_over(previous.cost)
+            self._compute_cost.take_over(previous.cost)
             tested = {key: value for key, value in previous.metrics.items() if key.startswith("test/")}
             self._record = replace(self._record, metrics=tested, cost=previous.cost)
             if previous.training_flops is not None and previous.samples_seen:
@@ -136,7 +136,7 @@ class ScalingRecord(Callback):
         """Add a point to the learning curve, and sums over the processes."""
         self._samples += _sum(trainer, self._samples_here)
         self._samples_here = 0
-        self._spending.collect(lambda seconds: _sum(trainer, seconds))
+        self._compute_cost.collect(lambda seconds: _sum(trainer, seconds))
         point: dict[str, float | None] = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
@@ -173,12 +173,12 @@ class ScalingRecord(Callback):
             InputError: The run has a record that cannot be read.
         """
         _record_of_tested(trainer, pl_module)
-        self._spending = Spending()
-        self._spending.start(trainer.world_size, pl_module.device.type == "cuda")
+        self._compute_cost = ComputeCost()
+        self._compute_cost.start(trainer.world_size, pl_module.device.type == "cuda")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Complete the record of the run, if it is its best checkpoint that was tested, on its own data."""
-        self._spending.collect(lambda seconds: _sum(trainer, seconds))
+        self._compute_cost.collect(lambda seconds: _sum(trainer, seconds))
         record = _record_of_tested(trainer, pl_module) if trainer.is_global_zero else None
         if record is None:
             return
@@ -188,14 +188,14 @@ class ScalingRecord(Callback):
             with locked(folder, "a test that completes its record"):
                 record = read_record(folder / RECORD)  # which a training may have replaced during the test
                 metrics = {key: value for key, value in record.metrics.items() if not key.startswith("test/")} | values
-                cost = {**record.cost, "test_cpu_seconds": self._spending.now()["cpu_seconds"]}
+                cost = {**record.cost, "test_cpu_seconds": self._compute_cost.now()["cpu_seconds"]}
                 write_record(folder / RECORD, replace(record, metrics=metrics, cost=cost))
         except InputError as error:
             rank_zero_info(f"{folder / RECORD} is not completed by this test; repeat it later ({error})")
 
     def _samples_now(self) -> float:
         """Seen up to now; in an epoch that is not over, the other processes count as much as this one."""
-        return self._samples + self._samples_here * self._spending.world_size
+        return self._samples + self._samples_here * self._compute_cost.world_size
 
     def _write(self, trainer: Trainer, status: Status) -> None:
         if self._record is None:
@@ -216,8 +216,8 @@ class ScalingRecord(Callback):
             flops_method=self._flops_method,
             cost={
                 **self._record.cost,
-                **self._spending.now(),
-                **device_facts(trainer),
+                **self._compute_cost.now(),
+                **describe_device(trainer),
                 "launches": self._launches,
             },
             settings={**self._record.settings, **({"learning_rate": rates[0]} if rates else {})},
@@ -240,13 +240,13 @@ def _path(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir) / RECORD
 
 
-def _record_of(path: Path, facts: RunRecord) -> RunRecord | None:
+def _record_of(path: Path, described: RunRecord) -> RunRecord | None:
     """The record that earlier launches of the same training left; that of another training is replaced."""
     try:
         found = read_record(path)
     except InputError:
         return None
-    same = (found.config_hash, found.seed, found.subset) == (facts.config_hash, facts.seed, facts.subset)
+    same = (found.config_hash, found.seed, found.subset) == (described.config_hash, described.seed, described.subset)
     return found if same else None
 
 

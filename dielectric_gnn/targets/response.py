@@ -17,8 +17,9 @@ class Anisotropy:
     Shapes:
         eps_inter: (B, 5, W, 2), the deviator of the interband dielectric tensor. drude: (B, 6), isotropic part and
         deviator of R, a symmetric root of the Drude tensor, ω_D² = R²; that of a label is the positive semidefinite
-        one, a prediction need not be. known: (B, 5) bool, which parts of the deviator of ε a label tells: none; those
-        of the diagonal, and then the diagonal of ω_D² too (off-diagonals of R are zero then); or all, and then R.
+        one, a prediction need not be. component_mask: (B, 5) bool, the parts of the deviator of ε that a label states:
+        none; those of the diagonal, and then the diagonal of ω_D² too (off-diagonals of R are zero then); or all, and
+        then R.
 
     Units:
         eps_inter dimensionless, drude eV.
@@ -26,20 +27,20 @@ class Anisotropy:
     Args:
         eps_inter: Deviator of ε.
         drude: R.
-        known: All true for predictions.
+        component_mask: All true for predictions.
         average: Of a prediction: its isotropic part again, but no gradient flows from it into the deviators. It serves
             crystals of which only the average is known, where a deviator would be a free parameter.
     """
 
     eps_inter: Tensor
     drude: Tensor
-    known: Tensor
+    component_mask: Tensor
     average: Response | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Anisotropy:
         """The same with every tensor replaced by its image."""
         average = None if self.average is None else self.average.map(function)
-        return Anisotropy(function(self.eps_inter), function(self.drude), function(self.known), average)
+        return Anisotropy(function(self.eps_inter), function(self.drude), function(self.component_mask), average)
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class Response:
     Args:
         eps_inter: Interband dielectric function.
         drude: Drude frequency.
-        spread: Standard deviation of both over the members of an ensemble; None for a single model.
+        std: Standard deviation of both over the members of an ensemble; None for a single model.
         anisotropy: Deviators, where whole tensors are predicted or known; the fields above are the isotropic part then,
             a third of the trace of ε and the root of a third of the trace of ω_D².
     """
 
     eps_inter: Tensor
     drude: Tensor
-    spread: Response | None = None
+    std: Response | None = None
     anisotropy: Anisotropy | None = None
 
     def directions(self) -> Anisotropy:
@@ -77,7 +78,7 @@ class Response:
         return Anisotropy(
             eps_inter=self.eps_inter.new_zeros(()).expand(batch, 5, energies, 2),
             drude=torch.cat([self.drude[:, None], self.drude.new_zeros(batch, 5)], dim=1),
-            known=torch.zeros(batch, 5, dtype=torch.bool, device=self.drude.device),
+            component_mask=torch.zeros(batch, 5, dtype=torch.bool, device=self.drude.device),
         )
 
     def to(self, *args: Any, **kwargs: Any) -> Response:
@@ -95,6 +96,6 @@ class Response:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Response:
         """The same with every tensor replaced by its image."""
-        spread = None if self.spread is None else self.spread.map(function)
+        std = None if self.std is None else self.std.map(function)
         anisotropy = None if self.anisotropy is None else self.anisotropy.map(function)
-        return Response(function(self.eps_inter), function(self.drude), spread, anisotropy)
+        return Response(function(self.eps_inter), function(self.drude), std, anisotropy)

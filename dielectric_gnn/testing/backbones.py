@@ -244,8 +244,8 @@ class BackboneContract(ABC):
 
     def test_orbit_graphs_give_the_same(self, backbone: Backbone, dtype: torch.dtype) -> None:
         """Sums over the atoms of each crystal, of classes counted as often as they occur, while norms are training."""
-        if not backbone.takes_orbits:
-            pytest.skip("takes_orbits is false, so this backbone is never given orbit graphs")
+        if not backbone.supports_orbits:
+            pytest.skip("supports_orbits is false, so this backbone is never given orbit graphs")
         records = [*sample_crystals()[:2], *(supercell(record, (1, 2, 3)) for record in sample_crystals()[:3])]
         full = graph_of(records, backbone.cutoff, dtype)
         store = CrystalStore.from_records(records, backbone.cutoff, edge_dtype=np.float64, symmetry="orbit")

@@ -21,16 +21,17 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from dielectric_gnn import __version__
-from dielectric_gnn.targets.training_facts import PlainFacts, TrainingFacts
+from dielectric_gnn.targets.training_statistics import PlainTrainingStatistics, TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_atomically
 from dielectric_gnn.utils.schemas import check_schema, plain
 from dielectric_gnn.utils.sealed_zip import check_archive, seal
 
 SECTION = "dielectric_gnn"
-SCHEMA = 3
+SCHEMA = 4
 """Since 2, OptiMetal3B states `angles` (before, it computed what `at_receiver` is) and the data state `split`; since 3,
-class paths are those of the packages `models`, `targets` and `training`."""
+class paths are those of the packages `models`, `targets` and `training`; since 4, the section has
+`training_statistics` (before, `facts`)."""
 
 _MOVED = {
     "dielectric_gnn.backbones": "dielectric_gnn.models.backbones",
@@ -63,7 +64,7 @@ class _Section(TypedDict):
     schema: Annotated[int, Field(ge=1)]
     version: str
     config: Annotated[_Configuration, AfterValidator(plain)] | None
-    facts: PlainFacts | None
+    training_statistics: PlainTrainingStatistics | None
 
 
 @with_config(ConfigDict(arbitrary_types_allowed=True))
@@ -120,13 +121,15 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
     return {**checkpoint, SECTION: section_of(checkpoint, str(file))}
 
 
-def add_section(checkpoint: dict[str, Any], config: dict[str, Any] | None, facts: TrainingFacts | None) -> None:
+def add_section(
+    checkpoint: dict[str, Any], config: dict[str, Any] | None, statistics: TrainingStatistics | None
+) -> None:
     """Add the toolkit's own section to a Lightning checkpoint."""
     checkpoint[SECTION] = {
         "schema": SCHEMA,
         "version": __version__,
         "config": config,
-        "facts": None if facts is None else facts.to_plain(),
+        "training_statistics": None if statistics is None else statistics.to_plain(),
     }
 
 
@@ -144,6 +147,8 @@ def section_of(checkpoint: Any, name: str) -> dict[str, Any]:
             f"{name}: written by dielectric_gnn {section.get('version')} (schema {section['schema']}), this is "
             f"{__version__} (schema {SCHEMA}); update dielectric_gnn"
         )
+    if section.get("schema") in (1, 2, 3) and "facts" in section:
+        section = {("training_statistics" if key == "facts" else key): value for key, value in section.items()}
     cure = "it was damaged or tampered with: use another checkpoint"
     check_schema(name, checkpoint, _Checkpoint, cure)
     check_schema(f"{name}: section {SECTION}", section, _Section, cure)

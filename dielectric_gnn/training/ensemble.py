@@ -40,18 +40,20 @@ class Ensemble(ResponseModule):
                         f"members of an ensemble must agree in {name}, but one has {getattr(first, name)} and another "
                         f"{getattr(member, name)}"
                     )
-            broadenings = [model.facts.broadening if model.facts else None for model in (first, member)]
+            broadenings = [
+                model.training_statistics.broadening if model.training_statistics else None for model in (first, member)
+            ]
             if broadenings[0] != broadenings[1]:
                 raise InputError(f"members of an ensemble were trained on spectra of {broadenings} eV broadening")
         super().__init__(first.grid, first.objective, first.outputs, first.cutoff, first.tensorial, first.definitions)
         self.members = nn.ModuleList(members)
-        self.facts = first.facts
+        self.training_statistics = first.training_statistics
         self.knows_tensors = first.tensorial and _all_saw_tensors(members)
 
     @property
-    def takes_orbits(self) -> bool:
+    def supports_orbits(self) -> bool:
         """Whether all members do."""
-        return all(member.takes_orbits for member in self.members)
+        return all(member.supports_orbits for member in self.members)
 
     def forward(self, graph: CrystalGraph) -> Response:
         """Mean response of every crystal of the batch, with the spread over the members."""
@@ -67,7 +69,11 @@ class Ensemble(ResponseModule):
 
 def _all_saw_tensors(members: Sequence[DielectricModule]) -> bool:
     """Whether the members were trained on tensors; those of models trained on averages mean nothing in a mean."""
-    without = [place for place, one in enumerate(members, 1) if one.facts is None or one.facts.num_tensors == 0]
+    without = [
+        place
+        for place, one in enumerate(members, 1)
+        if one.training_statistics is None or one.training_statistics.num_tensors == 0
+    ]
     if 0 < len(without) < len(members):
         raise InputError(
             f"of the {len(members)} members of the ensemble, number {', '.join(map(str, without))} (in the order "
@@ -82,4 +88,4 @@ def _mean_anisotropy(responses: Sequence[Response]) -> Anisotropy | None:
     if not parts:
         return None
     eps_inter = torch.stack([part.eps_inter for part in parts]).mean(0)
-    return Anisotropy(eps_inter, torch.stack([part.drude for part in parts]).mean(0), parts[0].known)
+    return Anisotropy(eps_inter, torch.stack([part.drude for part in parts]).mean(0), parts[0].component_mask)

@@ -19,11 +19,11 @@ from dielectric_gnn.metrics.spectral import (
     tensor_metrics,
 )
 from dielectric_gnn.models.heads.base import Quantity
-from dielectric_gnn.models.layers.segment import widened
+from dielectric_gnn.models.layers.segment import at_least_float32
 from dielectric_gnn.optics import DEFAULT_DAMPING
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training.objective import COMPONENT_AXIS, Objective
 from dielectric_gnn.training.predict import predict
 from dielectric_gnn.utils.errors import InputError
@@ -66,13 +66,13 @@ class ResponseModule(LightningModule):
         self.cutoff = cutoff
         self.tensorial = tensorial
         self.definitions = definitions
-        self.facts: TrainingFacts | None = None
+        self.training_statistics: TrainingStatistics | None = None
         self.columns = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS
         self.eval_means = MaterialMeans((*self.metric_keys, *OBJECTIVE_TERMS))
         self.eval_drude_r2 = DrudeR2(definitions)
 
     @property
-    def takes_orbits(self) -> bool:
+    def supports_orbits(self) -> bool:
         """Whether `forward` counts equal atoms and edges of orbit graphs."""
         return False
 
@@ -119,7 +119,7 @@ class ResponseModule(LightningModule):
 
     def _check_broadening(self) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        known, given = self.facts and self.facts.broadening, data and data.store.broadening
+        known, given = self.training_statistics and self.training_statistics.broadening, data and data.store.broadening
         if known is not None and given is not None and known != given:
             raise InputError(
                 f"the model was trained on spectra of broadening {known} eV, but these have {given} eV; "
@@ -242,4 +242,4 @@ def labels_of(graph: CrystalGraph) -> Response:
     if graph.eps_inter is None or graph.drude is None:
         raise InputError("these crystals have no spectra to compare with; use `predict` for them")
     # Here and not in the loader: what travels to a GPU is half as much.
-    return Response(graph.eps_inter, graph.drude, anisotropy=graph.anisotropy).map(widened)
+    return Response(graph.eps_inter, graph.drude, anisotropy=graph.anisotropy).map(at_least_float32)

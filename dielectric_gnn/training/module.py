@@ -18,7 +18,7 @@ from dielectric_gnn.models.heads import FreeFormHead, Head
 from dielectric_gnn.models.layers.pooling import Pooling, TensorPooling, VectorAttentionPooling
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training import checkpoint as checkpoints
 from dielectric_gnn.training.evaluation import ResponseModule, labels_of
 from dielectric_gnn.training.loss_watch import BadLoss, LossWatch
@@ -107,9 +107,9 @@ class DielectricModule(ResponseModule):
         )
 
     @property
-    def takes_orbits(self) -> bool:
+    def supports_orbits(self) -> bool:
         """Whether backbone and pooling do."""
-        return self.backbone.takes_orbits and self.pooling.takes_orbits
+        return self.backbone.supports_orbits and self.pooling.supports_orbits
 
     def forward(self, graph: CrystalGraph) -> Response:
         """Response of every crystal of the batch."""
@@ -139,9 +139,9 @@ class DielectricModule(ResponseModule):
 
     def on_fit_start(self) -> None:
         """Learn what the model must remember of its training data."""
-        self.facts = self.trainer.datamodule.training_facts()  # type: ignore[attr-defined]
-        self.head.prepare(self.facts)
-        if self.tensorial and self.facts.num_tensors == 0:
+        self.training_statistics = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
+        self.head.prepare(self.training_statistics)
+        if self.tensorial and self.training_statistics.num_tensors == 0:
             rank_zero_warn(
                 "the training materials have averages only, so the tensors of this model will mean nothing and are not "
                 "exported; set data.tensors to true, or build the store with --tensors"
@@ -172,22 +172,22 @@ class DielectricModule(ResponseModule):
         self._check_losses()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add configuration, training facts and the mean loss of this epoch so far, in plain types.
+        """Add configuration, training statistics and the mean loss of this epoch so far, in plain types.
 
         Raises:
             InputError: A loss was not finite: the weights are lost, and must not replace good ones.
         """
         self._check_losses()
-        checkpoints.add_section(checkpoint, self.config, self.facts)
+        checkpoints.add_section(checkpoint, self.config, self.training_statistics)
         with self.train_loss.sync_context():  # of all processes
             checkpoint["train_loss"] = dict(self.train_loss.metric_state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the weights fit, and take over the training facts and, once, the mean loss of the epoch."""
+        """Check that the weights fit, and take over the training statistics and, once, the mean loss of the epoch."""
         section = checkpoints.section_of(checkpoint, "the checkpoint")
         checkpoints.check_weights(checkpoint["state_dict"], self.state_dict(), section, self.config)
-        facts = section["facts"]
-        self.facts = None if facts is None else TrainingFacts.from_plain(facts)
+        statistics = section["training_statistics"]
+        self.training_statistics = None if statistics is None else TrainingStatistics.from_plain(statistics)
         if self.global_rank == 0:
             for name, value in checkpoint.get("train_loss", {}).items():
                 setattr(self.train_loss, name, value.to(self.train_loss.device))

@@ -112,10 +112,10 @@ class TensorObjective(Objective):
     def per_material(self, prediction: Response, target: Response) -> dict[str, Tensor]:
         """`loss`, and its terms before weighting: `eps` and `drude` (eV)."""
         predicted, true = prediction.directions(), target.directions()
-        some, whole = true.known.any(dim=1), true.known.all(dim=1)
+        some, whole = true.component_mask.any(dim=1), true.component_mask.all(dim=1)
         average = prediction if predicted.average is None else predicted.average
         isotropic = torch.where(some[:, None, None], prediction.eps_inter, average.eps_inter) - target.eps_inter
-        deviator = (predicted.eps_inter - true.eps_inter) * true.known[:, :, None, None]
+        deviator = (predicted.eps_inter - true.eps_inter) * true.component_mask[:, :, None, None]
         root = predicted.drude - true.drude
         axes = _axis_roots(predicted.drude) - _axis_roots(true.drude)
         drude = torch.where(

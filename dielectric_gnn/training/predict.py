@@ -57,16 +57,16 @@ def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> li
     graph = store.gather(range(len(records))).to(device=module.device, dtype=next(module.parameters()).dtype)
     with torch.no_grad():
         response = module(graph)
-    facts = module.facts
+    statistics = module.training_statistics
     spectra = spectra_of(response, module.grid, damping)
-    tensors = facts is not None and facts.num_tensors > 0
+    tensors = statistics is not None and statistics.num_tensors > 0
     finite = module.finite_rows(response).tolist()
     return [
         replace(
             spectrum,
             material_id=record.material_id,
             formula=record.formula,
-            broadening=None if facts is None else facts.broadening,
+            broadening=None if statistics is None else statistics.broadening,
             tensor=spectrum.tensor if tensors else None,
             warnings=tuple(_warnings(module, store, row, finite[row])),
             source=f"Model: {type(module).__name__} in memory.",
@@ -78,7 +78,7 @@ def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> li
 def _warnings(module: ResponseModule, store: CrystalStore, row: int, finite: bool) -> list[str]:
     """What to know before the numbers are used."""
     found = list(store.remarks(row))
-    known = None if module.facts is None else module.facts.elements
+    known = None if module.training_statistics is None else module.training_statistics.elements
     if known is None:
         found.append("the training set of the model is not known")
     elif unseen := [element_symbol(number) for number in store.elements([row]) if number not in known]:

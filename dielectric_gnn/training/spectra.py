@@ -26,10 +26,10 @@ def spectra_of(response: Response, grid: EnergyGrid, damping: float = optics.DEF
     """
     response = response.cpu()
     eps_inter = torch.view_as_complex(response.eps_inter.contiguous()).numpy()
-    spreads = [None] * len(eps_inter) if response.spread is None else spectra_of(response.spread, grid, damping)
+    spreads = [None] * len(eps_inter) if response.std is None else spectra_of(response.std, grid, damping)
     energies = grid.energies()
     return [
-        Spectrum(energies, eps, float(drude), damping, spread=spread, tensor=tensor)
+        Spectrum(energies, eps, float(drude), damping, std=spread, tensor=tensor)
         for eps, drude, spread, tensor in zip(eps_inter, response.drude, spreads, _tensors_of(response), strict=True)
     ]
 
@@ -50,5 +50,5 @@ def _tensors_of(response: Response) -> Sequence[TensorSpectrum | None]:
     eps = np.einsum("vk,bkw->bvw", TO_CARTESIAN, torch.view_as_complex(parts).numpy())
     roots = to_matrices(TO_CARTESIAN @ anisotropy.drude.double().numpy().T)
     squares = to_components(roots @ roots).T
-    known = anisotropy.known.any(dim=1).tolist()
+    known = anisotropy.component_mask.any(dim=1).tolist()
     return [TensorSpectrum(*row) if some else None for *row, some in zip(eps, squares, known, strict=True)]

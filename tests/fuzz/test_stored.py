@@ -18,9 +18,9 @@ from dielectric_gnn.data.download import figshare
 from dielectric_gnn.data.download.md5_lists import check_listed
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.splits import composition_split, listed_rows, read_ids
+from dielectric_gnn.data.store.builder import StoreBuilder
 from dielectric_gnn.data.store.check import verify_store
 from dielectric_gnn.data.store.files import map_array, open_store
-from dielectric_gnn.data.store.partial import PartialStore
 from dielectric_gnn.data.store.rows import Recipe, itself, make_chunk
 from dielectric_gnn.data.store.writer import write_store
 from dielectric_gnn.prediction.journal import PredictionJournal
@@ -147,7 +147,7 @@ def test_journals_of_predictions(tmp_path: Path, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_unfinished_builds(metals: list[CrystalRecord], tmp_path: Path, data: st.DataObject) -> None:
     target, recipe = tmp_path / "store", Recipe(4.0, "float32", False)
-    with PartialStore(target, recipe, {"a": 1}, restart=True) as unfinished:
+    with StoreBuilder(target, recipe, {"a": 1}, restart=True) as unfinished:
         for number in range(2):
             unfinished.add(make_chunk(recipe, itself, "raise", metals[2 * number : 2 * number + 2]))
     name = data.draw(st.sampled_from(["plan.json", "journal.jsonl"]))
@@ -155,7 +155,7 @@ def test_unfinished_builds(metals: list[CrystalRecord], tmp_path: Path, data: st
     path.write_bytes(data.draw(damaged_bytes(path.read_bytes())))
 
     def resume() -> tuple[list[str], int]:
-        with PartialStore(target, recipe, {"a": 1}) as found:
+        with StoreBuilder(target, recipe, {"a": 1}) as found:
             return found.ids, found.num_items
 
     resumed = reads_or_refuses(resume)

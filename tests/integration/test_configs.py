@@ -10,7 +10,7 @@ import torch
 from dielectric_gnn.cli.training import DielectricCLI
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
@@ -62,7 +62,7 @@ def test_any_backbone_goes_with_any_head(backbone: Path, head: Path, tmp_path: P
             BuiltOnly(args)
         return
     model = BuiltOnly(args).model
-    model.head.prepare(TrainingFacts(1, [47], 0.3, torch.ones(2001, 2), torch.tensor(5.0)))
+    model.head.prepare(TrainingStatistics(1, [47], 0.3, torch.ones(2001, 2), torch.tensor(5.0)))
     crystals = CrystalStore.from_records(list(SyntheticMetals(3).records()), model.backbone.cutoff)
     response = model.eval()(crystals.gather([0, 1, 2]))
     known = response.eps_inter[..., 1]

@@ -29,8 +29,8 @@ def test_ensemble_is_reported_with_its_spread(command: Command, trained: Path, t
     assert members[0] != members[1]
     for material_id, loss in ensemble.items():
         assert loss <= np.mean([member[material_id] for member in members]) + 1e-5
-    spread = rows_of(out / "test" / "spread.csv")
-    assert len(spread) == 2001 and all(float(row["spread_re"]) > 0 for row in spread)
+    spread = rows_of(out / "test" / "ensemble_std.csv")
+    assert len(spread) == 2001 and all(float(row["std_re"]) > 0 for row in spread)
 
     command("predict", "--ensemble", *paths, "--crystals", "docs/crystals/fcc_silver.cif", "--run_dir", str(out))
     table = rows_of(out / "predictions" / "fcc_silver.csv")
@@ -42,7 +42,7 @@ def test_ensemble_is_reported_with_its_spread(command: Command, trained: Path, t
     spreads = np.array([[float(row[f"eps_inter_{part}_spread"]) for part in ("re", "im")] for row in table])
     np.testing.assert_allclose(spreads, eps.std(0, ddof=1), rtol=1e-3, atol=1e-4)
     (summary,) = rows_of(out / "predictions" / "summary.csv")
-    assert float(summary["drude_spread_ev"]) >= 0 and float(summary["eps_inter_spread"]) > 0
+    assert float(summary["drude_std_ev"]) >= 0 and float(summary["eps_inter_std"]) > 0
     assert (out / "predictions" / "fcc_silver.png").is_file()
     refused = command("test", "--ensemble", *paths, "--ckpt_path", paths[0], status=2)
     assert "not both" in refused.stderr

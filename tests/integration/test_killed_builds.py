@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from dielectric_gnn.data.store.builder import partial_folder
 from dielectric_gnn.data.store.check import verify_store
-from dielectric_gnn.data.store.partial import partial_folder
 from tests.commands import environment
 
 KILLS = int(os.environ.get("DIELECTRIC_GNN_KILLS", "3"))

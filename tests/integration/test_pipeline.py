@@ -40,8 +40,8 @@ def test_checkpoints_are_plain_and_the_best_is_the_best(trained: Path) -> None:
     best, last = (torch.load(trained / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
     history = [float(row["val/loss"]) for row in rows_of(trained / "csv/version_0/metrics.csv") if row["val/loss"]]
     assert best["epoch"] == int(np.argmin(history)) and last["epoch"] == 3
-    assert last["dielectric_gnn"]["facts"]["broadening"] == 0.3
-    assert last["dielectric_gnn"]["facts"]["num_materials"] == 69
+    assert last["dielectric_gnn"]["training_statistics"]["broadening"] == 0.3
+    assert last["dielectric_gnn"]["training_statistics"]["num_materials"] == 69
 
 
 def test_tensorboard_has_scalars_and_figures(trained: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_model_built_in_python_is_loaded_again(trainer: Any, tmp_path: Path) -
     again = dg.load(tmp_path / "mine.ckpt")
     np.testing.assert_array_equal(again.predict(SILVER).eps_inter, mine.predict(SILVER).eps_inter)
     ensemble = dg.load([tmp_path / "mine.ckpt"] * 2)
-    assert isinstance(ensemble, dg.Ensemble) and ensemble.predict(SILVER).spread is not None
+    assert isinstance(ensemble, dg.Ensemble) and ensemble.predict(SILVER).std is not None
 
 
 def test_a_part_that_cannot_be_stored_is_named_when_it_is_loaded(tmp_path: Path) -> None:

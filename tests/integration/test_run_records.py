@@ -20,7 +20,7 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.backbones import OptiMetal2B
 from dielectric_gnn.studies.callback import ScalingRecord
 from dielectric_gnn.studies.flops import count_training_flops
-from dielectric_gnn.studies.run_facts import family_hash, subset_id
+from dielectric_gnn.studies.run_description import family_hash, subset_id
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.training.evaluation import ResponseModule, labels_of

@@ -80,7 +80,7 @@ def test_predict_writes_six_components_and_three_reflectivities(command: Command
 
 def test_checkpoint_is_safe_and_says_how_many_tensors_it_saw(fitted: Path) -> None:
     checkpoint = torch.load(fitted / "checkpoints" / "best.ckpt", weights_only=True)
-    assert checkpoint["dielectric_gnn"]["facts"]["num_tensors"] == 69
+    assert checkpoint["dielectric_gnn"]["training_statistics"]["num_tensors"] == 69
 
 
 def test_model_trained_on_averages_exports_no_tensors(command: Command, tmp_path: Path) -> None:

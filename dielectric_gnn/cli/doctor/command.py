@@ -102,8 +102,8 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
     try:
         data.setup("fit")
         batch = asked_batch(data)
-        model.facts = data.training_facts()
-        model.head.prepare(model.facts)
+        model.training_statistics = data.training_statistics()
+        model.head.prepare(model.training_statistics)
     except InputError as error:
         yield from rejects(data)
         yield Finding("error", "data", str(error), "see the message")

@@ -24,7 +24,7 @@ from dielectric_gnn import __version__
 from dielectric_gnn.data.download.md5_lists import MD5_LIST, md5_of, write_md5_list
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.limits import API_ANSWER_MB, TooLargeError, read_bounded
-from dielectric_gnn.utils.meter import Meter
+from dielectric_gnn.utils.progress import ProgressReporter
 
 ARTICLES = {"complete": (31111798, 31112491), "prepared": (31112554,)}
 """Numbers of the records: the complete data in two parts, and the HDF5 files prepared for learning."""
@@ -230,15 +230,15 @@ def _download(file: RemoteFile, path: Path, retry: _Retry) -> None:
     part = _part(path)
     if _size(part) > file.size:
         part.unlink()
-    with Meter(file.name, file.size, _amount, done=_size(part)) as meter:
-        retry(file.url, lambda: _fetch(file, part, meter), lambda: _size(part))
+    with ProgressReporter(file.name, file.size, _amount, done=_size(part)) as progress:
+        retry(file.url, lambda: _fetch(file, part, progress), lambda: _size(part))
     if md5_of(part) != file.md5:
         part.unlink()
         raise InputError(f"{path}: the md5 of what was downloaded is wrong; it was deleted, repeat the command")
     part.replace(path)
 
 
-def _fetch(file: RemoteFile, part: Path, meter: Meter) -> None:
+def _fetch(file: RemoteFile, part: Path, progress: ProgressReporter) -> None:
     """Append what is missing to `part`; a server that does not know ranges sends everything again."""
     have = _size(part)
     if have == file.size:
@@ -247,13 +247,13 @@ def _fetch(file: RemoteFile, part: Path, meter: Meter) -> None:
     with _open(file.url, have) as response:
         if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             have = 0
-        meter.advance(have - meter.done)
+        progress.advance(have - progress.done)
         try:
             with part.open("ab" if have else "wb") as output:
                 while have < file.size and (chunk := response.read(min(_CHUNK, file.size - have))):
                     output.write(chunk)
                     have += len(chunk)
-                    meter.advance(len(chunk))
+                    progress.advance(len(chunk))
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise InputError(f"{part}: the disk is full; make room and repeat the command") from error

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.graphs.neighbours import within
 from dielectric_gnn.data.graphs.reverse import reverse_edges
-from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF
+from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 
 Symmetry = Literal["full", "orbit"]
 """Graphs of every atom and edge, or of classes of equal ones."""

@@ -103,7 +103,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iterator[JsonDocument]:
     try:
         with path.open("rb") as raw, _decompressed(raw) as plain:
-            file = _Metered(plain)
+            file = _Reporting(plain)
             with tarfile.open(fileobj=cast(BinaryIO, file), mode="r:") as archive:
                 while (member := archive.next()) is not None:
                     archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
@@ -134,7 +134,7 @@ def _decompressed(raw: BinaryIO) -> Opened:
     return OPENERS[next((ending for mark, ending in MARKS.items() if start.startswith(mark)), "")](raw)
 
 
-class _Metered:
+class _Reporting:
     """A file from which only so much is read, beside what is passed over by seeking, until more is allowed.
 
     tarfile takes headers of any length into memory.

@@ -146,8 +146,8 @@ def stamps(paths: Iterable[Path]) -> str:
     """A text that changes when one of the files is replaced, changed, added or taken away."""
     digest = 0
     for path in paths:
-        facts = path.stat()
-        digest = zlib.crc32(f"{path.name} {facts.st_size} {facts.st_mtime_ns};".encode(), digest)
+        status = path.stat()
+        digest = zlib.crc32(f"{path.name} {status.st_size} {status.st_mtime_ns};".encode(), digest)
     return f"{digest:08x}"
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from dielectric_gnn.data.graphs.reverse import reverse_edges
 from dielectric_gnn.data.record import MAX_ATOMIC_NUMBER, NEGATIVE_LOSS_TOLERANCE
 from dielectric_gnn.data.splits import SPLIT_NAMES
+from dielectric_gnn.data.store.appendable import array_checksum
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.data.store.facts import graph_sizes, names_array
+from dielectric_gnn.data.store.descriptions import graph_sizes, names_array
 from dielectric_gnn.data.store.files import map_array, open_store
-from dielectric_gnn.data.store.growing import array_checksum
 from dielectric_gnn.data.store.metadata import checksum_text, read_metadata
 from dielectric_gnn.utils.errors import InputError
-from dielectric_gnn.utils.meter import Meter
+from dielectric_gnn.utils.progress import ProgressReporter
 
 _CRYSTALS_AT_ONCE = 256
 _LENGTH_TOLERANCE = 1e-4
@@ -57,12 +57,12 @@ def _wrong_checksums(folder: Path, checksums: dict[str, str]) -> list[str]:
     arrays = {name: map_array(folder / f"{name}.npy") for name in checksums}
     total = sum(array.nbytes for array in arrays.values()) // 1_000_000
     damaged, done = [], 0
-    with Meter("checksums", total, "{} MB".format) as meter:
+    with ProgressReporter("checksums", total, "{} MB".format) as progress:
 
         def advance(num_bytes: int) -> None:
             nonlocal done
             done += num_bytes
-            meter.advance(done // 1_000_000 - meter.done)
+            progress.advance(done // 1_000_000 - progress.done)
 
         for name, array in arrays.items():
             if checksum_text(array_checksum(array, advance)) != checksums[name]:
@@ -87,12 +87,12 @@ def _splits(split: dict[str, NDArray[np.int64]]) -> Iterator[str]:
 def _values(store: CrystalStore) -> Iterator[str]:
     """Problems in arrays, one per array and block of crystals at most."""
     bounds = [*range(0, len(store), _CRYSTALS_AT_ONCE), len(store)]
-    with Meter("values", len(store), "{} materials".format) as meter:
+    with ProgressReporter("values", len(store), "{} materials".format) as progress:
         for start, stop in pairwise(bounds):
             yield from _atoms_and_edges(store, start, stop)
             yield from _orbits(store, start, stop)
             yield from _targets(store, start, stop)
-            meter.advance(stop - start)
+            progress.advance(stop - start)
 
 
 def _atoms_and_edges(store: CrystalStore, start: int, stop: int) -> Iterator[str]:

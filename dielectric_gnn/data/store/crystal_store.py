@@ -14,7 +14,7 @@ from dielectric_gnn.data.graphs.graph import CrystalGraph, many_neighbour_edges
 from dielectric_gnn.data.graphs.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
-from dielectric_gnn.data.store.facts import SetKind, graph_sizes
+from dielectric_gnn.data.store.descriptions import SetKind, graph_sizes
 from dielectric_gnn.data.store.flat import offsets, ragged_rows, segments
 from dielectric_gnn.data.store.row_checksums import RowChecks
 from dielectric_gnn.data.store.stored_orbits import OrbitBatch, StoredOrbits

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.splits import SPLIT_NAMES
+from dielectric_gnn.data.store.appendable import array_checksum
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.data.store.facts import StoredNames
-from dielectric_gnn.data.store.growing import array_checksum
+from dielectric_gnn.data.store.descriptions import StoredNames
 from dielectric_gnn.data.store.metadata import CURE, METADATA, checksum_text, read_metadata
 from dielectric_gnn.data.store.row_checksums import LARGE_ARRAYS, ROW_CHECKSUMS, MaterialBytes, RowChecks
 from dielectric_gnn.data.store.stored_orbits import COLUMNS as ORBITS

@@ -38,7 +38,7 @@ def ragged_rows(bounds: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[N
     return np.arange(counts.sum()) + np.repeat(shift, counts), counts
 
 
-def shared(array: NDArray[Any]) -> Tensor:
+def as_tensor_view(array: NDArray[Any]) -> Tensor:
     """A tensor on the memory of an array, which may be a read-only file; it is read from, and never written to."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)

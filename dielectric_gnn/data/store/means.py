@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 
 _ROWS_AT_ONCE = 1024
 
 
-def training_facts(store: CrystalStore, train: NDArray[np.int64]) -> TrainingFacts:
-    """The facts of the materials at the given positions.
+def training_statistics(store: CrystalStore, train: NDArray[np.int64]) -> TrainingStatistics:
+    """The statistics of the materials at the given positions.
 
     Raises:
         InputError: The materials have no spectra, or one is damaged on disk.
@@ -23,13 +23,13 @@ def training_facts(store: CrystalStore, train: NDArray[np.int64]) -> TrainingFac
         raise InputError("these materials have no spectra to learn from; use a source with labels")
     store.check(train)
     # float64 sums: a mean over 10⁵ spectra in float32 would lose digits.
-    return TrainingFacts(
+    return TrainingStatistics(
         num_materials=train.size,
         elements=store.elements(train),
         broadening=store.broadening,
         mean_eps_inter=torch.from_numpy(_mean(store.eps_inter, train)).float(),
         mean_drude=torch.tensor(store.drude[train].mean(dtype=np.float64), dtype=torch.float32),
-        num_tensors=0 if store.anisotropy is None else int(store.anisotropy.known[train].any(axis=1).sum()),
+        num_tensors=0 if store.anisotropy is None else int(store.anisotropy.component_mask[train].any(axis=1).sum()),
     )
 
 

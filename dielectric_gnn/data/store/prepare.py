@@ -20,17 +20,17 @@ from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, repo
 from dielectric_gnn.data.sources.parallel import chunks, ordered_map
 from dielectric_gnn.data.sources.prepared_hdf5 import HDF5_FILES
 from dielectric_gnn.data.splits import SPLIT_NAMES, SplitMethod, composition_split, published_split, read_ids
+from dielectric_gnn.data.store.builder import StoreBuilder
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.data.store.facts import names_array
+from dielectric_gnn.data.store.descriptions import names_array
 from dielectric_gnn.data.store.files import open_store
 from dielectric_gnn.data.store.metadata import SCHEMA, SpectraDtype, read_metadata
-from dielectric_gnn.data.store.partial import PartialStore
 from dielectric_gnn.data.store.row_checksums import ROW_CHECKSUMS
 from dielectric_gnn.data.store.rows import Recipe, itself, make_chunk
 from dielectric_gnn.data.store.writer import CHUNK, SplitRule, check_free, finish, take
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.limits import MATERIAL_MB
-from dielectric_gnn.utils.meter import Meter
+from dielectric_gnn.utils.progress import ProgressReporter
 
 SourceFormat = Literal["auto", "json", "hdf5"]
 IdLists = Mapping[str, Sequence[str]]
@@ -167,7 +167,7 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     }
     restart = options.restart or tasks is None
     rejects = folder.with_name(f"{folder.name}_rejects.csv")
-    with PartialStore(folder, recipe, plan, restart) as unfinished:
+    with StoreBuilder(folder, recipe, plan, restart) as unfinished:
         try:
             _fill(unfinished, source, tasks, options)
             rejected = [*source.rejects, *unfinished.rejects]
@@ -186,11 +186,11 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     return rejected
 
 
-def _fill(unfinished: PartialStore, source: RecordSource, tasks: Tasks | None, options: BuildOptions) -> None:
+def _fill(unfinished: StoreBuilder, source: RecordSource, tasks: Tasks | None, options: BuildOptions) -> None:
     """Read what is not in the unfinished store yet."""
     items: Iterable[Any] = source.records(options.on_error) if tasks is None else tasks.items
     make = partial(make_chunk, unfinished.recipe, itself if tasks is None else tasks.read, options.on_error)
-    with Meter("reading", source.size(), "{} materials".format, done=unfinished.num_items) as meter:
+    with ProgressReporter("reading", source.size(), "{} materials".format, done=unfinished.num_items) as progress:
         rest = chunks(islice(items, unfinished.num_items, None), CHUNK)
         several = options.workers > 1
         with closing(ordered_map(make, rest, options.workers) if several else (make(part) for part in rest)) as made:
@@ -198,9 +198,9 @@ def _fill(unfinished: PartialStore, source: RecordSource, tasks: Tasks | None, o
                 raise unfinished.rejects[0]
             for chunk in made:
                 take(unfinished, chunk, options.on_error)
-                meter.advance(chunk.num_items)
+                progress.advance(chunk.num_items)
         # Materials that a source without pieces rejects itself are in no chunk.
-        meter.advance(len(source.rejects))
+        progress.advance(len(source.rejects))
 
 
 def describe_store(folder: Path) -> str:
@@ -231,7 +231,7 @@ def describe_store(folder: Path) -> str:
 def _tensor_words(store: CrystalStore) -> str:
     if store.anisotropy is None:
         return "averages over directions"
-    known = store.anisotropy.known
+    known = store.anisotropy.component_mask
     return f"whole tensors of {known.all(axis=1).sum()} materials, the diagonal of {known.any(axis=1).sum()} at least"
 
 

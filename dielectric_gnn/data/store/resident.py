@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.data.store.flat import shared
+from dielectric_gnn.data.store.flat import as_tensor_view
 from dielectric_gnn.targets.response import Anisotropy
 from dielectric_gnn.utils.errors import InputError
 
@@ -38,7 +38,9 @@ class ResidentStore:
         self.store, self.device = store, device
         anisotropy = store.anisotropy
         parts: list[Any] = [store.edge_vectors, store.edge_index, store.atomic_numbers, store.eps_inter, store.drude]
-        parts += [] if anisotropy is None else [anisotropy.eps_deviator, anisotropy.drude_root, anisotropy.known]
+        parts += (
+            [] if anisotropy is None else [anisotropy.eps_deviator, anisotropy.drude_root, anisotropy.component_mask]
+        )
         _check_memory(sum(part.nbytes for part in parts if part is not None), device)
         self.atom_offsets = self._moved(store.atom_offsets)
         self.edge_offsets = self._moved(store.edge_offsets)
@@ -51,7 +53,7 @@ class ResidentStore:
         self.anisotropy = None
         if anisotropy is not None:
             eps, drude = self._moved(anisotropy.eps_deviator), self._moved(anisotropy.drude_root)
-            self.anisotropy = Anisotropy(eps, drude, self._moved(anisotropy.known))
+            self.anisotropy = Anisotropy(eps, drude, self._moved(anisotropy.component_mask))
 
     def gather(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalGraph:
         """The batch of the given crystals, in the order given.
@@ -84,7 +86,7 @@ class ResidentStore:
         )
 
     def _moved(self, array: NDArray[np.generic]) -> Tensor:
-        return shared(np.ascontiguousarray(array)).to(self.device)
+        return as_tensor_view(np.ascontiguousarray(array)).to(self.device)
 
 
 def _ragged_rows(bounds: Tensor, index: Tensor, total: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from dielectric_gnn.data.graphs.graph import many_neighbour_edges
 from dielectric_gnn.data.graphs.orbits import Symmetry, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import OnError, attempt
-from dielectric_gnn.data.store.facts import SetKind, graph_sizes
+from dielectric_gnn.data.store.descriptions import SetKind, graph_sizes
 from dielectric_gnn.data.store.metadata import SpectraDtype
 from dielectric_gnn.data.store.row_checksums import ROW_CHECKSUMS, MaterialBytes
 from dielectric_gnn.data.store.stored_orbits import COLUMNS as ORBITS

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import OpticalLabels
-from dielectric_gnn.data.store.flat import shared
+from dielectric_gnn.data.store.flat import as_tensor_view
 from dielectric_gnn.targets.irreducible import DIAGONAL_PARTS, FROM_CARTESIAN
 from dielectric_gnn.targets.response import Anisotropy
 
@@ -20,19 +20,19 @@ class StoredAnisotropy:
     """The parts of the targets of M crystals that `response.Anisotropy` describes.
 
     Shapes:
-        eps_deviator: (M, 5, W, 2), float32 or float16. drude_root: (M, 6) in eV. known: (M, 5) bool.
+        eps_deviator: (M, 5, W, 2), float32 or float16. drude_root: (M, 6) in eV. component_mask: (M, 5) bool.
     """
 
     eps_deviator: NDArray[np.floating]
     drude_root: NDArray[np.float32]
-    known: NDArray[np.bool_]
+    component_mask: NDArray[np.bool_]
 
     def gather(self, chosen: NDArray[np.int64]) -> Anisotropy:
         """Those of the chosen crystals."""
         return Anisotropy(
-            shared(self.eps_deviator).index_select(0, torch.tensor(chosen)),
+            as_tensor_view(self.eps_deviator).index_select(0, torch.tensor(chosen)),
             torch.from_numpy(self.drude_root[chosen]),
-            torch.from_numpy(self.known[chosen]),
+            torch.from_numpy(self.component_mask[chosen]),
         )
 
 

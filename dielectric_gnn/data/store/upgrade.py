@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dielectric_gnn.data.store.appendable import array_checksum
 from dielectric_gnn.data.store.check import verify_store
 from dielectric_gnn.data.store.files import map_array
-from dielectric_gnn.data.store.growing import array_checksum
 from dielectric_gnn.data.store.metadata import checksum_text, read_metadata, write_metadata
 from dielectric_gnn.data.store.row_checksums import LARGE_ARRAYS, ROW_CHECKSUMS, MaterialBytes
 from dielectric_gnn.utils.files import write_atomically

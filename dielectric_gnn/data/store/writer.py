@@ -16,10 +16,11 @@ from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.sources.parallel import chunks
 from dielectric_gnn.data.splits import SPLIT_NAMES
-from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF
+from dielectric_gnn.data.store.appendable import array_checksum
+from dielectric_gnn.data.store.builder import StoreBuilder, no_space_told, partial_folder
+from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.data.store.files import map_array
 from dielectric_gnn.data.store.flat import offsets
-from dielectric_gnn.data.store.growing import array_checksum
 from dielectric_gnn.data.store.metadata import (
     METADATA,
     SCHEMA,
@@ -28,7 +29,6 @@ from dielectric_gnn.data.store.metadata import (
     checksum_text,
     write_metadata,
 )
-from dielectric_gnn.data.store.partial import PartialStore, no_space_told, partial_folder
 from dielectric_gnn.data.store.rows import Chunk, Recipe, itself, make_chunk
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError, RecordError
@@ -74,7 +74,7 @@ def write_store(
     folder = folder.expanduser().resolve()
     check_free(folder, overwrite)
     recipe = Recipe(cutoff, spectra_dtype, tensors, symmetry)
-    with PartialStore(folder, recipe, {}, restart=True) as unfinished:
+    with StoreBuilder(folder, recipe, {}, restart=True) as unfinished:
         try:
             for chunk in map(partial(make_chunk, recipe, itself, "raise"), chunks(records, CHUNK)):
                 take(unfinished, chunk, "raise")
@@ -83,12 +83,12 @@ def write_store(
             unfinished.discard()
 
 
-def take(unfinished: PartialStore, chunk: Chunk, on_error: OnError) -> None:
+def take(unfinished: StoreBuilder, chunk: Chunk, on_error: OnError) -> None:
     """Append a chunk to an unfinished store.
 
     Raises:
         RecordError: It has a bad material, under `raise`; nothing of it is kept.
-        InputError: As `PartialStore.add`.
+        InputError: As `StoreBuilder.add`.
     """
     if chunk.failure is not None:
         source, problem = chunk.failure
@@ -100,7 +100,7 @@ def take(unfinished: PartialStore, chunk: Chunk, on_error: OnError) -> None:
         raise unfinished.rejects[0]
 
 
-def finish(unfinished: PartialStore, split: SplitRule, source: str) -> None:
+def finish(unfinished: StoreBuilder, split: SplitRule, source: str) -> None:
     """Write what is known at the end (offsets, names, split and metadata), and put the store in its place.
 
     Raises:
@@ -164,7 +164,7 @@ def _replaced(folder: Path) -> Path:
 
 
 def _metadata(
-    unfinished: PartialStore,
+    unfinished: StoreBuilder,
     source: str,
     sizes: NDArray[np.int32],
     elements: dict[str, int],

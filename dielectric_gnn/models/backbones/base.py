@@ -34,7 +34,7 @@ class Backbone(Described, nn.Module, ABC):
     an absolute position, or another crystal of the batch.
 
     A network that sees elements, distances and angles alone, and counts every atom, edge and pair of `graph.orbits` as
-    often as it occurs, may say so with `takes_orbits`; others are never given such graphs.
+    often as it occurs, may say so with `supports_orbits`; others are never given such graphs.
 
     Args:
         scalar_dim: F₀, the number of invariant features.
@@ -42,7 +42,7 @@ class Backbone(Described, nn.Module, ABC):
         tensor_dim: F₂, the number of l = 2 features; 0 means none.
     """
 
-    takes_orbits: bool = False
+    supports_orbits: bool = False
 
     def __init__(self, scalar_dim: int, cutoff: float = DEFAULT_CUTOFF, tensor_dim: int = 0) -> None:
         super().__init__()

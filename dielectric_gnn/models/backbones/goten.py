@@ -15,7 +15,7 @@ from dielectric_gnn.models.backbones.equivariant import EquivariantBackbone
 from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.models.layers.equivariant import MESSAGE_SCALE, DegreeLinear, Edges, EquivariantNorm, FeedForward
 from dielectric_gnn.models.layers.radial import GaussianBasis, RadialBasis
-from dielectric_gnn.models.layers.segment import segment_sum, widened
+from dielectric_gnn.models.layers.segment import at_least_float32, segment_sum
 from dielectric_gnn.models.layers.so3 import sizes_of
 from dielectric_gnn.utils.errors import InputError
 
@@ -33,7 +33,7 @@ def fading_softmax(logits: Tensor, envelope: Tensor, segment: Tensor, num_segmen
     Shapes:
         logits (E, H), envelope (E, 1), segment (E,) int64 → (E, H).
     """
-    weights = (LOGIT_CAP * (widened(logits) / LOGIT_CAP).tanh()).exp()
+    weights = (LOGIT_CAP * (at_least_float32(logits) / LOGIT_CAP).tanh()).exp()
     total = 1 + segment_sum(weights * envelope, segment, num_segments)
     return weights / total.index_select(0, segment)
 

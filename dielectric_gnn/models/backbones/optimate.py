@@ -24,7 +24,7 @@ class OptiMate(Backbone):
         cutoff: Distance up to which atoms are neighbours (Å).
     """
 
-    takes_orbits = True
+    supports_orbits = True
 
     def __init__(self, cutoff: float = DEFAULT_CUTOFF) -> None:
         super().__init__(scalar_dim=_HEADS * 2 * _WIDTH, cutoff=cutoff)

@@ -60,7 +60,7 @@ class OptiMetal2B(Backbone):
             for _ in range(num_layers)
         ]
         self.blocks = nn.ModuleList(blocks)
-        self.takes_orbits = all(FactoredFeatures in block.conv.takes for block in blocks)
+        self.supports_orbits = all(FactoredFeatures in block.conv.takes for block in blocks)
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, h)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
-from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF
+from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.models.backbones.base import AtomFeatures, Backbone
 from dielectric_gnn.models.backbones.optimetal2b import edge_features
 from dielectric_gnn.models.layers.angle_features import AngleFeatures
@@ -181,7 +181,7 @@ class OptiMetal3B(Backbone):
         convs = [layer.conv for layer in self.modules() if isinstance(layer, InteractionBlock)]
         # Orbit graphs know the pairs up to there.
         known = three_body_cutoff <= THREE_BODY_CUTOFF
-        self.takes_orbits = known and all(FactoredFeatures in conv.takes for conv in convs)
+        self.supports_orbits = known and all(FactoredFeatures in conv.takes for conv in convs)
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, h)."""

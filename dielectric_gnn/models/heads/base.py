@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 
 Quantity: TypeAlias = Literal["re", "im", "drude"]
@@ -53,7 +53,7 @@ class Head(nn.Module, ABC):
         self.tensor_dim = tensor_dim
         self.outputs = outputs
 
-    def prepare(self, facts: TrainingFacts) -> None:
+    def prepare(self, statistics: TrainingStatistics) -> None:
         """Take over, before training, what the head needs of the training data; what it keeps must be a buffer."""
 
     @abstractmethod

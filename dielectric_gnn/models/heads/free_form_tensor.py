@@ -65,7 +65,7 @@ class FreeFormTensorHead(Head):
             anisotropy=Anisotropy(
                 eps_inter=torch.stack([real_deviator, imaginary_deviator], dim=3),
                 drude=torch.cat([drude_root[:, None], drude_deviator], dim=1),
-                known=torch.ones(features.shape[0], 5, dtype=torch.bool, device=features.device),
+                component_mask=torch.ones(features.shape[0], 5, dtype=torch.bool, device=features.device),
                 average=Response(
                     torch.stack([real, root.square() + norm_square(root_deviator.detach()) / 3], dim=2),
                     root_mean_square(drude_root, drude_deviator.detach()),

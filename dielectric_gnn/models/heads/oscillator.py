@@ -14,7 +14,7 @@ from dielectric_gnn.models.layers.mlp import MLP
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.oscillators import Dictionary
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 
 
 class OscillatorHead(Head):
@@ -48,9 +48,9 @@ class OscillatorHead(Head):
         self.strength_mlp = MLP([dim, *hidden, self.bank.num])
         self.drude_mlp = MLP([dim, dim, dim, 1])
 
-    def prepare(self, facts: TrainingFacts) -> None:
+    def prepare(self, statistics: TrainingStatistics) -> None:
         """Take broadening and typical sizes from the training data."""
-        self.bank.prepare(facts)
+        self.bank.prepare(statistics)
 
     def strengths(self, features: Tensor) -> Tensor:
         """g_n ≥ 0 (B, n), in units of typical ones: 1 where the MLP says 0."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.oscillators import Dictionary
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -58,13 +58,13 @@ class OscillatorBank(nn.Module):
         """N."""
         return self.scale.shape[0]
 
-    def prepare(self, facts: TrainingFacts) -> None:
+    def prepare(self, statistics: TrainingStatistics) -> None:
         """Take Γ and the sizes of strengths and ω_D from the training data; sizes that are there already stay.
 
         Raises:
             InputError: The data do not say their broadening, or contradict the configuration.
         """
-        stated = facts.broadening
+        stated = statistics.broadening
         if not self.broadening.isnan():  # a continued or fine-tuned model; strengths do not depend on Γ
             if stated is not None and stated != float(self.broadening):
                 self.broadening.fill_(stated)
@@ -83,7 +83,7 @@ class OscillatorBank(nn.Module):
             )
         # In place, because DistributedDataParallel knows these very tensors by now.
         self.broadening.fill_(broadening)
-        mean_eps_inter, mean_drude = facts.means()
+        mean_eps_inter, mean_drude = statistics.means()
         self.typical_drude.copy_(mean_drude.clamp(min=0.1))
         mean = torch.view_as_complex(mean_eps_inter.double().cpu().contiguous()).numpy()
         self.scale.copy_(torch.from_numpy(self.dictionary.smooth_strengths(mean, self.grid, broadening)))

@@ -17,7 +17,7 @@ from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.irreducible import norm_square, root_mean_square, square
 from dielectric_gnn.targets.oscillators import Dictionary
 from dielectric_gnn.targets.response import Anisotropy, Response
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 
 
 class OscillatorTensorHead(Head):
@@ -57,9 +57,9 @@ class OscillatorTensorHead(Head):
         self.drude_mlp = MLP([dim, dim, dim, 1])
         self.drude_deviator = GatedTensors(dim, tensor_dim, tensor_dim, 1)
 
-    def prepare(self, facts: TrainingFacts) -> None:
+    def prepare(self, statistics: TrainingStatistics) -> None:
         """Take broadening and typical sizes from the training data."""
-        self.bank.prepare(facts)
+        self.bank.prepare(statistics)
 
     def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
         """Pooled features (B, F₀) and (B, 5, F₂) → response of B crystals, with its anisotropy."""
@@ -78,7 +78,7 @@ class OscillatorTensorHead(Head):
             anisotropy=Anisotropy(
                 eps_inter=self.bank.susceptibility(strengths_deviator),
                 drude=torch.cat([drude[:, None], drude_deviator], dim=1),
-                known=known,
+                component_mask=known,
                 average=Response(eps_average, root_mean_square(drude, drude_deviator.detach())),
             ),
         )

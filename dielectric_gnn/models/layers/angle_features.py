@@ -15,7 +15,7 @@ from dielectric_gnn.models.layers.angles import Angles
 from dielectric_gnn.models.layers.links import FactoredFeatures, LinkFeatures
 from dielectric_gnn.models.layers.neighbourhoods import segment_sum_of_ones
 from dielectric_gnn.models.layers.norm import GraphLayerNorm
-from dielectric_gnn.models.layers.segment import Blocks, widened
+from dielectric_gnn.models.layers.segment import Blocks, at_least_float32
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class AngleFeatures(FactoredFeatures):
         # Half of Σ h hᵀ: where every angle has its row, that is the sum over the rows.
         weighted = rows if isinstance(counts, int) else rows * (counts / 2).sqrt()[:, None]
         moments = second_moments(weighted, angles.batch, angles.num_crystals)
-        scale = widened(rows.new_ones(angles.num_crystals))
+        scale = at_least_float32(rows.new_ones(angles.num_crystals))
         return cls(angles, angles.spread(rows), angles.partner_sums(rows), moments, last.weight, scale, last.bias[None])
 
     def updated(self, edges: Tensor, linear: nn.Linear, receiver_last: bool) -> AngleFeatures:
@@ -71,8 +71,8 @@ class AngleFeatures(FactoredFeatures):
         over the pairs of a crystal, where a has n_a partners.
         """
         with torch.autocast(self.spread.device.type, enabled=False):
-            first, matrix, sums = (widened(part) for part in (self.first, self.matrix, self.sums))
-            second = torch.zeros_like(sums) if self.second is None else widened(self.second)
+            first, matrix, sums = (at_least_float32(part) for part in (self.first, self.matrix, self.sums))
+            second = torch.zeros_like(sums) if self.second is None else at_least_float32(self.second)
             mean, inverse = self._statistics(first, second, matrix, F.linear(sums, matrix), norm.eps)
             at_edges = self.angles.edge_batch
             gain = inverse.index_select(0, at_edges)[:, None] * norm.weight
@@ -129,7 +129,7 @@ def second_moments(rows: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     Shapes:
         rows h (R, F), segment (R,) int64, sorted → (num_segments, F, F).
     """
-    rows = widened(rows)
+    rows = at_least_float32(rows)
     if rows.device.type != "cpu":
         return moments_of_blocks(rows, segment, num_segments)
     counts = segment_sum_of_ones(segment, num_segments).tolist()

@@ -20,7 +20,7 @@ from dielectric_gnn.models.layers.neighbourhoods import (
     most_buckets,
     positions_of,
 )
-from dielectric_gnn.models.layers.segment import counted, segment_sum
+from dielectric_gnn.models.layers.segment import segment_sum, weight_by_count
 from dielectric_gnn.models.layers.triplets import clamped, cosines_of, pairs_once
 
 
@@ -164,12 +164,12 @@ class OrbitAngles(Angles):
 
     def partner_sums(self, rows: Tensor) -> Tensor:
         """Σ_b h_ab."""
-        of_pair = counted(rows.index_select(0, self.row), self.partners)
+        of_pair = weight_by_count(rows.index_select(0, self.row), self.partners)
         return segment_sum(of_pair, self.collector, self.degree.shape[0])
 
     def sums_of_partners(self, values: Tensor) -> Tensor:
         """Σ_b v_b."""
-        of_pair = counted(values.index_select(0, self.neighbour), self.partners)
+        of_pair = weight_by_count(values.index_select(0, self.neighbour), self.partners)
         return segment_sum(of_pair, self.collector, self.degree.shape[0])
 
     def per_crystal(self, edge_values: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from dielectric_gnn.models.layers.attention import attend
 from dielectric_gnn.models.layers.links import EdgeFeatures, FactoredFeatures, LinkFeatures
-from dielectric_gnn.models.layers.segment import counted, segment_softmax, segment_sum, widened
+from dielectric_gnn.models.layers.segment import at_least_float32, segment_softmax, segment_sum, weight_by_count
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -79,7 +79,7 @@ class CGConv(MessagePassing):
         z = z + F.linear(x, center, bias).index_select(0, source)
         z = z + F.linear(x, neighbour).index_select(0, target)
         gate, value = z.chunk(2, dim=1)
-        return x + segment_sum(counted(gate.sigmoid() * F.softplus(value), counts), source, x.shape[0])
+        return x + segment_sum(weight_by_count(gate.sigmoid() * F.softplus(value), counts), source, x.shape[0])
 
 
 class TransformerConv(MessagePassing):
@@ -136,7 +136,7 @@ class TransformerConv(MessagePassing):
         out = out.flatten(1) + links.scaled(through)
         if links.first is not None:
             out = out + F.linear(links.first, edge)
-        return hoods.spread(widened(out))
+        return hoods.spread(at_least_float32(out))
 
     def _by_head(self, rows: Tensor) -> Tensor:
         return rows.view(-1, self.heads, self.dim // self.heads).transpose(0, 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dielectric_gnn.models.layers.hidden_layer import hidden_layer, residual_mlp
-from dielectric_gnn.models.layers.segment import widened
+from dielectric_gnn.models.layers.segment import at_least_float32
 from dielectric_gnn.utils.errors import InputError
 
 _WIDENING = 2
@@ -76,7 +76,7 @@ class BatchNorm(nn.BatchNorm1d):
     def _weighted(self, input: Tensor, counts: Tensor) -> Tensor:
         """Statistics in which every row has its own weight."""
         with torch.autocast(input.device.type, enabled=False):
-            input, num = widened(input), counts.sum()
+            input, num = at_least_float32(input), counts.sum()
             share = counts / num
             mean = share @ input
             centred = input - mean

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from dielectric_gnn.models.layers.segment import counted, segment_sum, widened
+from dielectric_gnn.models.layers.segment import at_least_float32, segment_sum, weight_by_count
 
 
 class GraphLayerNorm(nn.Module):
@@ -33,7 +33,9 @@ class GraphLayerNorm(nn.Module):
 
     def forward(self, x: Tensor, segment: Tensor, num_segments: int, counts: Tensor | None = None) -> Tensor:
         """Normalise `x` within each segment; statistics in float32 or wider."""
-        out: Tensor = _Normalise.apply(widened(x), self.weight, self.bias, segment, num_segments, self.eps, counts)  # type: ignore[no-untyped-call]
+        out: Tensor = _Normalise.apply(
+            at_least_float32(x), self.weight, self.bias, segment, num_segments, self.eps, counts
+        )  # type: ignore[no-untyped-call]
         return out
 
 
@@ -53,10 +55,10 @@ class _Normalise(torch.autograd.Function):
     ) -> Tensor:
         rows = segment_sum(x.new_ones(x.shape[0]) if counts is None else counts, segment, num_segments)
         size = (rows * x.shape[1]).clamp(min=1)
-        mean = segment_sum(counted(x.sum(dim=1), counts), segment, num_segments) / size
+        mean = segment_sum(weight_by_count(x.sum(dim=1), counts), segment, num_segments) / size
         normal = x - mean.index_select(0, segment)[:, None]
         squares = torch.linalg.vector_norm(normal, dim=1).square()
-        variance = segment_sum(counted(squares, counts), segment, num_segments) / size
+        variance = segment_sum(weight_by_count(squares, counts), segment, num_segments) / size
         inverse = (variance + eps).rsqrt().index_select(0, segment)[:, None]
         normal *= inverse
         ctx.save_for_backward(normal, inverse, weight, segment, size, counts)
@@ -72,7 +74,7 @@ class _Normalise(torch.autograd.Function):
         grad_weight = through.sum(dim=0)
         sums = torch.stack([torch.mv(grad, weight), torch.mv(through, weight)], dim=1)
         means = segment_sum(sums, segment, size.shape[0]) / size[:, None]
-        mean, mean_normal = counted(means.index_select(0, segment), counts).chunk(2, dim=1)
+        mean, mean_normal = weight_by_count(means.index_select(0, segment), counts).chunk(2, dim=1)
         torch.addcmul(mean, normal, mean_normal, out=through)
         grad_x = torch.addcmul(through, grad, weight, value=-1).mul_(-inverse)
         return grad_x, grad_weight, grad.sum(dim=0), None, None, None, None

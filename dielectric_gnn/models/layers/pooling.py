@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dielectric_gnn.models.layers.segment import counted, segment_softmax, segment_sum
+from dielectric_gnn.models.layers.segment import segment_softmax, segment_sum, weight_by_count
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -21,11 +21,11 @@ class Pooling(nn.Module, ABC):
     Args:
         dim: F.
 
-    A subclass that sets `takes_orbits` has a further argument counts (N,): how many atoms each row stands for; None
+    A subclass that sets `supports_orbits` has a further argument counts (N,): how many atoms each row stands for; None
     means one.
     """
 
-    takes_orbits: ClassVar[bool] = False
+    supports_orbits: ClassVar[bool] = False
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -39,18 +39,18 @@ class Pooling(nn.Module, ABC):
 class MeanPooling(Pooling):
     """Mean over the atoms of each crystal."""
 
-    takes_orbits = True
+    supports_orbits = True
 
     def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
         """Mean of each crystal's rows."""
-        sizes = segment_sum(counted(scalars.new_ones(scalars.shape[0], 1), counts), batch, num_crystals)
-        return segment_sum(counted(scalars, counts), batch, num_crystals) / sizes.clamp(min=1)
+        sizes = segment_sum(weight_by_count(scalars.new_ones(scalars.shape[0], 1), counts), batch, num_crystals)
+        return segment_sum(weight_by_count(scalars, counts), batch, num_crystals) / sizes.clamp(min=1)
 
 
 class VectorAttentionPooling(Pooling):
     """Each channel is averaged with its own softmax weights over the atoms: Σ_i softmax_i(W x + b) ⊙ x_i."""
 
-    takes_orbits = True
+    supports_orbits = True
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
@@ -65,7 +65,7 @@ class VectorAttentionPooling(Pooling):
 class ScalarAttentionPooling(Pooling):
     """Softmax-weighted mean of the atoms, one weight per atom: Σ_i softmax_i(w · x + b) x_i."""
 
-    takes_orbits = True
+    supports_orbits = True
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
@@ -106,7 +106,7 @@ class Set2SetPooling(Pooling):
         steps: How many times it asks.
     """
 
-    takes_orbits = True
+    supports_orbits = True
 
     def __init__(self, dim: int, steps: int = 3) -> None:
         super().__init__(dim)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 
-def widened(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
     """Half precisions as float32, others as they are: sums and statistics need the digits."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
-def counted(values: Tensor, counts: Tensor | None) -> Tensor:
+def weight_by_count(values: Tensor, counts: Tensor | None) -> Tensor:
     """Rows (R, ...) times how often each occurs (R,); None means once."""
     return values if counts is None else values * counts.view(-1, *[1] * (values.dim() - 1))
 
@@ -24,7 +24,7 @@ def segment_sum(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
     Shapes:
         values (R, ...), segment (R,) int64 → (num_segments, ...); a segment without rows gives zero.
     """
-    values = widened(values)
+    values = at_least_float32(values)
     out = values.new_zeros((num_segments, *values.shape[1:]))
     return out.index_add(0, segment, values)
 
@@ -38,7 +38,7 @@ def segment_softmax(logits: Tensor, segment: Tensor, num_segments: int, counts: 
     Shapes:
         logits (R, ...), segment (R,) int64, counts (R,), how many rows each stands for; None means one → (R, ...).
     """
-    logits = widened(logits)
+    logits = at_least_float32(logits)
     if counts is not None:
         logits = logits + counts.log().view(-1, *[1] * (logits.dim() - 1))
     rows = segment.view(-1, *[1] * (logits.dim() - 1)).expand_as(logits)

@@ -27,7 +27,7 @@ from dielectric_gnn.training.spectra import quality_of, spectra_of
 from dielectric_gnn.utils.files import write_csv, write_text
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_SPREAD_HEADER = ("energy_ev", "spread_re", "spread_im", "error_re", "error_im")
+_SPREAD_HEADER = ("energy_ev", "std_re", "std_im", "error_re", "error_im")
 _MODEL, _TRIVIAL = "model", "training mean"
 _QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALITY)
 
@@ -35,8 +35,8 @@ _QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALIT
 class TestReport(Callback):
     """Collects every material of a test and writes the report into `<run_dir>/test/`.
 
-    For an ensemble, `spread.csv` holds the spread over the members beside the absolute error, at every energy, both as
-    means over materials.
+    For an ensemble, `ensemble_std.csv` holds the standard deviation over the members and the absolute error, at every
+    energy, both as means over materials.
 
     Beside the model stands the trivial predictor, which answers every crystal with the mean spectrum and mean Drude
     frequency of the training set. Beside the errors stand scores that need no label (`screening.spectrum_quality`).
@@ -52,7 +52,7 @@ class TestReport(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin empty tables."""
         module = _checked(pl_module)
-        names = [_MODEL] + ([_TRIVIAL] if module.facts and module.facts.knows_means else [])
+        names = [_MODEL] + ([_TRIVIAL] if module.training_statistics and module.training_statistics.knows_means else [])
         keys = tuple(column.key for column in _columns(module))
         self._tables = {name: MaterialTable(keys).to(module.device) for name in names}
         self._drude_r2 = {name: DrudeR2(module.definitions).to(module.device) for name in names}
@@ -75,8 +75,8 @@ class TestReport(Callback):
         self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
         if self._spread is not None:
             self._spread.update(response, labels_of(batch))
-        if module.facts and module.facts.knows_means:
-            trivial = module.facts.trivial_response(batch.num_crystals).to(module.device)
+        if module.training_statistics and module.training_statistics.knows_means:
+            trivial = module.training_statistics.trivial_response(batch.num_crystals).to(module.device)
             values = module.evaluate_response(trivial, batch) | _quality(trivial, batch, module, store)
             self._tables[_TRIVIAL].update(batch.index, values)
             self._drude_r2[_TRIVIAL].update(trivial.drude, labels_of(batch).drude)
@@ -102,7 +102,9 @@ class TestReport(Callback):
         write_csv(folder / "per_material.csv", header, _per_material(index.cpu().numpy(), rows[_MODEL], data.store))
         if spread is not None:
             rows_of_energy = np.column_stack([module.grid.energies(), spread])
-            write_csv(folder / "spread.csv", _SPREAD_HEADER, ([f"{x:.6g}" for x in row] for row in rows_of_energy))
+            write_csv(
+                folder / "ensemble_std.csv", _SPREAD_HEADER, ([f"{x:.6g}" for x in row] for row in rows_of_energy)
+            )
         self._draw_quantiles(folder / "quantiles.png", module, data, index.cpu().numpy(), rows[_MODEL])
         sys.stdout.write(
             f"\nTest set, {len(index)} materials\n\n{markdown}\n"

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.store.files import open_store
-from dielectric_gnn.data.store.means import training_facts
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.data.store.means import training_statistics
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training.checkpoint import AtomicCheckpointIO
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.published.architecture import model_configuration
@@ -53,7 +53,7 @@ def convert(file: Path, run_dir: Path, store: Path | None = None, overwrite: boo
         _load(model, renamed(published.weights, _has_trainable_basis(published.configuration)))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    model.facts = _statistics(published, store)
+    model.training_statistics = _statistics(published, store)
     _save(model, target)
     return target
 
@@ -110,7 +110,7 @@ def _load(model: DielectricModule, weights: Mapping[str, Tensor]) -> None:
     model.load_state_dict(dict(weights), strict=False)
 
 
-def _statistics(published: PublishedCheckpoint, store: Path | None) -> TrainingFacts:
+def _statistics(published: PublishedCheckpoint, store: Path | None) -> TrainingStatistics:
     """What the model remembers of its training materials."""
     if store is not None:
         materials, split = open_store(store)
@@ -119,8 +119,8 @@ def _statistics(published: PublishedCheckpoint, store: Path | None) -> TrainingF
                 f"{store}: spectra of broadening {materials.broadening} eV, but the published models were trained on "
                 f"{BROADENING_EV} eV; give a store of the published data"
             )
-        return training_facts(materials, split["train"])
-    return TrainingFacts(
+        return training_statistics(materials, split["train"])
+    return TrainingStatistics(
         num_materials=int(published.configuration.get("num_train_data", 0)),
         elements=None,
         broadening=BROADENING_EV,

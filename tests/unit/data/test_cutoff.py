@@ -7,7 +7,7 @@ import torch
 from dielectric_gnn.data.graphs.graph import many_neighbour_edges, neighbour_edges
 from dielectric_gnn.data.graphs.reverse import reverse_edges
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.store.facts import graph_sizes
+from dielectric_gnn.data.store.descriptions import graph_sizes
 from dielectric_gnn.models.backbones import OptiMetal3B
 from dielectric_gnn.models.layers.angles import EveryAngle
 from dielectric_gnn.models.layers.triplets import triplets_of

@@ -19,7 +19,7 @@ from dielectric_gnn.data.sources.npz_files import read_npz
 from dielectric_gnn.data.splits import composition_split
 from dielectric_gnn.data.store.check import verify_store
 from dielectric_gnn.data.store.files import map_array, open_store
-from dielectric_gnn.data.store.means import training_facts
+from dielectric_gnn.data.store.means import training_statistics
 from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.resident import ResidentStore
 from dielectric_gnn.data.store.row_checksums import LARGE_ARRAYS, MaterialBytes
@@ -53,7 +53,7 @@ def flip(path: Path, place: int, bit: int) -> None:
 def read_all(folder: Path) -> None:
     """What a training does with a store."""
     store, split = open_store(folder)
-    training_facts(store, split["train"])
+    training_statistics(store, split["train"])
     for row in range(len(store)):
         store.gather([row])
 
@@ -102,7 +102,7 @@ def test_the_damaged_material_is_named_and_others_are_read(copy: Path) -> None:
         lambda: store.elements([3]),
         lambda: store.remarks(3),
         lambda: store.fingerprint(3),
-        lambda: training_facts(store, np.array([3])),
+        lambda: training_statistics(store, np.array([3])),
         lambda: ResidentStore(store, torch.device("cpu")),
     ):
         with pytest.raises(InputError, match=rf"damaged: material {store.material_ids[3]!r} \(number 3\)"):
@@ -116,7 +116,7 @@ def test_training_on_a_damaged_store_ends_before_it_begins(copy: Path) -> None:
     data.setup("fit")
     flip(copy / "edge_vectors.npy", 128 + 12 * int(data.store.edge_offsets[data.indices["train"][-1]]), 30 % 8)
     with pytest.raises(InputError, match="damaged: material"):
-        data.training_facts()
+        data.training_statistics()
 
 
 def test_checksums_are_those_of_the_bytes_on_disk(folder: Path) -> None:
@@ -176,11 +176,11 @@ def test_materials_are_compared_once(copy: Path, monkeypatch: pytest.MonkeyPatch
     compared: list[int] = []
     real = MaterialBytes.checksums
 
-    def counted(content: MaterialBytes, rows: np.ndarray) -> np.ndarray:
+    def record_rows(content: MaterialBytes, rows: np.ndarray) -> np.ndarray:
         compared.extend(rows.tolist())
         return real(content, rows)
 
-    monkeypatch.setattr(MaterialBytes, "checksums", counted)
+    monkeypatch.setattr(MaterialBytes, "checksums", record_rows)
     store, _ = open_store(copy)
     for chosen in ([1, 2], [2, 3], [3, 1]):
         store.gather(chosen)

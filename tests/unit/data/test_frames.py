@@ -201,7 +201,7 @@ def test_averages_and_bare_crystals_pass_through() -> None:
 def test_embedded_metals_have_whole_tensors(metals: list[CrystalRecord]) -> None:
     store = CrystalStore.from_records(map(with_whole_tensors, metals), 4.0, tensors=True)
     plain = CrystalStore.from_records(metals, 4.0)
-    assert store.anisotropy is not None and store.anisotropy.known.all()
+    assert store.anisotropy is not None and store.anisotropy.component_mask.all()
     anisotropic = np.abs(store.anisotropy.eps_deviator).max(axis=(1, 2, 3)) > 1e-3
     named = [("hcp" in name or "l10" in name) for name in store.material_ids]
     assert anisotropic.tolist() == named and sum(named) == 17

@@ -169,7 +169,7 @@ def test_networks_give_what_they_give_on_full_graphs(name: str, mixed: list[Crys
     found = []
     for graph in graphs(mixed):
         model, poolings = built(name, 16)
-        assert model.takes_orbits
+        assert model.supports_orbits
         values = pooled(model.train(), poolings, graph)
         torch.manual_seed(1)
         (values * torch.randn_like(values)).sum().backward()
@@ -271,6 +271,6 @@ def test_data_module_refuses_what_does_not_fit(metals: list[CrystalRecord], tmp_
     write_store(tmp_path / "full", metals[::9], CUTOFF, composition_split)
     with pytest.raises(InputError, match=r"has no orbits; set data\.symmetry to full"):
         CrystalDataModule(store=str(tmp_path / "full"), symmetry="orbit").setup("fit")
-    assert DielectricModule(OptiMetal3B(8)).takes_orbits
-    assert not DielectricModule(Goten(8)).takes_orbits
-    assert not OptiMetal3B(8, three_body_cutoff=4.5).takes_orbits
+    assert DielectricModule(OptiMetal3B(8)).supports_orbits
+    assert not DielectricModule(Goten(8)).supports_orbits
+    assert not OptiMetal3B(8, three_body_cutoff=4.5).supports_orbits

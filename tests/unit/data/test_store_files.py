@@ -22,11 +22,11 @@ from dielectric_gnn.data.frames import with_whole_tensors
 from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split
+from dielectric_gnn.data.store.appendable import AppendableArray, array_checksum, sound_lengths
 from dielectric_gnn.data.store.check import verify_store
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.data.store.facts import THREE_BODY_CUTOFF
+from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.data.store.files import map_array, open_store
-from dielectric_gnn.data.store.growing import GrowingArray, array_checksum, sound_lengths
 from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.writer import CHUNK, write_store
 from dielectric_gnn.models.backbones import OptiMetal3B
@@ -90,20 +90,20 @@ def test_whole_tensors_survive(some: list[CrystalRecord], tmp_path: Path) -> Non
     disk = open_store(tmp_path / "store")[0].gather([3, 1]).anisotropy
     assert memory is not None and disk is not None
     assert torch.equal(disk.eps_inter, memory.eps_inter) and disk.eps_inter.dtype == torch.float32
-    assert torch.equal(disk.drude, memory.drude) and torch.equal(disk.known, memory.known)
+    assert torch.equal(disk.drude, memory.drude) and torch.equal(disk.component_mask, memory.component_mask)
 
 
 def test_layout_is_readable_with_numpy_alone(some: list[CrystalRecord], folder: Path) -> None:
-    facts = json.loads((folder / "metadata.json").read_text())
+    metadata = json.loads((folder / "metadata.json").read_text())
     edges = np.load(folder / "edge_index.npy")
-    assert facts["schema"] == 4 and facts["cutoff"] == CUTOFF and facts["broadening"] == 0.3
-    assert facts["source"] == "some metals" and facts["grid"] == [0.0, 20.0, 2001]
-    assert edges.shape == (facts["num_edges"], 2) and edges.dtype == np.uint16
-    assert facts["checksums"]["edge_index"] == f"{zlib.crc32(edges.tobytes()):08x}"
+    assert metadata["schema"] == 4 and metadata["cutoff"] == CUTOFF and metadata["broadening"] == 0.3
+    assert metadata["source"] == "some metals" and metadata["grid"] == [0.0, 20.0, 2001]
+    assert edges.shape == (metadata["num_edges"], 2) and edges.dtype == np.uint16
+    assert metadata["checksums"]["edge_index"] == f"{zlib.crc32(edges.tobytes()):08x}"
     sizes = np.load(folder / "sizes.npy").sum(axis=0).tolist()
-    assert sizes == [facts[f"num_{name}"] for name in ("atoms", "edges", "pairs")]
+    assert sizes == [metadata[f"num_{name}"] for name in ("atoms", "edges", "pairs")]
     symbols = [element_symbol(z) for record in some for z in sorted(set(record.atomic_numbers.tolist()))]
-    assert facts["elements"] == dict(Counter(symbols)) and facts["three_body_cutoff"] == 4.0
+    assert metadata["elements"] == dict(Counter(symbols)) and metadata["three_body_cutoff"] == 4.0
     assert np.load(folder / "eps_inter.npy").shape == (len(some), 2001, 2)
     assert np.load(folder / "material_ids.npy").tolist() == [record.material_id for record in some]
     assert np.load(folder / "atom_offsets.npy")[-1] == sum(record.atomic_numbers.size for record in some)
@@ -342,7 +342,7 @@ def test_values_without_sense_are_found(folder: Path, tmp_path: Path, case: str)
 
 def test_sound_lengths_end_at_the_first_damage(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
-    array = GrowingArray(path, np.int16, (3,))
+    array = AppendableArray(path, np.int16, (3,))
     ends = []
     for _ in range(4):
         array.append(np.arange(6).reshape(2, 3))
@@ -356,7 +356,7 @@ def test_sound_lengths_end_at_the_first_damage(tmp_path: Path) -> None:
     assert sound_lengths(path, 6, ends) == 2
     path.write_bytes(content[: 128 + 13])
     assert sound_lengths(path, 6, ends) == 1 and sound_lengths(tmp_path / "b.npy", 6, ends) == 0
-    again = GrowingArray(path, np.int16, (3,), *ends[0])
+    again = AppendableArray(path, np.int16, (3,), *ends[0])
     again.append(np.arange(6).reshape(2, 3))
     again.close()
     assert map_array(path).tolist() == [[0, 1, 2], [3, 4, 5]] * 2
@@ -365,7 +365,7 @@ def test_sound_lengths_end_at_the_first_damage(tmp_path: Path) -> None:
 
 def test_growing_array_of_any_length(tmp_path: Path) -> None:
     for parts in ([], [3], [1, 0, 1200]):
-        array = GrowingArray(tmp_path / "a.npy", np.float32, (2,))
+        array = AppendableArray(tmp_path / "a.npy", np.float32, (2,))
         rows = [np.arange(2 * n).reshape(n, 2) for n in parts]
         for part in rows:
             array.append(part)
@@ -374,7 +374,7 @@ def test_growing_array_of_any_length(tmp_path: Path) -> None:
 
 
 def test_data_module_serves_the_same_from_store_and_source(tmp_path: Path) -> None:
-    """The same batches, nested subset and training facts, wherever the materials come from."""
+    """The same batches, nested subset and training statistics, wherever the materials come from."""
     source = ExampleMetals()
     write_store(tmp_path / "store", source.records(), CUTOFF, lambda *_: source.split(), source="metals")
     assert read_metadata(tmp_path / "store").num_materials == 102
@@ -384,8 +384,8 @@ def test_data_module_serves_the_same_from_store_and_source(tmp_path: Path) -> No
         data.setup("fit")
     for name in (*SPLIT_NAMES, "predict"):
         np.testing.assert_array_equal(one.indices[name], two.indices[name])
-    facts, same = one.training_facts(), two.training_facts()
-    assert torch.equal(facts.mean_eps_inter, same.mean_eps_inter) and facts.elements == same.elements
+    statistics, same = one.training_statistics(), two.training_statistics()
+    assert torch.equal(statistics.mean_eps_inter, same.mean_eps_inter) and statistics.elements == same.elements
     assert (one.source_name, two.source_name) == ("ExampleMetals", f"{tmp_path / 'store'} (metals)")
     with pytest.raises(InputError, match=r"source \(ExampleMetals\) and store \(x\) are both given"):
         CrystalDataModule(source=source, store="x")

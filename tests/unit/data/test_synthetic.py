@@ -215,5 +215,5 @@ def test_data_module_takes_the_source() -> None:
     data = CrystalDataModule(source=SyntheticMetals(30), cutoff=4.0, tensors=True)
     data.setup("fit")
     batch = next(iter(data.val_dataloader()))
-    assert batch.anisotropy is not None and batch.anisotropy.known.all()
+    assert batch.anisotropy is not None and batch.anisotropy.component_mask.all()
     assert data.source_name == "SyntheticMetals" and sum(rows.size for rows in data.indices.values()) >= 30

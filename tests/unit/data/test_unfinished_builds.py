@@ -19,10 +19,10 @@ from dielectric_gnn.data.sources.base import OnError, Tasks
 from dielectric_gnn.data.splits import composition_split
 from dielectric_gnn.data.store import prepare
 from dielectric_gnn.data.store import writer as store_writer
+from dielectric_gnn.data.store.appendable import AppendableArray
+from dielectric_gnn.data.store.builder import StoreBuilder, partial_folder
 from dielectric_gnn.data.store.check import verify_store
 from dielectric_gnn.data.store.files import open_store
-from dielectric_gnn.data.store.growing import GrowingArray
-from dielectric_gnn.data.store.partial import PartialStore, partial_folder
 from dielectric_gnn.data.store.prepare import BuildOptions, build_store
 from dielectric_gnn.data.store.rows import Recipe
 from dielectric_gnn.data.store.writer import write_store
@@ -160,7 +160,7 @@ def test_interruption_at_the_very_end(tmp_path: Path, whole: dict[str, bytes], m
     build(target, options=again)
     assert contents(target) == whole
     with monkeypatch.context() as patch:
-        patch.setattr(PartialStore, "discard", stop)
+        patch.setattr(StoreBuilder, "discard", stop)
         with pytest.raises(KeyboardInterrupt):
             build(target, options=again)
     with pytest.raises(InputError, match="exists already"):
@@ -199,7 +199,7 @@ def test_strict_build_keeps_what_is_before_the_bad_one(tmp_path: Path, whole: di
 def test_two_builds_at_once(tmp_path: Path) -> None:
     target = tmp_path / "store"
     with (
-        PartialStore(target, Recipe(4.0, "float16", False), {}),
+        StoreBuilder(target, Recipe(4.0, "float16", False), {}),
         pytest.raises(InputError, match="in use by the build of this store, process"),
     ):
         build(target)
@@ -209,9 +209,9 @@ def test_full_disk(tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.
     """An old store stays, and when there is space the build goes on."""
     target = tmp_path / "store"
     build(target, SyntheticMetals(80))
-    old, real, space = contents(target), GrowingArray.append, 16
+    old, real, space = contents(target), AppendableArray.append, 16
 
-    def append(array: GrowingArray, rows: np.ndarray) -> None:
+    def append(array: AppendableArray, rows: np.ndarray) -> None:
         nonlocal space
         space -= 1
         if space < 0:
@@ -220,7 +220,7 @@ def test_full_disk(tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.
 
     options = replace(OPTIONS, overwrite=True)
     with monkeypatch.context() as patch:
-        patch.setattr(GrowingArray, "append", append)
+        patch.setattr(AppendableArray, "append", append)
         with pytest.raises(InputError, match=r"no space is left on the disk after 127 materials .*repeat the command"):
             build(target, options=options)
     assert contents(target) == old

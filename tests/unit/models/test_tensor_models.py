@@ -163,7 +163,7 @@ def test_gradients_are_finite_where_eigenvalues_meet(model: DielectricModule, re
 def known(response: Response, rows: list[list[int]] | None = None) -> Anisotropy:
     """A label of which everything, or in each row the given parts, is known: zero deviators."""
     blank = Response(response.eps_inter, response.drude).directions()
-    mask = torch.zeros_like(blank.known)
+    mask = torch.zeros_like(blank.component_mask)
     for row, parts in enumerate(rows or [list(range(5))] * len(mask)):
         mask[row, parts] = True
     return Anisotropy(blank.eps_inter, blank.drude, mask)
@@ -186,7 +186,9 @@ def rotated(response: Response, rotation: np.ndarray) -> Response:
     eps = torch.einsum("kl,blwc->bkwc", turn, response.anisotropy.eps_inter)
     root = response.anisotropy.drude
     root = torch.cat([root[:, :1], root[:, 1:] @ turn.T], dim=1)
-    return Response(response.eps_inter, response.drude, anisotropy=Anisotropy(eps, root, response.anisotropy.known))
+    return Response(
+        response.eps_inter, response.drude, anisotropy=Anisotropy(eps, root, response.anisotropy.component_mask)
+    )
 
 
 def test_loss_and_metrics_do_not_depend_on_the_frame() -> None:
@@ -244,7 +246,7 @@ def test_unknown_components_do_not_count() -> None:
     prediction, target = random_response(3, 0), random_response(3, 1)
     rows: list[list[int]] = [[], [2, 4], [0, 1, 2, 3, 4]]
     assert target.anisotropy is not None
-    mask = known(target, rows).known
+    mask = known(target, rows).component_mask
     partly = Response(
         target.eps_inter,
         target.drude,

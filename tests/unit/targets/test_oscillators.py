@@ -18,7 +18,7 @@ from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.irreducible import to_matrices
 from dielectric_gnn.targets.oscillators import Dictionary, lorentzians
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.testing import graph_of, random_rotation, sample_crystals, transformed
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective, TensorObjective
@@ -30,9 +30,9 @@ GRID = EnergyGrid(0, 20, 201)
 BROADENING = 0.3
 
 
-def facts_of(
+def statistics_of(
     metals: list[CrystalRecord], grid: EnergyGrid = GRID, broadening: float | None = BROADENING
-) -> TrainingFacts:
+) -> TrainingStatistics:
     """Of the embedded metals, on another grid."""
     averages = [record.labels.average() for record in metals if record.labels is not None]
     eps = np.mean([eps for eps, _ in averages], axis=0)
@@ -40,7 +40,7 @@ def facts_of(
     parts = [np.interp(grid.energies(), energies, part) for part in (eps.real, eps.imag)]
     mean = torch.from_numpy(np.stack(parts, axis=1)).float()
     drude = torch.tensor(np.mean([drude for _, drude in averages]), dtype=torch.float32)
-    return TrainingFacts(len(metals), [29], broadening, mean, drude, num_tensors=1)
+    return TrainingStatistics(len(metals), [29], broadening, mean, drude, num_tensors=1)
 
 
 def randomised(head: Head, seed: int, size: float) -> Head:
@@ -53,16 +53,16 @@ def randomised(head: Head, seed: int, size: float) -> Head:
 
 
 @pytest.fixture
-def facts(metals: list[CrystalRecord]) -> TrainingFacts:
-    return facts_of(metals)
+def statistics(metals: list[CrystalRecord]) -> TrainingStatistics:
+    return statistics_of(metals)
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("size", [0.1, 1.0, 5.0])
-def test_any_weights_give_a_passive_response(facts: TrainingFacts, size: float) -> None:
+def test_any_weights_give_a_passive_response(statistics: TrainingStatistics, size: float) -> None:
     for seed in range(10):
         head = OscillatorHead(8, GRID)
-        head.prepare(facts)
+        head.prepare(statistics)
         with torch.no_grad():
             response = randomised(head, seed, size)(torch.randn(16, 8) * 3)
         assert (response.eps_inter[:, 1:, 1] >= 0).all() and (response.drude >= 0).all()
@@ -71,10 +71,10 @@ def test_any_weights_give_a_passive_response(facts: TrainingFacts, size: float) 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("size", [0.1, 1.0, 5.0])
-def test_any_weights_give_a_passive_tensor(facts: TrainingFacts, size: float) -> None:
+def test_any_weights_give_a_passive_tensor(statistics: TrainingStatistics, size: float) -> None:
     for seed in range(10):
         head = OscillatorTensorHead(8, GRID, 6)
-        head.prepare(facts)
+        head.prepare(statistics)
         with torch.no_grad():
             response = randomised(head, seed, size)(torch.randn(4, 8) * 3, torch.randn(4, 5, 6))
         for spectrum in spectra_of(response, GRID):
@@ -92,10 +92,10 @@ def strengths_of(head: OscillatorHead, features: torch.Tensor) -> NDArray[np.flo
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("seed", range(3))
-def test_kramers_kronig_transform_of_im_returns_re(facts: TrainingFacts, seed: int) -> None:
+def test_kramers_kronig_transform_of_im_returns_re(statistics: TrainingStatistics, seed: int) -> None:
     """Numerically (Maclaurin's formula), from Im far beyond the window; the tail beyond that falls as the cube."""
     head = OscillatorHead(8, GRID)
-    head.prepare(facts)
+    head.prepare(statistics)
     randomised(head, seed, 0.7)
     features = torch.randn(1, 8, generator=torch.Generator().manual_seed(seed))
     step = 0.02
@@ -116,7 +116,7 @@ def test_single_precision_and_autocast_keep_re_and_im_together(metals: list[Crys
     """The score that needs no label, whose transform knows nothing of dictionaries; for tensors, along every axis."""
     grid = EnergyGrid()
     head = OscillatorTensorHead(8, grid, 6) if tensorial else OscillatorHead(8, grid)
-    head.prepare(facts_of(metals, grid))
+    head.prepare(statistics_of(metals, grid))
     randomised(head, 0, 0.5)
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(4, 8, generator=generator)]
@@ -165,26 +165,26 @@ def test_embedded_spectra_are_within_reach_of_the_dictionary(metals: list[Crysta
 
 
 def test_a_new_model_predicts_about_the_training_mean(metals: list[CrystalRecord]) -> None:
-    facts = facts_of(metals, EnergyGrid())
+    statistics = statistics_of(metals, EnergyGrid())
     for head in (OscillatorHead(8, EnergyGrid()), OscillatorTensorHead(8, EnergyGrid(), 6)):
-        head.prepare(facts)
+        head.prepare(statistics)
         with torch.no_grad():
             for parameter in head.parameters():
                 parameter.zero_()
             response = head.eval()(torch.zeros(1, 8), torch.zeros(1, 5, 6) if head.tensorial else None)
         # Twice the broadening: not the mean itself, but nearer to it than to the vacuum.
-        error = (response.eps_inter[0] - facts.mean_eps_inter).abs().mean()
-        assert error < 0.25 * (facts.mean_eps_inter - torch.tensor([1.0, 0.0])).abs().mean()
+        error = (response.eps_inter[0] - statistics.mean_eps_inter).abs().mean()
+        assert error < 0.25 * (statistics.mean_eps_inter - torch.tensor([1.0, 0.0])).abs().mean()
         if not head.tensorial:
-            assert float(response.drude) == pytest.approx(float(facts.mean_drude), rel=1e-5)
+            assert float(response.drude) == pytest.approx(float(statistics.mean_drude), rel=1e-5)
 
 
 @pytest.mark.parametrize("tensorial", [False, True])
-def test_checkpoint_restores_the_head_without_data(facts: TrainingFacts, tensorial: bool) -> None:
+def test_checkpoint_restores_the_head_without_data(statistics: TrainingStatistics, tensorial: bool) -> None:
     build = partial(OscillatorTensorHead, 8, GRID, 6) if tensorial else partial(OscillatorHead, 8, GRID)
     features = (torch.randn(3, 8), torch.randn(3, 5, 6)) if tensorial else (torch.randn(3, 8),)
     head = build()
-    head.prepare(facts)
+    head.prepare(statistics)
     buffer = io.BytesIO()
     torch.save(head.state_dict(), buffer)
     buffer.seek(0)
@@ -196,34 +196,34 @@ def test_checkpoint_restores_the_head_without_data(facts: TrainingFacts, tensori
     assert not any("kernel" in key for key in head.state_dict())
 
 
-def test_normalisation_is_computed_once(facts: TrainingFacts) -> None:
+def test_normalisation_is_computed_once(statistics: TrainingStatistics) -> None:
     head = OscillatorHead(8, GRID)
-    head.prepare(facts)
+    head.prepare(statistics)
     scale = head.bank.scale.clone()
-    head.prepare(replace(facts, mean_eps_inter=2 * facts.mean_eps_inter))
+    head.prepare(replace(statistics, mean_eps_inter=2 * statistics.mean_eps_inter))
     assert torch.equal(head.bank.scale, scale) and (scale > 0).all()
 
 
-def test_broadening_must_be_known_and_agree(facts: TrainingFacts) -> None:
+def test_broadening_must_be_known_and_agree(statistics: TrainingStatistics) -> None:
     with pytest.raises(InputError, match=r"needs the broadening.*broadening_ev"):
-        OscillatorHead(8, GRID).prepare(replace(facts, broadening=None))
+        OscillatorHead(8, GRID).prepare(replace(statistics, broadening=None))
     with pytest.raises(InputError, match=r"broadening_ev is 0\.1 eV, but the training spectra have 0\.3 eV"):
-        OscillatorHead(8, GRID, broadening_ev=0.1).prepare(facts)
+        OscillatorHead(8, GRID, broadening_ev=0.1).prepare(statistics)
     with pytest.raises(InputError, match=r"broadening_ev is -1"):
         OscillatorHead(8, GRID, broadening_ev=-1)
     head = OscillatorHead(8, GRID, broadening_ev=0.1)
-    head.prepare(replace(facts, broadening=None))
+    head.prepare(replace(statistics, broadening=None))
     assert float(head.bank.broadening) == 0.1
     with pytest.raises(InputError, match="a dictionary of 0 energies"):
         Dictionary(num=0)
 
 
 @pytest.mark.usefixtures("float64")
-def test_tensors_turn_with_the_crystal(facts: TrainingFacts) -> None:
+def test_tensors_turn_with_the_crystal(statistics: TrainingStatistics) -> None:
     torch.manual_seed(0)
     backbone = Goten(width=16, tensors=True)
     model = DielectricModule(backbone, head=OscillatorTensorHead, objective=TensorObjective(), grid=GRID).eval()
-    model.head.prepare(facts)
+    model.head.prepare(statistics)
     record, rotation = prototype("Pm"), random_rotation(7)
     with torch.no_grad():
         one, other = (
@@ -236,7 +236,7 @@ def test_tensors_turn_with_the_crystal(facts: TrainingFacts) -> None:
 
 
 @pytest.mark.parametrize("tensorial", [False, True])
-def test_every_parameter_learns(facts: TrainingFacts, tensorial: bool) -> None:
+def test_every_parameter_learns(statistics: TrainingStatistics, tensorial: bool) -> None:
     torch.manual_seed(0)
     model = DielectricModule(
         Goten(width=16, tensors=True) if tensorial else OptiMetal2B(width=16),
@@ -244,7 +244,7 @@ def test_every_parameter_learns(facts: TrainingFacts, tensorial: bool) -> None:
         objective=TensorObjective() if tensorial else MaeObjective(),
         grid=GRID,
     )
-    model.head.prepare(facts)
+    model.head.prepare(statistics)
     response = model(graph_of(sample_crystals(), model.cutoff, torch.float32))
     target = response.map(lambda tensor: tensor.detach() + 1 if tensor.is_floating_point() else tensor)
     target = Response(target.eps_inter, target.drude, anisotropy=target.anisotropy)

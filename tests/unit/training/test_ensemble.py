@@ -12,7 +12,7 @@ from dielectric_gnn.models.backbones import Goten, OptiMetal2B
 from dielectric_gnn.models.heads import FreeFormHead, FreeFormTensorHead
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.targets.training_facts import TrainingFacts
+from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.testing import graph_of, labelled, sample_crystals
 from dielectric_gnn.training.ensemble import Ensemble
 from dielectric_gnn.training.module import DielectricModule
@@ -36,11 +36,11 @@ def test_mean_and_sample_standard_deviation(graph: CrystalGraph) -> None:
     with torch.no_grad():
         response = Ensemble(members)(graph)
         alone = [one(graph) for one in members]
-    assert response.spread is not None
+    assert response.std is not None
     for name in ("eps_inter", "drude"):
         values = np.stack([getattr(one, name).numpy() for one in alone])
         np.testing.assert_allclose(getattr(response, name), values.mean(0), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(getattr(response.spread, name), values.std(0, ddof=1), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(getattr(response.std, name), values.std(0, ddof=1), rtol=1e-4, atol=1e-6)
 
 
 def test_mean_of_members_is_never_worse_than_their_mean_error(graph: CrystalGraph) -> None:
@@ -75,7 +75,7 @@ def tensor_member(seed: int, num_tensors: int) -> DielectricModule:
     )
     torch.nn.init.constant_(model.head.drude_mlp.layers[-1].bias, 2.0 + 5 * seed)
     torch.nn.init.normal_(model.head.drude_deviator.out.weight)
-    model.facts = TrainingFacts(9, [29], 0.1, torch.zeros(21, 2), torch.tensor(1.0), num_tensors)
+    model.training_statistics = TrainingStatistics(9, [29], 0.1, torch.zeros(21, 2), torch.tensor(1.0), num_tensors)
     return model.eval()
 
 
@@ -91,9 +91,9 @@ def test_tensors_of_an_ensemble_agree_with_its_averages() -> None:
         assert spectrum.tensor.drude_square[:3].mean() == pytest.approx(spectrum.drude**2, rel=1e-12)
         np.testing.assert_allclose(spectrum.tensor.eps_inter[:3].mean(axis=0), spectrum.eps_inter, atol=1e-12)
     roots = torch.stack([one.anisotropy.drude for one in alone])
-    assert response.anisotropy is not None and response.spread is not None
+    assert response.anisotropy is not None and response.std is not None
     torch.testing.assert_close(response.anisotropy.drude, roots.mean(0))
-    torch.testing.assert_close(response.spread.drude, torch.stack([one.drude for one in alone]).std(0))
+    torch.testing.assert_close(response.std.drude, torch.stack([one.drude for one in alone]).std(0))
     assert (response.drude < torch.stack([one.drude for one in alone]).mean(0)).any(), "members differ in direction"
 
 

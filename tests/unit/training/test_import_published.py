@@ -118,8 +118,8 @@ def test_files_of_the_study_give_the_reference_outputs(name: str, tmp_path: Path
     published = read_published(file)
     assert published.precision == "bf16" and published.configuration["num_epoch"] == 500
     checkpoint = convert(file, tmp_path / "run")
-    facts = read_checkpoint(checkpoint)[SECTION]["facts"]
-    assert facts["broadening"] == 0.1 and facts["mean_eps_inter"] is None and facts["elements"] is None
+    statistics = read_checkpoint(checkpoint)[SECTION]["training_statistics"]
+    assert statistics["broadening"] == 0.1 and statistics["mean_eps_inter"] is None and statistics["elements"] is None
 
 
 def test_training_statistics_come_from_a_store(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_imported_models_make_an_ensemble(tmp_path: Path) -> None:
     members = [load_model(convert(DATA / f"optimetal{n}_width16.pt", tmp_path / n)) for n in ("2b_cgc", "3b_tc")]
     with torch.no_grad():
         response = Ensemble(members)(graph_of(sample_crystals(), 5.5, torch.float32))
-    assert response.spread is not None and response.eps_inter.isfinite().all()
+    assert response.std is not None and response.eps_inter.isfinite().all()
 
 
 def test_an_existing_checkpoint_is_kept(tmp_path: Path) -> None:

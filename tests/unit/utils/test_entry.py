@@ -95,8 +95,8 @@ def show():
     warnings.warn(evil)
     logging.basicConfig()
     logging.error(evil)
-    from dielectric_gnn.utils.meter import Meter
-    with Meter(evil + "[red]x[/red]", 3, "{} things".format):
+    from dielectric_gnn.utils.progress import ProgressReporter
+    with ProgressReporter(evil + "[red]x[/red]", 3, "{} things".format):
         pass
     from rich.console import Console
     Console(force_terminal=True, color_system="standard").print("styled", style="red")
@@ -125,9 +125,9 @@ from dielectric_gnn.utils.entry import begin, command
 begin()
 def show():
     print("plain \x1b[2J")
-    from dielectric_gnn.utils.meter import Meter
-    with Meter("reading", 3, "{} things".format) as meter:
-        meter.advance()
+    from dielectric_gnn.utils.progress import ProgressReporter
+    with ProgressReporter("reading", 3, "{} things".format) as progress:
+        progress.advance()
     from rich.progress import Progress
     with Progress() as bars:
         task = bars.add_task("working", total=2)

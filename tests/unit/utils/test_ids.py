@@ -188,7 +188,7 @@ def test_the_title_of_a_prediction_is_plain_text(tmp_path: Path, monkeypatch: py
         return response_figure(title, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr("dielectric_gnn.prediction.files.response_figure", draw)
-    summary = {"material_id": "x$y$" * 40, "formula": "Ag", "drude_ev": 8.94, "drude_spread_ev": None}
+    summary = {"material_id": "x$y$" * 40, "formula": "Ag", "drude_ev": 8.94, "drude_std_ev": None}
     summary |= {"broadening_ev": None, "remarks": ""}
     spectrum = Spectrum(ENERGIES, np.full(41, 2 + 1j), 8.94)
     write_material(tmp_path / "x", spectrum, False, summary, True, ())

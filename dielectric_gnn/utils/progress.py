@@ -15,7 +15,7 @@ from dielectric_gnn.utils.text import printable
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-class Meter:
+class ProgressReporter:
     """Shows how far a job has come; use it as a context.
 
     Args:
@@ -36,7 +36,7 @@ class Meter:
         self._task = self._bar.add_task(escape(self.title), total=total, completed=done, text=self._text())
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> ProgressReporter:
         if self._console.is_terminal:
             self._bar.start()
         return self

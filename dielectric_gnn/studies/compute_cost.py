@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 COST = ("cpu_seconds", "gpu_seconds", "wall_seconds")
 
 
-class Spending:
+class ComputeCost:
     """Sums of seconds; the clock runs from `start`.
 
     CPU and GPU seconds add up over processes, wall-clock seconds do not. A GPU counts from the first to the last

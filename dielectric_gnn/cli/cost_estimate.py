@@ -130,7 +130,7 @@ def _trial(run: PlannedRun, largest: int) -> KindCost:
         cli = _BuiltOnly(words)
     data, module = cli.datamodule, cli.model
     data.setup("fit")
-    module.head.prepare(data.training_facts())
+    module.head.prepare(data.training_statistics())
     module.to("cuda" if torch.cuda.is_available() else "cpu")
     train = data.indices["train"]
     counted = count_training_flops(module, data.store, train)

@@ -14,8 +14,8 @@ from dielectric_gnn.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class TrainingFacts:
-    """Facts about a training set; what is None is not known, as of weights that were trained elsewhere.
+class TrainingStatistics:
+    """Statistics of a training set; a value is None where it is unknown, for example for published weights.
 
     Shapes:
         mean_eps_inter: (W, 2). mean_drude: () in eV.
@@ -61,14 +61,14 @@ class TrainingFacts:
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: PlainFacts) -> TrainingFacts:
+    def from_plain(cls, plain: PlainTrainingStatistics) -> TrainingStatistics:
         """Back from `to_plain`."""
         return cls(**plain)
 
 
 @with_config(ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
-class PlainFacts(TypedDict):
-    """Schema of `TrainingFacts.to_plain` in a checkpoint."""
+class PlainTrainingStatistics(TypedDict):
+    """Schema of `TrainingStatistics.to_plain` in a checkpoint."""
 
     num_materials: Annotated[int, Field(ge=0)]
     elements: list[Annotated[int, Field(ge=1, le=118)]] | None

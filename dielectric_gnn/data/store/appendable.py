@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 _BLOCK = 1 << 24
 
 
-class GrowingArray:
+class AppendableArray:
     """A .npy file that grows row by row; the header is written again when the number of rows is known.
 
     `checksum` is the CRC-32 of all rows so far, taken before they go to the disk. Of the checksums that the standard
@@ -100,7 +100,7 @@ def sound_lengths(path: Path, row_bytes: int, ends: Sequence[tuple[int, int]]) -
     """How many of the claims (number of rows, checksum of them) about a growing file hold, until the first that fails.
 
     Args:
-        path: The file of a `GrowingArray`.
+        path: The file of a `AppendableArray`.
         row_bytes: Size of a row.
         ends: The claims, rising.
     """

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dielectric_gnn.data.store.facts import SetKind
-from dielectric_gnn.data.store.growing import GrowingArray, sound_lengths
+from dielectric_gnn.data.store.appendable import AppendableArray, sound_lengths
+from dielectric_gnn.data.store.descriptions import SetKind
 from dielectric_gnn.data.store.rows import Chunk, Column, Recipe, columns
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.files import write_text
@@ -37,7 +37,7 @@ def partial_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
 
 
-class PartialStore:
+class StoreBuilder:
     """Takes chunks of materials, one after another; use it as a context, which keeps other processes out.
 
     After opening, `num_items` tells how many items of the source are dealt with; give it the next.
@@ -64,12 +64,12 @@ class PartialStore:
         self.ids: list[str] = []
         self.formulas: list[str] = []
         self.rejects: list[RecordError] = []
-        self.arrays: dict[str, GrowingArray] = {}
+        self.arrays: dict[str, AppendableArray] = {}
         self._columns: dict[str, Column] = {}
         self._seen: dict[str, str] = {}
         self._journal = self.folder / "journal.jsonl"
 
-    def __enter__(self) -> PartialStore:
+    def __enter__(self) -> StoreBuilder:
         self._lock = lock_folder(self.folder, "the build of this store")
         try:
             self._continue_or_begin()
@@ -140,7 +140,7 @@ class PartialStore:
         if kind is not None:
             self._set_kind(_with_grid(kind))
             for name, column in self._columns.items():
-                size = GrowingArray.size_of_rows(column.dtype, column.row_shape)
+                size = AppendableArray.size_of_rows(column.dtype, column.row_shape)
                 ends = [tuple(line["ends"].get(name, (0, 0))) for line, _ in lines]
                 good = min(good, sound_lengths(self.arrays_folder / f"{name}.npy", size, ends))
         for line, _ in lines[:good]:
@@ -169,7 +169,7 @@ class PartialStore:
         with no_space_told(self.folder, len(self.ids)):
             for name, column in self._columns.items():
                 path = self.arrays_folder / f"{name}.npy"
-                self.arrays[name] = GrowingArray(path, column.dtype, column.row_shape, *ends.get(name, (0, 0)))
+                self.arrays[name] = AppendableArray(path, column.dtype, column.row_shape, *ends.get(name, (0, 0)))
 
     def _repeated(self, chunk: Chunk) -> list[tuple[int, str]]:
         """Rows of good materials whose identifier occurred before, and what is wrong."""

@@ -17,7 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 from numpy.typing import NDArray
 
 from dielectric_gnn import __version__
-from dielectric_gnn.data.store.facts import names_array
+from dielectric_gnn.data.store.descriptions import names_array
 from dielectric_gnn.training.module import trainable_parameters
 from dielectric_gnn.training.objective import Objective
 from dielectric_gnn.training.run_record import RunRecord
@@ -101,7 +101,7 @@ def family_hash(model: Mapping[str, Any]) -> str:
     return _hash({**parts, "head": model.get("head")})
 
 
-def device_facts(trainer: Trainer) -> dict[str, Any]:
+def describe_device(trainer: Trainer) -> dict[str, Any]:
     """Where a training runs."""
     on_gpu = trainer.strategy.root_device.type == "cuda"
     return {
