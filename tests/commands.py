@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,24 +23,63 @@ SMALL = [
     *("--model.backbone.width", "16", "--trainer.max_epochs", "4", "--trainer.accelerator", "cpu"),
     *("--data.batch_size", "16", "--figures.every_n_epochs", "2"),
 ]
+ROOT = Path(__file__).parents[1]
+_TIMEOUT_S = 300
 
 
 def environment(*extra_paths: Path) -> dict[str, str]:
-    path = os.pathsep.join(map(str, (Path(__file__).parents[1], *extra_paths)))  # the package of this very tree
+    path = os.pathsep.join(map(str, (ROOT, *extra_paths)))  # the package of this very tree
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
+def run_command(
+    *argv: object, cwd: Path = ROOT, paths: tuple[Path, ...] = (), env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of this repository, or `-m dielectric_gnn`, in a fork of a process with all imports done.
+
+    Args:
+        argv: The script and its arguments, or `-m`, a module and its arguments.
+        cwd: Working folder; a script's path is relative to the repository.
+        paths: Further folders to import from.
+        env: Variables beside those of `environment`.
+    """
+    words = [str(word) for word in argv]
+    if words[0] != "-m":
+        words[0] = str(ROOT / words[0])
+    server = _server()
+    assert server.stdin is not None and server.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        streams = {name: str(Path(folder) / name) for name in ("stdout", "stderr")}
+        request = {"argv": words, "cwd": str(cwd), "paths": [str(path) for path in paths], **streams}
+        request["env"] = {**environment(*paths), **(env or {})}
+        server.stdin.write(json.dumps(request).encode() + b"\n")
+        server.stdin.flush()
+        pid = int(server.stdout.readline())
+        if not select.select([server.stdout], [], [], _TIMEOUT_S)[0]:
+            os.kill(pid, signal.SIGKILL)
+        status = int(server.stdout.readline())
+        out, err = (Path(streams[name]).read_text(encoding="utf-8") for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(words, status, out, err)
+
+
+@cache
+def _server() -> subprocess.Popen[bytes]:
+    line = [sys.executable, "-m", "tests.fork_server"]
+    server = subprocess.Popen(
+        line, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    atexit.register(server.kill)
+    return server
+
+
 @pytest.fixture(scope="session")
-def command(repository: Path) -> Command:
+def command() -> Command:
     """Run `dielectric-gnn ARGS`, from the repository's folder unless told otherwise; fails the test on a wrong exit."""
 
     def run(
-        *args: str, status: int = 0, cwd: Path = repository, paths: tuple[Path, ...] = ()
+        *args: str, status: int = 0, cwd: Path = ROOT, paths: tuple[Path, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            [sys.executable, "-m", "dielectric_gnn", *args],
-            capture_output=True, text=True, cwd=cwd, env=environment(*paths), timeout=300, check=False,
-        )  # fmt: skip
+        result = run_command("-m", "dielectric_gnn", *args, cwd=cwd, paths=paths)
         assert result.returncode == status, f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result
 

@@ -2,24 +2,20 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-from tests.commands import environment
+from tests.commands import run_command
 
 
-def benchmark(repository: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "tools/benchmark.py", *args]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=repository, env=environment(), timeout=300, check=False
-    )
+def benchmark(*args: str) -> CompletedProcess[str]:
+    return run_command("tools/benchmark.py", *args)
 
 
-def test_cost_prints_a_table(repository: Path) -> None:
-    result = benchmark(repository, "cost", "--width", "8", "--batch", "4", "--repeats", "1", "--l-max", "1")
+def test_cost_prints_a_table() -> None:
+    result = benchmark("cost", "--width", "8", "--batch", "4", "--repeats", "1", "--l-max", "1")
     assert result.returncode == 0, result.stderr
     head, _, titles, _, *rows = result.stdout.splitlines()
     assert head.startswith("4 embedded metals: ") and head.endswith("threads: 1.")
@@ -30,10 +26,10 @@ def test_cost_prints_a_table(repository: Path) -> None:
     assert all(float(cell.replace(",", "")) > 0 for row in cells[1:] for cell in row[1:])
 
 
-def test_loading_prints_every_figure(repository: Path, tmp_path: Path) -> None:
+def test_loading_prints_every_figure(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     few = ("--number", "60", "--workers", "1", "--batch-size", "16", "--repeats", "1", "--json", str(figures))
-    result = benchmark(repository, "loading", *few)
+    result = benchmark("loading", *few)
     assert result.returncode == 0, result.stderr
     found = json.loads(figures.read_text())
     assert found.keys() >= {
@@ -45,21 +41,21 @@ def test_loading_prints_every_figure(repository: Path, tmp_path: Path) -> None:
     }
     assert all(f"{name}: " in result.stdout for name in found)
     assert found["bytes_per_structure"] > 8000 and found["store_ms_per_crystal"] > 0
-    missing = benchmark(repository, "loading", "--store", str(tmp_path / "none"))
+    missing = benchmark("loading", "--store", str(tmp_path / "none"))
     assert missing.returncode == 2 and "no such store" in missing.stderr
 
 
-def test_entries_reads_every_file_in_both_forms(repository: Path) -> None:
-    result = benchmark(repository, "entries", "--number", "3", "--repeats", "1")
+def test_entries_reads_every_file_in_both_forms() -> None:
+    result = benchmark("entries", "--number", "3", "--repeats", "1")
     assert result.returncode == 0, result.stderr
     forms = [row.split("|")[1:3] for row in result.stdout.splitlines()[2:]]
     assert [[cell.strip() for cell in form] for form in forms] == [["plain", "3"], ["EntryJson", "3"]]
 
 
-def test_cost_of_larger_cells(repository: Path) -> None:
+def test_cost_of_larger_cells() -> None:
     args = "cost --models cg --width 8 --repeats 1 --crystals synthetic --batch 2"
-    small = benchmark(repository, *args.split()).stdout.split()
-    large = benchmark(repository, *args.split(), "--supercell", "2", "1", "3").stdout.split()
+    small = benchmark(*args.split()).stdout.split()
+    large = benchmark(*args.split(), "--supercell", "2", "1", "3").stdout.split()
     assert small[:3] == large[:3] == ["2", "synthetic", "metals:"]
     assert int(large[3]) == 6 * int(small[3])
 
@@ -71,8 +67,8 @@ def cells_of(table: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("crystals", ["synthetic", "embedded"])
-def test_graphs_are_compared_one_by_one_and_timed(repository: Path, crystals: str) -> None:
-    result = benchmark(repository, "graphs", "--crystals", crystals, "--number", "5", "--repeats", "1")
+def test_graphs_are_compared_one_by_one_and_timed(crystals: str) -> None:
+    result = benchmark("graphs", "--crystals", crystals, "--number", "5", "--repeats", "1")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"5 {crystals} metals, ") and "equal in all ways" in result.stdout
     rows = cells_of(result.stdout)
@@ -80,9 +76,9 @@ def test_graphs_are_compared_one_by_one_and_timed(repository: Path, crystals: st
     assert all(float(row[1]) > 0 for row in rows) and all(float(row[2]) > 0 for row in rows[:3])
 
 
-def test_predictions_of_every_model_are_timed(repository: Path) -> None:
+def test_predictions_of_every_model_are_timed() -> None:
     few = ("--number", "6", "--batch-size", "4", "--threads", "1", "--models", "optimetal2b_tc", "cg")
-    result = benchmark(repository, "predict", *few)
+    result = benchmark("predict", *few)
     assert result.returncode == 0, result.stderr
     rows = cells_of(result.stdout)
     assert [row[:2] for row in rows] == [["optimetal2b_tc", "full"], ["optimetal2b_tc", "orbit"], ["cg", "full"]]
@@ -91,11 +87,11 @@ def test_predictions_of_every_model_are_timed(repository: Path) -> None:
     assert all(row[4] == "–" or 100 < float(row[4]) < 10_000 for row in rows)
 
 
-def test_launches_are_counted(repository: Path) -> None:
+def test_launches_are_counted() -> None:
     """More crystals move more bytes; a network without blocks of equal size asks the device nothing, others do."""
     counts = {}
     for batch in ("2", "8"):
-        result = benchmark(repository, "launches", "--batch", batch, "--models", "optimetal2b_cgc", "optimetal2b_tc")
+        result = benchmark("launches", "--batch", batch, "--models", "optimetal2b_cgc", "optimetal2b_tc")
         assert result.returncode == 0, result.stderr
         counts[batch] = [[float(cell.replace(",", "")) for cell in row[1:4]] for row in cells_of(result.stdout)]
     for few, many in zip(counts["2"], counts["8"], strict=True):
@@ -104,25 +100,25 @@ def test_launches_are_counted(repository: Path) -> None:
     assert counts["8"][0][2] == 0 < counts["8"][1][2]
 
 
-def test_training_steps_are_timed_with_every_allocator(repository: Path) -> None:
+def test_training_steps_are_timed_with_every_allocator() -> None:
     few = ("--width", "8", "--batch", "4", "--repeats", "1", "--models", "optimetal2b_tc")
-    result = benchmark(repository, "training", *few)
+    result = benchmark("training", *few)
     assert result.returncode == 0, result.stderr
     rows = cells_of(result.stdout)
     assert [row[1:4] for row in rows[:2]] == [["1", "optimetal2b_tc", "train"], ["1", "optimetal2b_tc", "predict"]]
     assert {row[0] for row in rows} in ({"default"}, {"default", "jemalloc"})
 
 
-def test_screening_is_timed_and_killed_half_way(repository: Path) -> None:
-    result = benchmark(repository, "screening", "--number", "24", "--batch-size", "4")
+def test_screening_is_timed_and_killed_half_way() -> None:
+    result = benchmark("screening", "--number", "24", "--batch-size", "4")
     assert result.returncode == 0, result.stderr
     assert "Predicted 24 materials\n" in result.stdout and "structures per second" in result.stdout
     assert re.search(r"killed after \d+, launched again: Predicted 24 materials, \d+ of them in an", result.stdout)
     assert "equal, byte for byte" in result.stdout
 
 
-def test_startup_times_pages_first_step_and_imports(repository: Path) -> None:
-    result = benchmark(repository, "startup", "--repeats", "1", "--packages", "3")
+def test_startup_times_pages_first_step_and_imports() -> None:
+    result = benchmark("startup", "--repeats", "1", "--packages", "3")
     assert result.returncode == 0, result.stderr
     pages, imports = result.stdout.split("\n\n")
     names = ["`dielectric-gnn --help` ends", "`dielectric-gnn fit --help` ends"]
@@ -143,7 +139,7 @@ def test_startup_times_pages_first_step_and_imports(repository: Path) -> None:
         ((), "the following arguments are required: BENCHMARK"),
     ],
 )
-def test_mistakes_are_named(repository: Path, args: tuple[str, ...], message: str) -> None:
-    result = benchmark(repository, *args)
+def test_mistakes_are_named(args: tuple[str, ...], message: str) -> None:
+    result = benchmark(*args)
     assert result.returncode != 0
     assert message in result.stderr and "Traceback" not in result.stderr

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from packaging.requirements import Requirement
@@ -13,40 +12,36 @@ from dielectric_gnn.cli.doctor import environment
 from dielectric_gnn.cli.doctor.environment import check_devices, check_disk, check_slurm, check_version, check_versions
 from dielectric_gnn.cli.doctor.memory import available_memory
 from dielectric_gnn.data.sources import ExampleMetals
-from tests.commands import environment as process_environment
+from tests.commands import run_command
 from tests.integration.test_prepare_data import json_entry
 
 
-def doctor(repository: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "tools/doctor.py", *args]
-    variables = {**process_environment(), "COLUMNS": "400"}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=repository, env=variables, timeout=300, check=False
-    )
+def doctor(*args: str) -> CompletedProcess[str]:
+    return run_command("tools/doctor.py", *args, env={"COLUMNS": "400"})
 
 
 SMALL = ("--config", "configs/base.yaml", "--model.backbone.width", "16", "--trainer.accelerator", "cpu")
 
 
-def test_sound_setting_is_ready(repository: Path) -> None:
-    result = doctor(repository, *SMALL, "--trainer.devices", "1")
+def test_sound_setting_is_ready() -> None:
+    result = doctor(*SMALL, "--trainer.devices", "1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Ready" in result.stdout and "two processes over gloo" in result.stdout
     assert "MB per crystal in a training step" in result.stdout
 
 
-def test_faults_are_named_with_a_cure(repository: Path, tmp_path: Path) -> None:
-    result = doctor(repository, *SMALL, "--quick", "--data.store", str(tmp_path / "none"))
+def test_faults_are_named_with_a_cure(tmp_path: Path) -> None:
+    result = doctor(*SMALL, "--quick", "--data.store", str(tmp_path / "none"))
     assert result.returncode == 1
     assert "no such store; `dielectric-gnn prepare` writes one" in result.stdout and "Not ready." in result.stdout
-    result = doctor(repository, *SMALL, "--quick", "--model.backbone.widht", "8")
+    result = doctor(*SMALL, "--quick", "--model.backbone.widht", "8")
     assert result.returncode == 1 and "Option 'widht' is not accepted" in result.stdout
-    result = doctor(repository, *SMALL, "--quick", "--trainer.devices", "two")
+    result = doctor(*SMALL, "--quick", "--trainer.devices", "two")
     assert result.returncode == 1 and "trainer.devices is two, expected how many" in result.stdout
 
 
-def test_batch_that_cannot_fit_is_refused(repository: Path) -> None:
-    result = doctor(repository, *SMALL, "--data.batch_size", "100000000")
+def test_batch_that_cannot_fit_is_refused() -> None:
+    result = doctor(*SMALL, "--data.batch_size", "100000000")
     assert result.returncode == 1
     assert "set data.batch_size to " in result.stdout
 
@@ -58,12 +53,12 @@ def test_budgets_and_rejects_are_looked_at_and_nothing_is_written(repository: Pa
         (entries / f"{record.material_id}.json").write_bytes(json_entry(record))
     (entries / "broken.json").write_text("{}")
     source = ("--data.source", "EntryJson", "--data.source.path", str(entries), "--data.on_error", "skip")
-    result = doctor(repository, *SMALL, *source, "--data.batch_edges", "100000000", "--run_dir", str(tmp_path / "run"))
+    result = doctor(*SMALL, *source, "--data.batch_edges", "100000000", "--run_dir", str(tmp_path / "run"))
     assert result.returncode == 0, result.stdout + result.stderr
     assert "broken.json" in result.stdout and "Ready, with remarks." in result.stdout
     assert f"free at {tmp_path}," in result.stdout and not (tmp_path / "run").exists()
     assert not (repository / "rejects_fit.csv").exists()
-    result = doctor(repository, *SMALL, *source, "--data.batch_edges", "100")
+    result = doctor(*SMALL, *source, "--data.batch_edges", "100")
     assert result.returncode == 1 and "the budget of a batch is 100" in result.stdout
 
 

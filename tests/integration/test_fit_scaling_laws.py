@@ -11,16 +11,13 @@ from pathlib import Path
 import pytest
 
 from dielectric_gnn.training.run_record import RECORD, RunRecord, write_record
-from tests.commands import environment
+from tests.commands import environment, run_command
 
 CSV = "tests/data/published_losses.csv"
 
 
 def run(repository: Path, *args: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "tools/fit_scaling_laws.py", *args]
-    result = subprocess.run(
-        command, capture_output=True, text=True, cwd=repository, env=environment(), timeout=300, check=False
-    )
+    result = run_command("tools/fit_scaling_laws.py", *args)
     assert result.returncode == status, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     return result

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import random
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from dielectric_gnn.prediction.loading import load_model
 from dielectric_gnn.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
-from tests.commands import SMALL, Command, environment
+from tests.commands import SMALL, Command, run_command
 
 SILVER = ["--crystals", "docs/crystals/fcc_silver.cif"]
 ATTACKS = ["function", "plain_string", "hyper_parameters", "everything"]
@@ -93,11 +93,8 @@ def test_a_stored_configuration_that_names_code_is_refused(
     check_nothing_ran(tmp_path)
 
 
-def run(*words: str, cwd: Path, extra: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, *words]
-    return subprocess.run(
-        line, capture_output=True, text=True, cwd=cwd, env=environment(extra), timeout=300, check=False
-    )
+def run(*words: str, cwd: Path, extra: Path) -> CompletedProcess[str]:
+    return run_command(*words, cwd=cwd, paths=(extra,))
 
 
 @pytest.mark.parametrize(

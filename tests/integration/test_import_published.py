@@ -1,7 +1,5 @@
 """From a file of the study to predictions, by the commands that the README gives."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +7,18 @@ import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from tests.commands import Command, environment
+from tests.commands import Command, run_command
 
 DATA = Path(__file__).parents[1] / "data/reference_models"
 
 
 @pytest.mark.parametrize("name", ["optimetal2b_cgc", "optimetal2b_tc", "optimetal3b_tc"])
 def test_predictions_of_imported_weights_are_those_of_the_reference(
-    command: Command, repository: Path, tmp_path: Path, name: str
+    command: Command, tmp_path: Path, name: str
 ) -> None:
     """Float32, within 1e-5 of the largest output, on the structures written as files."""
     file, run = DATA / f"{name}_width16.pt", tmp_path / "run"
-    words = [sys.executable, "tools/import_published.py", str(file), "--out", str(run)]
-    done = subprocess.run(words, cwd=repository, env=environment(), capture_output=True, text=True, check=False)
+    done = run_command("tools/import_published.py", str(file), "--out", str(run))
     assert done.returncode == 0, done.stderr
     with np.load(DATA / f"{name}_width16.npz") as stored:
         reference = dict(stored)
@@ -44,16 +41,14 @@ def test_predictions_of_imported_weights_are_those_of_the_reference(
     np.testing.assert_allclose(summary["drude_ev"], drude, rtol=0, atol=1e-5 * max(np.abs(drude).max(), 1e-9))
 
 
-def test_a_mistake_is_one_line(repository: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "tools/import_published.py", "README.md", "--out", str(tmp_path / "run")]
-    done = subprocess.run(words, cwd=repository, env=environment(), capture_output=True, text=True, check=False)
+def test_a_mistake_is_one_line(tmp_path: Path) -> None:
+    done = run_command("tools/import_published.py", "README.md", "--out", str(tmp_path / "run"))
     assert done.returncode == 2 and done.stderr.startswith("error: README.md: ") and done.stderr.count("\n") == 1
 
 
-def test_imported_weights_are_tested_and_fine_tuned(command: Command, repository: Path, tmp_path: Path) -> None:
+def test_imported_weights_are_tested_and_fine_tuned(command: Command, tmp_path: Path) -> None:
     file, run = DATA / "optimetal2b_cgc_width16.pt", tmp_path / "run"
-    words = [sys.executable, "tools/import_published.py", str(file), "--out", str(run)]
-    subprocess.run(words, cwd=repository, env=environment(), capture_output=True, check=True)
+    assert run_command("tools/import_published.py", str(file), "--out", str(run)).returncode == 0
     checkpoint = str(run / "checkpoints" / "best.ckpt")
     refused = command("test", "--ckpt_path", checkpoint, status=2)  # the embedded spectra have another broadening
     assert "0.1 eV" in refused.stderr and "0.3 eV" in refused.stderr

@@ -23,7 +23,7 @@ from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.files import open_store
-from tests.commands import Command, environment
+from tests.commands import Command, environment, run_command
 
 Tool = Callable[..., subprocess.CompletedProcess[str]]
 SMALL_FIT = [
@@ -35,8 +35,7 @@ SMALL_FIT = [
 @pytest.fixture
 def tool(repository: Path) -> Tool:
     def run(*args: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(repository / "tools" / "prepare_data.py"), *map(str, args)]
-        result = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, check=False)
+        result = run_command("tools/prepare_data.py", *args)
         assert result.returncode == status, f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
         assert "Traceback" not in result.stderr
         return result
