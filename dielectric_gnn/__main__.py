@@ -16,6 +16,7 @@ _TOOLS = {
     "study": "study",
     "fit-laws": "fit_laws",
     "doctor": "doctor.command",
+    "benchmark": "benchmark.command",
     "import-published": "import_published",
 }
 """Modules of `cli` by the names of their commands."""
@@ -35,6 +36,7 @@ Tools (each has --help):
   study            train a grid of models and data sizes, here or as SLURM jobs
   fit-laws         fit neural scaling laws to the records of trainings
   doctor           check a launch of fit beforehand
+  benchmark        measure how fast this machine builds graphs, trains, loads, predicts
   import-published turn weights of the published study into a run
 
 Configuration: give --config several times; later files and options win.

@@ -11,7 +11,7 @@ from tests.commands import run_command
 
 
 def benchmark(*args: str) -> CompletedProcess[str]:
-    return run_command("tools/benchmark.py", *args)
+    return run_command("-m", "dielectric_gnn", "benchmark", *args)
 
 
 def test_cost_prints_a_table() -> None:
@@ -46,7 +46,7 @@ def test_loading_prints_every_figure(tmp_path: Path) -> None:
 
 
 def test_entries_reads_every_file_in_both_forms() -> None:
-    result = benchmark("entries", "--number", "3", "--repeats", "1")
+    result = benchmark("entries", "--file", "tests/data/agm-like.json.bz2", "--number", "3", "--repeats", "1")
     assert result.returncode == 0, result.stderr
     forms = [row.split("|")[1:3] for row in result.stdout.splitlines()[2:]]
     assert [[cell.strip() for cell in form] for form in forms] == [["plain", "3"], ["EntryJson", "3"]]

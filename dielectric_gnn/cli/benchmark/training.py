@@ -5,8 +5,8 @@ AdamW, ours the fused one. They train in turns (A B A B) in one process, so both
 neighbours on the machine. Where jemalloc is installed, everything is repeated with it. Processor time counts this
 process only, wall time what others do as well.
 
-    python tools/benchmark.py training
-    python tools/benchmark.py training --models optimetal3b_tc --crystals strained --symmetry orbit
+    dielectric-gnn benchmark training
+    dielectric-gnn benchmark training --models optimetal3b_tc --crystals strained --symmetry orbit
 
 With `--symmetry orbit` ours trains on orbit graphs, the usual form always on full ones. Crystals are `rattled` (no two
 edges are equal), `prototypes` (ideal structure types, invented lattice constants), `strained` (the same, stretched
@@ -32,11 +32,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_options import positive
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-ROOT = Path(__file__).resolve().parents[1]
+from dielectric_gnn.cli.benchmark.options import positive
+
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))  # the usual form belongs to the tests
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph  # noqa: E402
@@ -179,9 +180,10 @@ def with_both_allocators() -> None:
     else:
         print("jemalloc is not installed; only the default allocator is measured.\n")
     print("| " + " | ".join(HEADER) + " |\n|" + " --- |" * len(HEADER), flush=True)
+    command = [sys.executable, "-m", "dielectric_gnn", "benchmark", *sys.argv[sys.argv.index("training") :]]
     for name, variables in runs.items():
         environment = {**os.environ, **variables, _MARK: name}
-        if status := subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode:
+        if status := subprocess.run(command, env=environment, check=False).returncode:
             sys.exit(status)  # it has said why
 
 
@@ -195,7 +197,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the crystals (default: %(default)s)")
     parser.add_argument("--repeats", type=positive, default=10, help="pairs of steps counted (default: %(default)s)")
     parser.add_argument("--threads", type=positive, nargs="+", default=[1], help="of PyTorch (default: 1)")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -7,8 +7,8 @@ Linux tells it.
 
 `--sorted` puts crystals of one size into one batch. Nothing is padded, so that saves nothing, and `predict` does not.
 
-    python tools/benchmark.py predict
-    python tools/benchmark.py predict --number 1000 --models goten optimetal2b_cgc --threads 1
+    dielectric-gnn benchmark predict
+    dielectric-gnn benchmark predict --number 1000 --models goten optimetal2b_cgc --threads 1
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_options import positive
 from numpy.typing import NDArray
 
+from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.sampling import EvaluationBatches, evaluation_loader
 from dielectric_gnn.data.sources import SyntheticMetals
@@ -104,4 +104,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=positive, default=64, metavar="N", help="crystals per batch (default: %(default)s)")
     add("--sorted", action="store_true", help="by number of edges")
     add("--threads", type=positive, default=2, metavar="N", help="of PyTorch (default: %(default)s)")
-    parser.set_defaults(run=run)

@@ -11,8 +11,8 @@ OptiMetal3B arranges its pairs otherwise within its step (`models.layers.angles`
 from crystals without labels that were read and checked, and make the same edges, pairs and angles, which is checked one
 by one; they take turns in one process of one thread.
 
-    python tools/benchmark.py graphs
-    python tools/benchmark.py graphs --crystals embedded --number 100
+    dielectric-gnn benchmark graphs
+    dielectric-gnn benchmark graphs --crystals embedded --number 100
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_options import positive
 from numpy.typing import NDArray
 
+from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph, many_neighbour_edges
 from dielectric_gnn.data.graphs.orbits import find_orbits
 from dielectric_gnn.data.record import CrystalRecord
@@ -219,4 +219,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--number", type=positive, default=500, metavar="N", help="crystals (default: %(default)s)")
     add("--rattle", type=float, default=0.02, metavar="A", help="of synthetic crystals in Å (default: %(default)s)")
     add("--repeats", type=positive, default=5, metavar="N", help="turns (default: %(default)s)")
-    parser.set_defaults(run=run)

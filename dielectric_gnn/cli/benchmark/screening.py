@@ -4,8 +4,8 @@ Synthetic metals are written as POSCAR files, a model is trained for one epoch (
 the command predicts them all. Then it does so anew in another folder, is killed with SIGKILL after some of the
 materials, and is launched again: it must predict the others only and end with the same summary, byte for byte.
 
-    python tools/benchmark.py screening
-    python tools/benchmark.py screening --number 200 --config configs/published/optimetal3b_tc.yaml
+    dielectric-gnn benchmark screening
+    dielectric-gnn benchmark screening --number 200 --config configs/published/optimetal3b_tc.yaml
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmark_options import positive
 from pymatgen.core import Lattice, Structure
 
+from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import user_path
@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_structures(options.number, folder / "structures")
-        fit = [*_COMMAND, "fit", "--config", str(options.config), "--config", "configs/data/example.yaml"]
-        fit += ["--config", "configs/trainer/cpu.yaml", "--trainer.max_epochs", "1", "--figures.every_n_epochs", "0"]
+        fit = [*_COMMAND, "fit", "--config", str(options.config), "--config", "data/example.yaml"]
+        fit += ["--config", "trainer/cpu.yaml", "--trainer.max_epochs", "1", "--figures.every_n_epochs", "0"]
         subprocess.run([*fit, "--run_dir", str(folder / "model")], check=True, stdout=subprocess.DEVNULL)
         checkpoint = folder / "model" / "checkpoints" / "last.ckpt"
         predict = [*_COMMAND, "predict", "--ckpt_path", str(checkpoint), "--crystals", str(folder / "structures")]
@@ -92,6 +92,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--number", type=positive, default=1000, metavar="N", help="structures (default: %(default)s)")
     add("--batch-size", type=positive, default=64, metavar="N", help="structures at a time (default: %(default)s)")
-    default = Path("configs/quickstart.yaml")
+    default = Path("quickstart.yaml")
     add("--config", type=user_path, default=default, metavar="FILE", help="of the model (default: %(default)s)")
-    parser.set_defaults(run=run)

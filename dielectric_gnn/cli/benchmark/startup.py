@@ -4,8 +4,8 @@ Every figure is wall time from the start of a process; the first run of each fil
 A last launch lists which packages take how long to import until the first step, without what they import in turn;
 Python's own timer, which tells this, slows imports a little.
 
-    python tools/benchmark.py startup
-    python tools/benchmark.py startup --repeats 9 --packages 20
+    dielectric-gnn benchmark startup
+    dielectric-gnn benchmark startup --repeats 9 --packages 20
 """
 
 from __future__ import annotations
@@ -20,11 +20,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmark_options import positive
-
+from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.utils.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", re.MULTILINE)
 """A module in what `-X importtime` prints: its own microseconds and its name."""
@@ -48,7 +45,7 @@ main()
 def wall(command: list[str]) -> float:
     """Seconds until a command ends."""
     start = time.perf_counter()
-    subprocess.run(command, capture_output=True, cwd=ROOT, check=True)
+    subprocess.run(command, capture_output=True, check=True)
     return time.perf_counter() - start
 
 
@@ -59,10 +56,10 @@ def until_first_step(folder: Path, *options: str) -> tuple[float, str]:
         folder: For the run.
         options: Of the interpreter.
     """
-    configs = [f"--config=configs/{name}.yaml" for name in ("base", "data/example", "trainer/cpu")]
+    configs = [f"--config={name}.yaml" for name in ("base", "data/example", "trainer/cpu")]
     command = [sys.executable, *options, "-c", _FIRST_STEP, "fit", *configs, f"--run_dir={folder}"]
     start = time.time()
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
         if line.startswith("first step: "):
             return float(line.removeprefix("first step: ")) - start, done.stderr
@@ -100,4 +97,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--packages", type=positive, default=8, metavar="N", help="imports listed (default: %(default)s)"
     )
-    parser.set_defaults(run=run)

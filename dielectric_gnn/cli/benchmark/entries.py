@@ -1,11 +1,11 @@
 """Reading raw files of the published layout: time per file and peak memory of a process that keeps all records.
 
-Copies of one file (by default the made-up one of the tests) get names of their own and are read by `EntryJson`, and by
+Copies of one file get names of their own and are read by `EntryJson`, and by
 the plain way: the standard JSON parser, and everything but the labels kept with the record. Each form runs in processes
 of its own, in turns.
 
-    python tools/benchmark.py entries
-    python tools/benchmark.py entries --number 200 --file some/agm001003411.json.bz2
+    dielectric-gnn benchmark entries --file some/agm001003411.json.bz2
+    dielectric-gnn benchmark entries --file tests/data/agm-like.json.bz2 --number 200
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_options import positive
 
+from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.sources import EntryJson
-
-_SAMPLE = Path(__file__).parents[1] / "tests/data/agm-like.json.bz2"
+from dielectric_gnn.utils.errors import InputError
 
 
 def write_copies(sample: Path, number: int, folder: Path) -> None:
@@ -65,12 +64,14 @@ def run(options: argparse.Namespace) -> None:
     if options.form is not None:
         read(options.form, options.folder)
         return
+    if options.file is None:
+        raise InputError("--file is missing: give an entry of the published layout, of which copies are read")
     with tempfile.TemporaryDirectory() as scratch:
         write_copies(options.file, options.number, Path(scratch))
         results: dict[str, list[dict[str, float]]] = {"plain": [], "EntryJson": []}
         for _ in range(options.repeats):
             for form, found in results.items():
-                command = [sys.executable, str(Path(__file__).with_name("benchmark.py")), "entries", "--form", form]
+                command = [sys.executable, "-m", "dielectric_gnn", "benchmark", "entries", "--form", form]
                 done = subprocess.run([*command, "--folder", scratch], check=True, capture_output=True, text=True)
                 found.append(json.loads(done.stdout))
     print("| reader | files | ms per file | peak memory beyond imports (MB) |\n| --- | --- | --- | --- |")
@@ -83,8 +84,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `entries`."""
     add = parser.add_argument
     add("--number", type=positive, default=2000, metavar="N", help="files (default: %(default)s)")
-    add("--file", type=Path, default=_SAMPLE, metavar="FILE", help="what is copied (default: the sample of the tests)")
+    add("--file", type=Path, metavar="FILE", help="an entry of the published layout, of which copies are read")
     add("--repeats", type=positive, default=2, metavar="N", help="processes of each form (default: %(default)s)")
     add("--form", choices=["plain", "EntryJson"], help=argparse.SUPPRESS)
     add("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.set_defaults(run=run)

@@ -5,8 +5,8 @@ Operators whose result decides the size of the next, or that bring a number to P
 GPU. What is done otherwise on a GPU is done so here. Small steps are bound by launches (some 5 µs each), large ones by
 traffic.
 
-    python tools/benchmark.py launches
-    python tools/benchmark.py launches --models optimetal3b_tc --batch 256
+    dielectric-gnn benchmark launches
+    dielectric-gnn benchmark launches --models optimetal3b_tc --batch 256
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from benchmark_options import positive
-from benchmark_predict import MODELS
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from dielectric_gnn.cli.benchmark.options import positive
+from dielectric_gnn.cli.benchmark.predict import MODELS
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -105,4 +105,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of `launches`."""
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
     parser.add_argument("--batch", type=positive, default=256, metavar="N", help="crystals (default: %(default)s)")
-    parser.set_defaults(run=run)

@@ -5,9 +5,9 @@ serve the same shuffled crystals as collated tensors (spectra in the precision o
 one process without worker processes, in turns (A B A B), so both have the same allocator and the same neighbours on the
 machine. Memory is that of fresh processes, one for each way.
 
-    python tools/benchmark.py loading                                  # 20,000 synthetic crystals, built for this
-    python tools/benchmark.py loading --number 200000 --no-list        # a list of so many would need 4 GB
-    python tools/benchmark.py loading --store data/store --batch-size 64
+    dielectric-gnn benchmark loading                                  # 20,000 synthetic crystals, built for this
+    dielectric-gnn benchmark loading --number 200000 --no-list        # a list of so many would need 4 GB
+    dielectric-gnn benchmark loading --store data/store --batch-size 64
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_options import positive
 
+from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.sampling import TrainingBatches, TrainingLoader
 from dielectric_gnn.data.sources import SyntheticMetals
@@ -229,4 +229,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=positive, default=9, metavar="N", help="epochs of each loader (default: %(default)s)")
     add("--no-list", dest="list", action="store_false", help="leave out the usual way")
     add("--json", type=user_path, metavar="FILE", help="write the figures there, too")
-    parser.set_defaults(run=run)

@@ -1,0 +1,1 @@
+"""`dielectric-gnn benchmark`: measurements of this machine, one module for each."""

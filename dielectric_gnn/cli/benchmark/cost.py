@@ -1,0 +1,160 @@
+r"""Processor time of backbones per structure: forward pass alone, and forward with backward pass.
+
+Each model runs in turns
+with the reference in one process (A B A B ...), so that the ratios hold even beside other work; absolute times do not.
+Only the ratios of tables made in one run should be compared closely. The batch is the first of the embedded metals,
+small cells of one to a few atoms with some 30 edges each, or the first of the synthetic ones, rattled by 0.02 Å, with
+some four atoms. What a model does once for each pair of atoms costs more in large cells: see `--supercell`.
+
+    dielectric-gnn benchmark cost
+    dielectric-gnn benchmark cost --models goten escn cg --l-max 3 --width 128
+    dielectric-gnn benchmark cost --reference optimetal2b_tc
+    dielectric-gnn benchmark cost --crystals synthetic --supercell 2 2 1 --batch 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from dielectric_gnn.cli.benchmark.options import positive
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.layers.message_passing import TransformerConv
+from dielectric_gnn.testing import supercell
+from dielectric_gnn.utils.errors import InputError
+
+WARM_UP = 2
+"""Repeats that are not counted: the first ones allocate memory."""
+
+TWO_HEADS = partial(TransformerConv, heads=2)
+"""Attention of OptiMetal2B (TC) as in every published run."""
+
+MODELS: dict[str, Callable[[int, int], Backbone]] = {
+    "optimetal2b_cgc": lambda width, l_max: OptiMetal2B(width=width),
+    "optimetal2b_tc": lambda width, l_max: OptiMetal2B(width=width, message_passing=TWO_HEADS),
+    "optimetal3b_tc": lambda width, l_max: OptiMetal3B(width=width, message_passing=TransformerConv),
+    "goten": lambda width, l_max: Goten(width=width, l_max=l_max),
+    "escn": lambda width, l_max: ESCN(width=width, l_max=l_max),
+    "cg": lambda width, l_max: ClebschGordan(width=width, l_max=l_max),
+}
+"""The shipped backbones from width and l_max, which the first three have no use for; otherwise with their defaults."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Processor times (s) of a piece of work and of the reference, taken in turns."""
+
+    model: list[float]
+    reference: list[float]
+
+    @property
+    def median(self) -> float:
+        """Median time of the model (s)."""
+        return statistics.median(self.model)
+
+    @property
+    def ratio(self) -> float:
+        """Median of the ratios within the pairs: what slows both down for a while cancels."""
+        return statistics.median(a / b for a, b in zip(self.model, self.reference, strict=True))
+
+
+def processor_time(work: Callable[[], None]) -> float:
+    """Processor time (s) of the whole process while it works; other processes do not count."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def measure_in_turns(model: Callable[[], None], reference: Callable[[], None], repeats: int) -> Paired:
+    """Times of reference, model, reference, model and so on."""
+    pairs = [(processor_time(reference), processor_time(model)) for _ in range(WARM_UP + repeats)][WARM_UP:]
+    return Paired([pair[1] for pair in pairs], [pair[0] for pair in pairs])
+
+
+def forward_pass(backbone: Backbone, graph: CrystalGraph) -> Callable[[], None]:
+    """A prediction: no gradients, evaluation mode."""
+
+    def work() -> None:
+        backbone.eval()
+        with torch.no_grad():
+            backbone(graph)
+
+    return work
+
+
+def training_step(backbone: Backbone, graph: CrystalGraph) -> Callable[[], None]:
+    """Forward and backward pass in training mode; without optimiser, head and loss, which all models share."""
+
+    def work() -> None:
+        backbone.train().zero_grad()
+        backbone(graph).scalars.square().mean().backward()
+
+    return work
+
+
+def first_crystals(kind: str, count: int, multiples: Sequence[int]) -> CrystalGraph:
+    """A batch of the first embedded metals, or of synthetic ones without symmetry; as supercells."""
+    source = ExampleMetals() if kind == "embedded" else SyntheticMetals(count, rattle=0.02)
+    records = list(source.records())
+    if count > len(records):
+        raise InputError(f"--batch is {count}, but there are {len(records)} embedded metals; give 1 to {len(records)}")
+    a, b, c = multiples
+    cells = [supercell(record, (a, b, c)) for record in records[:count]]
+    return CrystalStore.from_records(cells, DEFAULT_CUTOFF).gather(range(count))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print processor times of the backbones, each measured in turns with the reference."""
+    torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
+    graph = first_crystals(options.crystals, options.batch, options.supercell)
+    reference = MODELS[options.reference](options.width, options.l_max)
+    print(
+        f"{options.batch} {options.crystals} metals: {graph.num_atoms} atoms, {graph.edge_index.shape[1]:,} edges; ",
+        end="",
+    )
+    print(f"width {options.width}, l_max {options.l_max}; median of {options.repeats}. {machine()}\n")
+    print("| backbone | parameters | forward (ms per structure) | ratio | training step (ms per structure) | ratio |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    for name in options.models:
+        backbone = MODELS[name](options.width, options.l_max)
+        cells = [name, f"{sum(parameter.numel() for parameter in backbone.parameters()):,}"]
+        for kind in (forward_pass, training_step):
+            times = measure_in_turns(kind(backbone, graph), kind(reference, graph), options.repeats)
+            cells += [f"{1000 * times.median / options.batch:.3f}", f"{times.ratio:.2f}"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def machine() -> str:
+    """Processor, PyTorch and threads in a few words."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, PyTorch {torch.__version__}, threads: {torch.get_num_threads()}."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `cost`."""
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    parser.add_argument("--reference", choices=MODELS, default="optimetal2b_cgc", help="default: %(default)s")
+    parser.add_argument("--width", type=positive, default=64, help="channels of all models (default: %(default)s)")
+    parser.add_argument("--l-max", type=positive, default=2, help="of goten, escn and cg, to 3 (default: %(default)s)")
+    parser.add_argument("--batch", type=positive, default=64, help="structures (default: %(default)s)")
+    parser.add_argument(
+        "--crystals", choices=["embedded", "synthetic"], default="embedded", help="default: %(default)s"
+    )
+    parser.add_argument("--supercell", type=positive, nargs=3, default=[1, 1, 1], help="repeat every cell so often")
+    parser.add_argument("--repeats", type=positive, default=15, help="pairs of runs counted (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=1, help="threads of PyTorch (default: %(default)s)")
