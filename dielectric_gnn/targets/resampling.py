@@ -1,0 +1,86 @@
+"""Spectra on any photon energies, brought onto the grid of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.utils.errors import InputError
+
+_RANGE_TOLERANCE_EV = 1e-4
+"""Codes round the energies they write; a grid may begin or end this far outside of them."""
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Spectra on a grid, and how well they stand for the spectra they were made from.
+
+    Shapes:
+        values: (A, W) complex.
+
+    Args:
+        values: The spectra on the grid.
+        error: Largest deviation of the spectra on the grid, interpolated back to the given energies within its range,
+            from the given spectra, divided by the largest modulus of the component within that range.
+    """
+
+    values: NDArray[np.complex128]
+    error: float
+
+
+def resample(energies: ArrayLike, spectra: ArrayLike, grid: EnergyGrid) -> Resampled:
+    """Interpolate spectra onto the energies of a grid, real and imaginary part on their own.
+
+    Piecewise cubic Hermite interpolation with the slopes of Fritsch and Butland (doi:10.1137/0905021): between two
+    given energies the result lies between the two given values, so that no extrema appear which the spectra do not
+    have, and Im ε ≥ 0 stays so. Nothing is extrapolated.
+
+    Shapes:
+        energies: (V,) in eV, at least 2, strictly rising. spectra: (A, V), finite.
+
+    Raises:
+        InputError: The energies do not rise strictly, are not finite, or do not cover the grid.
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    x = np.asarray(energies, dtype=np.float64)
+    y = np.asarray(spectra, dtype=np.complex128)
+    _check(x, y, grid)
+    target = grid.energies()
+    if grid.matches(x):
+        return Resampled(y, 0.0)
+    # A grid may begin or end beyond the given energies by less than their rounding.
+    inside = np.clip(target, x[0], x[-1])
+    values = PchipInterpolator(x, y.real, axis=1)(inside) + 1j * PchipInterpolator(x, y.imag, axis=1)(inside)
+    covered = (x >= target[0]) & (x <= target[-1])
+    if not covered.any():
+        return Resampled(values, 0.0)
+    back = PchipInterpolator(target, values.real, axis=1)(x[covered]) + 1j * PchipInterpolator(
+        target, values.imag, axis=1
+    )(x[covered])
+    scale = np.abs(y[:, covered]).max(axis=1, keepdims=True)
+    deviation = np.abs(back - y[:, covered]) / np.where(scale > 0, scale, 1.0)
+    return Resampled(values, float(deviation.max()))
+
+
+def _check(energies: NDArray[np.float64], spectra: NDArray[np.complex128], grid: EnergyGrid) -> None:
+    if energies.ndim != 1 or energies.size < 2 or spectra.ndim != 2 or spectra.shape[1] != energies.size:
+        raise InputError(
+            f"energies of shape {energies.shape} with spectra of shape {spectra.shape}, "
+            "expected (V,) with (A, V), V >= 2"
+        )
+    if not np.isfinite(energies).all() or not (np.diff(energies) > 0).all():
+        place = int(np.argmin(np.diff(energies) > 0)) if np.isfinite(energies).all() else -1
+        near = (
+            "they are not finite" if place < 0 else f"{energies[place]:g} eV is followed by {energies[place + 1]:g} eV"
+        )
+        raise InputError(f"photon energies must rise strictly, but {near}")
+    low, high = energies[0] - _RANGE_TOLERANCE_EV, energies[-1] + _RANGE_TOLERANCE_EV
+    if grid.start < low or grid.stop > high:
+        raise InputError(
+            f"the spectra cover {energies[0]:g} to {energies[-1]:g} eV, but the grid is {grid}; nothing is extrapolated: "
+            "choose a grid within the energies of the spectra"
+        )
