@@ -81,6 +81,6 @@ def _check(energies: NDArray[np.float64], spectra: NDArray[np.complex128], grid:
     low, high = energies[0] - _RANGE_TOLERANCE_EV, energies[-1] + _RANGE_TOLERANCE_EV
     if grid.start < low or grid.stop > high:
         raise InputError(
-            f"the spectra cover {energies[0]:g} to {energies[-1]:g} eV, but the grid is {grid}; nothing is extrapolated: "
-            "choose a grid within the energies of the spectra"
+            f"the spectra cover {energies[0]:g} to {energies[-1]:g} eV, but the grid is {grid}; nothing is "
+            "extrapolated: choose a grid within the energies of the spectra"
         )
