@@ -158,7 +158,7 @@ def announced(groups: Sequence[Points]) -> Iterator[Points]:
 
 def draw(analyses: Sequence[Analysis], out: Path, metric: str) -> None:
     """The figures."""
-    from dielectric_gnn.scaling.pictures import curves_figure, map_figure, save
+    from dielectric_gnn.scaling.figures import curves_figure, map_figure, save
 
     curves: dict[str, list[Analysis]] = {}
     for place, analysis in enumerate(analyses):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dielectric_gnn.scaling.answers import needed
 from dielectric_gnn.scaling.comparison import Comparison
+from dielectric_gnn.scaling.derived import needed
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.scaling.intervals import Interval, bootstrap_interval
 from dielectric_gnn.scaling.surfaces import Cost, compute_optimal, regime

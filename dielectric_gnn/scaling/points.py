@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dielectric_gnn.scaling.grouping import check_mixture, groups_of, name_of
 from dielectric_gnn.scaling.laws import FloatArray
-from dielectric_gnn.scaling.mixtures import check_mixture, groups_of, name_of
 from dielectric_gnn.scaling.table import Row, read_rows
 from dielectric_gnn.training.run_record import RunRecord
 from dielectric_gnn.utils.errors import InputError

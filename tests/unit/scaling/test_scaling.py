@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from dielectric_gnn.scaling.answers import local_exponent, needed
 from dielectric_gnn.scaling.comparison import compare, rmsle
+from dielectric_gnn.scaling.derived import local_exponent, needed
 from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.intervals import bootstrap, bootstrap_interval, profile_intervals
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, Law, general_broken

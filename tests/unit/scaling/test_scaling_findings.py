@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from dielectric_gnn.scaling.analysis import Request, analyse
+from dielectric_gnn.scaling.figures import curves_figure
 from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.intervals import bootstrap, profile_intervals
 from dielectric_gnn.scaling.latex import latex, symbol
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, general_broken
-from dielectric_gnn.scaling.pictures import curves_figure
 from dielectric_gnn.scaling.points import Points, Run, points
 from tests.unit.scaling.test_scaling import ADDITION, DIGITS
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dielectric_gnn.scaling.analysis import Analysis
-from dielectric_gnn.scaling.answers import local_exponent
+from dielectric_gnn.scaling.derived import local_exponent
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.utils.files import write_atomically
 
