@@ -52,7 +52,7 @@ def draws(law: Law, theta: FloatArray, number: int, noise: float) -> Iterator[Po
 def coverage(number: int, noise: float, level: float = 0.9) -> dict[str, float]:
     """Share of draws whose intervals contain the truth, for each parameter of the broken law."""
     law, theta = TRUTHS["broken"]
-    truth = law.shown(theta)
+    truth = law.parameters_by_name(theta)
     hits = dict.fromkeys(truth, 0)
     for data in draws(law, theta, number, noise):
         for name, interval in profile_intervals(fit(law, data), level).items():
@@ -62,7 +62,7 @@ def coverage(number: int, noise: float, level: float = 0.9) -> dict[str, float]:
 
 def verdicts(truth: str, number: int, noise: float) -> dict[str | None, float]:
     """Share of draws of a true law that get each verdict; None: undecided."""
-    found = Counter(compare(LAWS, data).chosen for data in draws(*TRUTHS[truth], number, noise))
+    found = Counter(compare(LAWS, data).shape for data in draws(*TRUTHS[truth], number, noise))
     return {shape: count / number for shape, count in found.items()}
 
 

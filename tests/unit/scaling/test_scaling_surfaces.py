@@ -59,7 +59,7 @@ def test_a_budget_below_one_parameter_and_datum_is_refused() -> None:
     runs = tuple(
         Run("", "", {"N": float(a), "D": float(b)}, float(law.loss(theta, a, b))) for a, b in zip(n, d, strict=True)
     )
-    with pytest.raises(InputError, match="less than one datum and one parameter cost"):
+    with pytest.raises(InputError, match="less than the cost of one datum and one parameter"):
         compute_optimal(fit(law, Points("grid", ("N", "D"), runs)), 1.0, Cost(6.0))
 
 
