@@ -83,9 +83,9 @@ def _add_parameter(parser: ArgumentParser, parameter: inspect.Parameter, text: s
     elif get_origin(kind) in (list, Sequence):
         (item,) = get_args(kind)
         values = list(default) if isinstance(default, tuple) else default
-        parser.add_argument(option, type=_reader(item), nargs="+", default=values, help=text, metavar=_metavar(item))
+        parser.add_argument(option, type=_reader(item), nargs="+", default=values, help=text, **_metavar(item))
     else:
-        parser.add_argument(option, type=_reader(kind), default=default, help=text, metavar=_metavar(kind))
+        parser.add_argument(option, type=_reader(kind), default=default, help=text, **_metavar(kind))
 
 
 def _without_none(annotation: Any) -> Any:
@@ -99,9 +99,9 @@ def _reader(kind: Any) -> Any:
     return user_path if kind is Path else kind
 
 
-def _metavar(kind: Any) -> str | None:
-    """Placeholder of a value in the help; None lets a Literal show its values."""
-    return None if get_origin(kind) is Literal else _METAVARS.get(kind, "N")
+def _metavar(kind: Any) -> dict[str, Any]:
+    """Placeholder of a value in the help; a Literal shows its values instead."""
+    return {} if get_origin(kind) is Literal else {"metavar": _METAVARS.get(kind, "N")}
 
 
 def _message(text: str) -> str:
