@@ -206,7 +206,7 @@ def test_state_follows_from_the_record(tmp_path: Path, status: Status, metrics: 
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "commands.json").write_text('{"fit": ["fit", "--lr", "1"], "test": []}')
     check_commands(planned(tmp_path, "--lr", "1"))
-    with pytest.raises(InputError, match=r"begun with other settings \('--lr 1', now '--lr 2'\)"):
+    with pytest.raises(InputError, match=r"with other settings \('--lr 1', now '--lr 2'\)"):
         check_commands(planned(tmp_path, "--lr", "2"))
     (tmp_path / "commands.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
