@@ -109,7 +109,7 @@ def compare(words: list[str]) -> None:
     split = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", type=user_path, help="one configuration file per model")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="seeds (default: the published ones)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published seeds")
     parser.add_argument("--out", type=user_path, default=Path("runs/compare"), help="folder of the runs")
     options = parser.parse_args(words[:split])
     check_writable(options.out)

@@ -1,6 +1,7 @@
 """`dielectric_gnn.scaling.fit`: every kind of source, and what its result offers."""
 
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,16 @@ def test_the_package_imports_no_torch() -> None:
     repository = Path(__file__).parents[3]
     done = subprocess.run(line, cwd=repository, env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_example_of_the_guide(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    (block,) = re.findall(r"```python\n(.*?)```", (repository / "docs" / "scaling.md").read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "scaling.md", "exec"), names)
+    assert names["law"].law.name == "broken*A" and names["figure"].axes and len(names["table"]) == 36
+    assert [line.partition(": ")[2][:6] for line in names["fits"].verdict.splitlines()] == [
+        "broken",
+        "broken",
+        "satura",
+    ]
