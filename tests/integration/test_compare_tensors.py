@@ -1,4 +1,4 @@
-"""The comparison of tensor models: who is trained on and tested, and what its table says; without the trainings."""
+"""The comparison of tensor models: its splits and its mistakes; without the trainings."""
 
 import importlib.util
 import json

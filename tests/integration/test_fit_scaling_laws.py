@@ -31,9 +31,9 @@ def test_published_losses_give_tables_figures_and_answers(repository: Path, tmp_
         repository, "tests/data/published_losses.csv", "--out", str(tmp_path), "--target", "0.4", "--draws", "20"
     ).stdout
     assert "broken: broken*A leads power" in shown and "A loss of 0.4 requires D" in shown
-    whole = json.loads((tmp_path / "fits.json").read_text())
-    assert whole["metric"] == "loss" and whole["version"] and whole["options"]["draws"] == 20
-    groups = whole["groups"]
+    content = json.loads((tmp_path / "fits.json").read_text())
+    assert content["metric"] == "loss" and content["version"] and content["options"]["draws"] == 20
+    groups = content["groups"]
     assert [group["runs"] for group in groups] == [21, 21, 21]
     assert (
         "given broken*A with the exponents 0.1633 and 0.5119); broken, 1.8 behind in AICc, gives 5.372e+04."
@@ -154,8 +154,8 @@ def test_options_without_effect_are_named(repository: Path, tmp_path: Path) -> N
     rows = [f"{n},{d},{(1e4 / n) ** 0.4 + (1e3 / d) ** 0.3}" for n in (1e5, 1e6, 1e7) for d in (1e3, 1e4, 1e5)]
     (tmp_path / "losses.csv").write_text("\n".join(["N,D,loss", *rows]) + "\n")
     args = (str(tmp_path / "losses.csv"), "--laws", "power", "--metric", "test/mae", "--no-figures")
-    told = run(repository, *args, "--out", str(tmp_path)).stderr
-    assert "laws and breaks have no effect" in told and "metric test/mae has no effect" in told
+    stderr = run(repository, *args, "--out", str(tmp_path)).stderr
+    assert "laws and breaks have no effect" in stderr and "metric test/mae has no effect" in stderr
 
 
 def test_starts_without_torch(repository: Path) -> None:

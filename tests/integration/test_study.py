@@ -29,7 +29,7 @@ from pathlib import Path
 from lightning.pytorch import Callback
 
 class Fails(Callback):
-    """Raises in the second epoch, as often as asked."""
+    """Raises in the second epoch, a given number of times."""
 
     def __init__(self, marks: str, times: int):
         self.marks, self.times = Path(marks), times
@@ -68,7 +68,7 @@ def finish(process: "subprocess.Popen[str]", status: int) -> str:
 def wait_until(met: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 180
     while not met():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.1)
 
 
@@ -86,7 +86,7 @@ def test_killed_and_launched_again_it_repeats_nothing(start: Start, tmp_path: Pa
     first, second = out / "cgc-h8-d20-s1", out / "cgc-h8-d20-s2"
     killed = start()
     wait_until((second / "study.log").is_file)
-    killed.kill()  # its child goes on alone, and must not meet another one in its folder
+    killed.kill()  # its child continues alone; no second one may start in its folder
     killed.communicate()
     before = contents(first)
     assert read_record(first / RECORD).status == "finished"
@@ -179,7 +179,7 @@ def test_one_mistake_does_not_stop_the_others(start: Start, tmp_path: Path) -> N
         (("models:\n", "data: {store: runs/absent}\nmodels:\n"), (), "runs/absent: no such store"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_mistakes_are_one_line(
     start: Start, tmp_path: Path, change: tuple[str, ...], words: tuple[str, ...], message: str
 ) -> None:
     shown = finish(start(*words, text=STUDY.replace(*change) if change else STUDY), 2)
@@ -194,12 +194,14 @@ def test_options_that_submitit_does_not_have(start: Start, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_record_is_made_anew_and_stops_no_other_run(start: Start, tmp_path: Path, repository: Path) -> None:
-    """`fit` goes on from the checkpoint, where nothing is left to train; the copy of the study's file serves, too."""
+def test_a_damaged_record_is_written_again(
+    start: Start, tmp_path: Path, repository: Path
+) -> None:
+    """`fit` resumes from the checkpoint, which is complete; the copy of the study's file is used."""
     out, words = tmp_path / "out", ("--only", "*-s1")
     finish(start(*words), 0)
     damaged, other = out / "cgc-h8-d20-s1", out / "cgc-h8-d40-s1"
-    whole, untouched = read_record(damaged / RECORD), contents(other)
+    original, untouched = read_record(damaged / RECORD), contents(other)
     (damaged / RECORD).write_text("{")
     line = [sys.executable, "-m", "dielectric_gnn", "test", "--ckpt_path", str(damaged / "checkpoints" / "best.ckpt")]
     refused = subprocess.run(line, cwd=repository, env=environment(), capture_output=True, text=True, check=False)
@@ -215,11 +217,11 @@ def test_a_damaged_record_is_made_anew_and_stops_no_other_run(start: Start, tmp_
     shown = finish(again, 0)
     assert "study tiny: 2 runs, 1 finished, 1 damaged" in shown and "2 of 2 runs are finished" in shown
     made = read_record(damaged / RECORD)
-    assert made == replace(whole, cost=made.cost) and contents(other) == untouched
+    assert made == replace(original, cost=made.cost) and contents(other) == untouched
     assert (out / "study.yaml").read_text() == STUDY
 
 
-def test_dry_run_tells_commands_and_cost(start: Start, tmp_path: Path) -> None:
+def test_dry_run_prints_commands_and_cost(start: Start, tmp_path: Path) -> None:
     store = tmp_path / "store"
     data = f"data: {{store: {store}, build: 'synthetic:60'}}\n"
     text = STUDY.replace("models:\n", f"{data}models:\n").replace("widths: [8]", "widths: [16]")
@@ -237,7 +239,7 @@ def test_dry_run_tells_commands_and_cost(start: Start, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists() and not store.exists()
 
 
-def test_dry_run_counts_what_each_block_does(start: Start) -> None:
+def test_dry_run_estimates_each_block(start: Start) -> None:
     options = "options: {trainer.max_epochs: 12, trainer.check_val_every_n_epoch: 4}"
     block = "grid: {models: [cgc], sizes: [20, 40], widths: [8], seeds: [1, 2]}"
     more = f"grid:\n  - {block[6:]}\n  - {{models: [cgc], sizes: [10], widths: [8], seeds: [1], {options}}}"

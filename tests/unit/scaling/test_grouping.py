@@ -1,4 +1,4 @@
-"""Runs that differ in more than the variable of a law: some share none, some do with a warning, some have their own."""
+"""Runs that differ in more than the variable of a law: they are refused, accepted with a remark, or grouped apart."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def with_settings(record: RunRecord, **settings: object) -> RunRecord:
     return replace(record, settings={**record.settings, **settings})
 
 
-def test_runs_of_one_kind_share_a_law_without_a_word() -> None:
+def test_runs_of_one_model_share_a_law_without_remarks() -> None:
     runs, remarks = runs_from_records([ONE, TWO])
     assert [run.group for run in runs] == [LABEL, LABEL] and not remarks
     assert len(group_runs(runs)) == 1
@@ -43,13 +43,13 @@ def test_runs_of_one_kind_share_a_law_without_a_word() -> None:
     ],
     ids=["objective", "source", "validation set", "test set"],
 )  # fmt: skip
-def test_losses_of_another_meaning_share_no_law(other: RunRecord, metric: str, message: str) -> None:
+def test_losses_that_are_not_comparable_are_refused(other: RunRecord, metric: str, message: str) -> None:
     with pytest.raises(InputError, match=f"^{LABEL}: .*{message}"):
         runs_from_records([ONE, other], metric)
 
 
-def test_a_metric_of_equal_meaning_is_not_refused() -> None:
-    """The test set does not matter for a validation loss, nor where a store lies."""
+def test_a_comparable_metric_is_accepted() -> None:
+    """A validation loss does not depend on the test set, nor on the folder of a store."""
     assert not runs_from_records([ONE, with_settings(TWO, test="9-c", source="elsewhere/b (Made)")])[1]
 
 
@@ -67,26 +67,26 @@ def test_a_metric_of_equal_meaning_is_not_refused() -> None:
     ],
     ids=["study", "batch size", "optimiser", "subset", "length"],
 )  # fmt: skip
-def test_what_may_bend_a_law_is_told(other: RunRecord, message: str) -> None:
+def test_what_may_distort_a_law_is_a_remark(other: RunRecord, message: str) -> None:
     runs, (remark,) = runs_from_records([ONE, other])
     assert len(runs) == 2 and remark.startswith(f"{LABEL}: {message}")
 
 
-def test_equal_steps_are_as_good_as_equal_epochs() -> None:
-    """A last batch that is not full makes some more: 480 epochs of 8 steps, 30 of 125."""
+def test_equal_steps_need_no_remark() -> None:
+    """Incomplete last batches change the number slightly: 480 epochs of 8 steps, 30 of 125."""
     few, many = replace(ONE, epochs=480, steps=3840), replace(TWO, epochs=30, steps=3750)
     assert not runs_from_records([few, many])[1]
 
 
-def test_models_of_other_options_have_laws_of_their_own() -> None:
-    """Pooling, layers, heads: classes alone do not tell models apart."""
+def test_models_with_other_options_have_separate_laws() -> None:
+    """Classes alone do not distinguish models: pooling, layers and heads have options."""
     others = [replace(record, family="fedcba9876", seed=1) for record in (ONE, TWO)]
     runs, (remark,) = runs_from_records([ONE, TWO, *others])
     assert [data.title for data in group_runs(runs)] == [f"{LABEL}, family abcdef", f"{LABEL}, family fedcba"]
     assert "law each: abcdef0123 in one (seed 1), two (seed 1); fedcba9876 in one (seed 1), two" in remark
 
 
-def test_groups_of_different_objectives_are_not_compared_without_a_word() -> None:
+def test_groups_of_different_objectives_get_a_remark() -> None:
     other = replace(ONE, name="im", head="Other", family="123456", objective="Im()")
     assert runs_from_records([ONE, other])[1] == [
         "losses of different objectives cannot be compared: Mae(w=1) in one (seed 1); Im() in im (seed 1)"

@@ -1,4 +1,4 @@
-"""Scaling laws: the published fits to the printed digits, recovery of known laws, verdicts, answers and mistakes."""
+"""Scaling laws: published fits to the printed digits, recovery of known laws, verdicts, derived quantities, mistakes."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def test_profile_interval_of_a_straight_line_is_the_textbook_one() -> None:
     np.testing.assert_allclose([found.low, found.high], [-slope - half, -slope + half], rtol=2e-3)
 
 
-def test_a_diverged_run_does_not_bend_the_law() -> None:
+def test_a_diverged_run_does_not_distort_the_law() -> None:
     x = np.repeat(2500 * 2.0 ** np.arange(7), 3)
     losses = BROKEN.loss(np.array([0.15, 0.42, 4.72]), x) * np.exp(0.01 * np.random.default_rng(0).standard_normal(21))
     clean = fit(BROKEN, Points.from_arrays("clean", x, losses)).parameters
     losses[20] *= 3.0
-    bent = fit(BROKEN, Points.from_arrays("bent", x, losses)).parameters
-    assert abs(bent["a2"] - clean["a2"]) < 0.03 and abs(np.log10(bent["xc"] / clean["xc"])) < 0.1
+    distorted = fit(BROKEN, Points.from_arrays("diverged", x, losses)).parameters
+    assert abs(distorted["a2"] - clean["a2"]) < 0.03 and abs(np.log10(distorted["xc"] / clean["xc"])) < 0.1
 
 
 DIGITS = np.array([160, 192, 256, 320, 384, 448, 480, 512, 544, 576, 608, 640, 672, 736, 800, 864, 928], dtype=float)
@@ -113,7 +113,7 @@ ADDITION = np.array([
 
 
 def test_one_break_extrapolates_four_digit_addition() -> None:
-    """The example of arXiv:2210.14891: fitted to 14 sizes, asked for the last three."""
+    """The example of arXiv:2210.14891: fitted to 14 sizes, evaluated at the last three."""
     first = Points.from_arrays("addition", DIGITS[:14], ADDITION[:14], "x")
     errors = {}
     for law in (POWER, general_broken(1)):
@@ -124,7 +124,7 @@ def test_one_break_extrapolates_four_digit_addition() -> None:
 
 
 @pytest.mark.parametrize("law", [*LAWS, general_broken(1), general_broken(2)], ids=lambda law: law.name)
-def test_noiseless_laws_are_found_again(law: Law) -> None:
+def test_noiseless_laws_are_recovered(law: Law) -> None:
     theta = {
         "power": [0.3, 4.0], "power+floor": [0.5, 4.0, 0.3], "broken": [0.1, 0.4, 4.5],
         "broken*A": [0.1, 0.4, 4.5, 0.2], "bnsl1": [0.2, 0.6, 0.1, 0.5, 4.0, -0.5],
@@ -193,8 +193,8 @@ def test_a_law_that_rises_again_reaches_its_losses_before_the_minimum() -> None:
     assert required_size(found, 0.5) == np.inf
 
 
-def test_a_law_that_is_low_left_of_the_data_still_answers_right_of_them() -> None:
-    """a1 < 0: the loss at a thousandth of the smallest size is below the target, which says nothing."""
+def test_the_required_size_is_not_searched_far_left_of_the_data() -> None:
+    """With a1 < 0 the loss at a thousandth of the smallest size is below the target, which is not the required size."""
     theta, x = np.array([-0.3, 0.3, 4.2, 0.3]), 2500 * 2.0 ** np.arange(7)
     found = fit(BROKEN_AMPLITUDE, Points.from_arrays("hill", x, BROKEN_AMPLITUDE.loss(theta, x)))
     target = float(BROKEN_AMPLITUDE.loss(theta, 3e5))
@@ -209,8 +209,8 @@ def test_a_law_in_one_variable_does_not_mix_values_of_the_other() -> None:
     assert [data.variables for data in group_runs(runs)] == [("N", "D")]
 
 
-def test_ends_that_only_the_search_sets_are_open() -> None:
-    """The exponent of a fall steeper than the search allows: 3 is where the search ends, not what the data say."""
+def test_intervals_that_reach_a_bound_of_the_search_are_open() -> None:
+    """The exponent of a steeper decrease than the search allows: 3 is a bound of the search, not of the data."""
     found = profile_intervals(fit(BROKEN, Points.from_arrays("addition", DIGITS[:14], ADDITION[:14], "x")))
     assert found["a2"].high == np.inf and found["a2"].low < 3.0
 

@@ -1,4 +1,4 @@
-"""What follows from fits: breaks, sizes for a loss, budgets, regimes; in words and as values."""
+"""Findings of fits: breaks, sizes for a loss, budgets, regimes; as sentences and as values."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ def test_equal_seeds_of_an_exact_law_are_fitted_exactly() -> None:
     np.testing.assert_allclose([interval.low, interval.high], 0.42, atol=1e-4)
 
 
-def test_equal_seeds_with_luck_of_the_subset_are_fitted_by_least_squares() -> None:
-    """No spread over seeds at all, 1 % over sizes: Huber's loss must not turn the sum of squares into one of sizes."""
+def test_equal_seeds_with_scatter_between_sizes_are_fitted_by_least_squares() -> None:
+    """No scatter over seeds, 1 % over sizes: Huber's loss must not replace the sum of squares by absolute values."""
     x = np.repeat(SIZES, 3)
-    luck = np.repeat(0.01 * np.random.default_rng(3).standard_normal(7), 3)
-    found = fit(BROKEN, Points.from_arrays("luck", x, BROKEN.loss(TRUTH, x) * np.exp(luck)))
-    assert (found.residuals**2).sum() < (luck**2).sum() and found.objective == pytest.approx((found.residuals**2).sum())
+    scatter = np.repeat(0.01 * np.random.default_rng(3).standard_normal(7), 3)
+    found = fit(BROKEN, Points.from_arrays("scatter", x, BROKEN.loss(TRUTH, x) * np.exp(scatter)))
+    squares = (found.residuals**2).sum()
+    assert squares < (scatter**2).sum() and found.objective == pytest.approx(squares)
     np.testing.assert_allclose(found.theta, TRUTH, atol=0.15)
 
 
 def test_a_bootstrap_of_the_published_fit_keeps_its_weights() -> None:
-    """Draws of three seeds are often all equal, which says nothing about their spread."""
+    """Draws of three seeds are often all equal, so their standard deviation is no weight."""
     found = fit(BROKEN, study(), "published")
     draws = bootstrap(found, 40)
     deviations = found.problem.deviation
@@ -51,7 +52,7 @@ def test_a_bootstrap_of_the_published_fit_keeps_its_weights() -> None:
     assert 0.001 < np.std([draw.parameters["a2"] for draw in draws]) < 0.1
 
 
-def test_the_general_law_tells_its_break_with_an_interval() -> None:
+def test_the_break_of_the_general_law_has_an_interval() -> None:
     found = analyse(Points.from_arrays("addition", DIGITS, ADDITION, "x"), FitOptions((*LAWS, general_broken(1))))
     assert found.comparison.shape == "broken" and found.comparison.best.law.name == "bnsl1"
     (detail,) = (detail for detail in found.findings[0].details if detail["law"] == "bnsl1")
@@ -59,7 +60,7 @@ def test_the_general_law_tells_its_break_with_an_interval() -> None:
     assert detail["bootstrap"] is None and "One seed per size" in found.remarks[-1]
 
 
-def test_a_broken_law_within_reach_of_a_straight_one_is_told() -> None:
+def test_the_break_of_a_plausible_law_is_reported() -> None:
     x = np.repeat(SIZES, 3)
     noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(x.size))
     found = analyse(
@@ -70,7 +71,7 @@ def test_a_broken_law_within_reach_of_a_straight_one_is_told() -> None:
     assert "given broken" in found.findings[0].text and "behind in AICc with the exponents" in found.findings[0].text
 
 
-def test_a_size_for_a_loss_is_told_by_every_law_within_reach() -> None:
+def test_a_size_for_a_loss_is_given_by_every_plausible_law() -> None:
     found = analyse(study(), FitOptions(LAWS, draws=30, targets=(0.4, 1e-9, 99.0)))
     size, never, above = found.findings[-3:]
     assert {detail["law"] for detail in size.details} == {one.law.name for one in found.comparison.plausible}

@@ -1,4 +1,4 @@
-"""Which law is chosen, which runs are left out of that, and what is said where no law fits."""
+"""Verdicts, outliers, and remarks if no law describes the data."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def test_the_simpler_law_is_kept_unless_the_larger_is_better() -> None:
 
 
 @pytest.mark.parametrize("draw", range(6))
-def test_too_few_runs_do_not_make_a_law_straight(draw: int) -> None:
-    """Five values: the penalty of three parameters outweighs a break that is there."""
+def test_too_few_runs_are_undecided(draw: int) -> None:
+    """With five values the penalty of three parameters outweighs a true break."""
     for law, theta in ((BROKEN, BROKEN_TRUTH), (POWER, np.array([0.23, 4.29]))):
         found = compare(LAWS, study(law, theta, sizes=5, seeds=1, draw=draw))
         assert found.shape is None and "5 values are too few" in found.verdict
 
 
-def test_laws_of_one_shape_alone_decide_nothing() -> None:
+def test_laws_of_one_shape_alone_are_undecided() -> None:
     found = compare((POWER,), study(POWER, np.array([0.23, 4.29])))
     assert found.shape is None and "only laws of one shape (power) were fitted" in found.verdict
 
@@ -66,7 +66,7 @@ def test_broken_surfaces_of_two_styles_agree_that_there_is_a_break() -> None:
             assert abs(np.log10(detail["value"]) - 4.7) < 0.1
 
 
-def test_a_run_far_off_is_named_and_does_not_count() -> None:
+def test_an_outlier_is_named_and_left_out() -> None:
     clean = study(BROKEN, BROKEN_TRUTH)
     losses = np.exp(clean.log_loss)
     losses[4] *= 50.0
@@ -77,7 +77,7 @@ def test_a_run_far_off_is_named_and_does_not_count() -> None:
     assert not compare(LAWS, clean).outliers
 
 
-def test_a_size_far_off_is_the_failure_of_the_laws() -> None:
+def test_a_size_far_off_is_no_outlier() -> None:
     clean = study(BROKEN, BROKEN_TRUTH)
     losses = np.exp(clean.log_loss)
     losses[9:12] *= 1.5
@@ -119,7 +119,7 @@ def test_rising_losses_and_large_amplitudes_are_power_laws() -> None:
     assert compare(LAWS, Points.from_arrays("colour", n, losses, "N")).shape == "power"
 
 
-def test_parameters_at_the_end_of_the_search_are_said() -> None:
+def test_parameters_at_bounds_are_remarks() -> None:
     steep = Points.from_arrays("steep", SIZES, (SIZES / 2e3) ** -4.0)
     assert fit(POWER, steep).at_bounds == ["a"]
     assert any("power: a is at a bound of the search" in line for line in analyse(steep, FitOptions((POWER,))).remarks)

@@ -14,7 +14,7 @@ def table(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_mark_that_excel_writes_hides_no_column(tmp_path: Path) -> None:
+def test_the_byte_order_mark_of_excel_is_ignored(tmp_path: Path) -> None:
     runs, remarks = runs_from_csv(table(tmp_path, "\ufeffD,loss,seed\r\n100,1.5,1\r\n200,1.0,1.0\r\n"))
     assert [(run.values, run.loss, run.seed) for run in runs] == [({"D": 100}, 1.5, 1), ({"D": 200}, 1.0, 1)]
     assert not remarks
