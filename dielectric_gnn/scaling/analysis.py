@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -16,9 +17,11 @@ from dielectric_gnn.scaling.intervals import DEFAULT_LEVEL, Interval, bootstrap,
 from dielectric_gnn.scaling.laws import Law
 from dielectric_gnn.scaling.points import Points
 from dielectric_gnn.scaling.surfaces import SURFACES, Cost, training_cost
+from dielectric_gnn.utils.errors import InputError
 
 _RISING_STANDARD_ERRORS = 3.0
 """A loss is called rising if its slope is positive by more than this number of standard errors."""
+_MIN_DRAWS = 10
 
 
 @dataclass(frozen=True)
@@ -30,20 +33,55 @@ class FitOptions:
         mode: Method of the fits.
         level: Probability of the intervals.
         draws: Number of bootstrap draws.
-        targets: Losses for which the required size is computed.
-        budgets: FLOPs of one training for which the best N and D are computed.
+        target: Losses for which the required size is computed.
+        budget: FLOPs of one training for which the best N and D are computed.
         cost: FLOPs of a training; None derives them from the runs.
         epochs: Number of epochs, for a cost of 6 FLOPs per parameter, datum and epoch, if the runs state no FLOPs.
+
+    Raises:
+        InputError: A value is out of range.
     """
 
     laws: Sequence[Law]
     mode: Mode = "robust"
     level: float = DEFAULT_LEVEL
     draws: int = 200
-    targets: Sequence[float] = ()
-    budgets: Sequence[float] = ()
+    target: Sequence[float] = ()
+    budget: Sequence[float] = ()
     cost: Cost | None = None
     epochs: int = 500
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, get_args(Mode))
+        if not 0 < self.level < 1:
+            raise InputError(f"level is {self.level}, expected a number between 0 and 1, such as 0.9")
+        if self.draws < _MIN_DRAWS:
+            raise InputError(f"draws is {self.draws}, expected a whole number of at least {_MIN_DRAWS}")
+        if self.epochs < 1:
+            raise InputError(f"epochs is {self.epochs}, expected 1 or more")
+        for name in ("target", "budget"):
+            for value in getattr(self, name):
+                check_positive(name, value)
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Check that an option has one of a few values.
+
+    Raises:
+        InputError: It has another value.
+    """
+    if value not in choices:
+        raise InputError(f"{name}: {value!r}, expected one of {', '.join(str(one) for one in choices if one)}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Check that an option is a finite positive number.
+
+    Raises:
+        InputError: It is not.
+    """
+    if not 0 < value < math.inf:
+        raise InputError(f"{name} is {value}, expected a finite number greater than 0")
 
 
 @dataclass(frozen=True)
@@ -122,7 +160,7 @@ def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
     if in_both:
         analysis.findings.extend(_surface_findings(analysis, options))
     else:
-        for target in options.targets:
+        for target in options.target:
             analysis.findings.append(find_size(comparison, target, analysis.draws, options.level))
     return analysis
 
@@ -132,7 +170,7 @@ def _surface_findings(analysis: GroupAnalysis, options: FitOptions) -> list[Find
     findings = [Finding(f"{limited} of {len(analysis.regimes)} runs are data-limited, the others model-limited.")]
     best = analysis.comparison.best
     cost = options.cost or training_cost(best.points) or Cost(6.0 * options.epochs)
-    for budget in options.budgets:
+    for budget in options.budget:
         findings.append(find_optimum(best, budget, cost, analysis.draws[best.law.name], options.level))
     return findings
 
@@ -155,9 +193,9 @@ def _remarks(comparison: Comparison, options: FitOptions) -> list[str]:
             remarks.append(f"{one.law.name}: {', '.join(one.at_bounds)} is at a bound of the search.")
     if len(data.variables) == 1 and _is_rising(data):
         remarks.append(f"The loss rises with {data.variables[0]}; check that lower values of it are better.")
-    if options.budgets and len(data.variables) == 1:
+    if options.budget and len(data.variables) == 1:
         remarks.append(f"A budget requires runs that vary N and D; these vary {data.variables[0]} only.")
-    if options.targets and len(data.variables) == 2:
+    if options.target and len(data.variables) == 2:
         remarks.append("A target requires a law in one variable; choose it with the axis D or N.")
     return remarks
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from dielectric_gnn.scaling.analysis import FitOptions, GroupAnalysis, analyse
+from dielectric_gnn.scaling.analysis import FitOptions, GroupAnalysis, analyse, check_choice, check_positive
 from dielectric_gnn.scaling.fitting import Fit, Mode
 from dielectric_gnn.scaling.laws import CURVES, Law, general_broken
-from dielectric_gnn.scaling.points import Points, group_runs
+from dielectric_gnn.scaling.points import Points, Run, group_runs
 from dielectric_gnn.scaling.reading import Source, metric_name, read_runs
 from dielectric_gnn.scaling.report import fit_rows
 from dielectric_gnn.scaling.surfaces import Cost
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 Axis: TypeAlias = Literal["N", "D", "ND"]
 LawName: TypeAlias = Literal["power", "power+floor", "broken", "broken*A"]
 
-_MIN_DRAWS = 10
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +34,15 @@ class ScalingFits:
         groups: The results, one per group of runs that share a law.
         metric: Name of the loss.
         remarks: What was left out, what has no effect, and what may distort a law.
+
+    Example:
+        >>> import pandas as pd
+        >>> from dielectric_gnn import scaling
+        >>> sizes = [2500, 5000, 10000, 20000, 40000, 80000, 160000]
+        >>> runs = pd.DataFrame({"D": sizes, "loss": [(19000 / size) ** 0.25 for size in sizes]})
+        >>> fits = scaling.fit(runs, laws=["power", "power+floor"])
+        >>> print(f"{fits.laws['all runs'].parameters['a']:.3f}")
+        0.250
     """
 
     groups: tuple[GroupAnalysis, ...]
@@ -98,15 +105,15 @@ def fit(
     *,
     metric: str | None = None,
     axis: Axis | None = None,
-    mode: Mode = "robust",
+    mode: Mode = FitOptions.mode,
     laws: Sequence[LawName] | None = None,
     breaks: int = 0,
-    level: float = 0.9,
-    draws: int = 200,
+    level: float = FitOptions.level,
+    draws: int = FitOptions.draws,
     target: Sequence[float] = (),
     budget: Sequence[float] = (),
     flops_per_parameter_and_datum: float | None = None,
-    epochs: int = 500,
+    epochs: int = FitOptions.epochs,
 ) -> ScalingFits:
     """Fit neural scaling laws, compare them, and derive what follows from them.
 
@@ -132,28 +139,48 @@ def fit(
 
     Raises:
         InputError: An option is out of range, the source cannot be read, or no law can be fitted.
-
-    Example:
-        >>> import pandas as pd
-        >>> from dielectric_gnn import scaling
-        >>> sizes = [2500, 5000, 10000, 20000, 40000, 80000, 160000]
-        >>> runs = pd.DataFrame({"D": sizes, "loss": [(19000 / size) ** 0.25 for size in sizes]})
-        >>> fits = scaling.fit(runs, laws=["power", "power+floor"])
-        >>> print(f"{fits.laws['all runs'].parameters['a']:.3f}")
-        0.250
     """
-    _check(mode, axis, level, draws, breaks, epochs, target, budget, flops_per_parameter_and_datum)
-    chosen = [_law(name) for name in (laws or CURVES)]
     options = FitOptions(
-        laws=[*chosen, *([general_broken(breaks)] if breaks else [])],
-        mode=mode,
-        level=level,
-        draws=draws,
-        targets=tuple(target),
-        budgets=tuple(budget),
-        cost=Cost(flops_per_parameter_and_datum) if flops_per_parameter_and_datum else None,
-        epochs=epochs,
+        _laws(laws, breaks),
+        mode,
+        level,
+        draws,
+        tuple(target),
+        tuple(budget),
+        _cost(flops_per_parameter_and_datum),
+        epochs,
     )
+    check_choice("axis", axis, (None, *get_args(Axis)))
+    runs, remarks = _read(source, metric)
+    groups = group_runs(runs, axis)
+    if (laws or breaks) and any(len(data.variables) == 2 for data in groups):
+        remarks += _warn(["laws and breaks have no effect on runs that vary N and D: all four laws are compared"])
+    analyses, left_out = _analyses(groups, options)
+    return ScalingFits(tuple(analyses), metric_name(source, metric), (*remarks, *left_out))
+
+
+def _laws(names: Sequence[str] | None, breaks: int) -> list[Law]:
+    """The laws in one variable that are compared."""
+    for name in names or ():
+        check_choice("laws", name, tuple(CURVES))
+    if breaks < 0:
+        raise InputError(f"breaks is {breaks}, expected 0 or more")
+    return [*(CURVES[name] for name in names or CURVES), *([general_broken(breaks)] if breaks else [])]
+
+
+def _cost(coefficient: float | None) -> Cost | None:
+    if coefficient is None:
+        return None
+    check_positive("flops_per_parameter_and_datum", coefficient)
+    return Cost(coefficient)
+
+
+def _read(source: Source, metric: str | None) -> tuple[list[Run], list[str]]:
+    """Runs and remarks, which are logged.
+
+    Raises:
+        InputError: There are no runs.
+    """
     runs, remarks = read_runs(source, metric)
     _warn(remarks)
     if not runs:
@@ -161,13 +188,7 @@ def fit(
             f"none of the {len(remarks)} runs is finished on one set of materials; wait for them, or repeat the "
             "command of the study"
         )
-    groups = group_runs(runs, axis)
-    if (laws or breaks) and any(len(data.variables) == 2 for data in groups):
-        remarks += _warn(
-            ["the options laws and breaks have no effect on runs that vary N and D: all four are compared"]
-        )
-    analyses, left_out = _analyses(groups, options)
-    return ScalingFits(tuple(analyses), metric_name(source, metric), (*remarks, *left_out))
+    return runs, remarks
 
 
 def _analyses(groups: Sequence[Points], options: FitOptions) -> tuple[list[GroupAnalysis], list[str]]:
@@ -193,38 +214,3 @@ def _warn(remarks: list[str]) -> list[str]:
     for remark in remarks:
         _log.warning("%s", remark)
     return remarks
-
-
-def _law(name: str) -> Law:
-    if name not in CURVES:
-        raise InputError(f"laws has {name!r}, expected {', '.join(CURVES)}")
-    return CURVES[name]
-
-
-def _check(
-    mode: str,
-    axis: str | None,
-    level: float,
-    draws: int,
-    breaks: int,
-    epochs: int,
-    target: Sequence[float],
-    budget: Sequence[float],
-    cost: float | None,
-) -> None:
-    """Check the options of `fit` before anything is read."""
-
-    def expect(valid: bool, name: str, value: object, expected: str) -> None:
-        if not valid:
-            raise InputError(f"{name} is {value}, expected {expected}")
-
-    expect(mode in get_args(Mode), "mode", mode, " or ".join(get_args(Mode)))
-    expect(axis is None or axis in get_args(Axis), "axis", axis, ", ".join(get_args(Axis)))
-    expect(0 < level < 1, "level", level, "a number between 0 and 1, such as 0.9")
-    expect(draws >= _MIN_DRAWS, "draws", draws, f"a whole number of at least {_MIN_DRAWS}")
-    expect(breaks >= 0, "breaks", breaks, "0 or more")
-    expect(epochs >= 1, "epochs", epochs, "1 or more")
-    costs = [] if cost is None else [cost]
-    for name, values in (("target", target), ("budget", budget), ("flops_per_parameter_and_datum", costs)):
-        for value in values:
-            expect(0 < value < math.inf, name, value, "a finite number greater than 0")

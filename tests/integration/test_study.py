@@ -194,9 +194,7 @@ def test_options_that_submitit_does_not_have(start: Start, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_record_is_written_again(
-    start: Start, tmp_path: Path, repository: Path
-) -> None:
+def test_a_damaged_record_is_written_again(start: Start, tmp_path: Path, repository: Path) -> None:
     """`fit` resumes from the checkpoint, which is complete; the copy of the study's file is used."""
     out, words = tmp_path / "out", ("--only", "*-s1")
     finish(start(*words), 0)

@@ -97,11 +97,14 @@ def test_left_out_groups_and_unused_columns_are_warnings(caplog: pytest.LogCaptu
     [
         ({"level": 90}, "level is 90, expected a number between 0 and 1"),
         ({"draws": 1}, "draws is 1, expected"),
-        ({"mode": "fast"}, "mode is fast, expected published or robust"),
-        ({"axis": "Q"}, "axis is Q, expected N, D, ND"),
-        ({"laws": ["cubic"]}, "laws has 'cubic', expected power, power.floor, broken"),
+        ({"mode": "fast"}, "mode: 'fast', expected one of published, robust"),
+        ({"axis": "Q"}, "axis: 'Q', expected one of N, D, ND"),
+        ({"laws": ["cubic"]}, "laws: 'cubic', expected one of power, power.floor, broken"),
         ({"target": [-1]}, "target is -1, expected"),
         ({"budget": [np.inf]}, "budget is inf, expected a finite number"),
+        ({"breaks": -1}, "breaks is -1, expected"),
+        ({"epochs": 0}, "epochs is 0, expected"),
+        ({"flops_per_parameter_and_datum": 0.0}, "flops_per_parameter_and_datum is 0.0, expected"),
         ({"metric": "test/r2_drude"}, "higher is better"),
     ],
 )

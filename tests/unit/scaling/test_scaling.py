@@ -1,4 +1,4 @@
-"""Scaling laws: published fits to the printed digits, recovery of known laws, verdicts, derived quantities, mistakes."""
+"""Scaling laws: published fits to the printed digits, known laws recovered, verdicts, derived quantities, mistakes."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_the_break_of_a_plausible_law_is_reported() -> None:
 
 
 def test_a_size_for_a_loss_is_given_by_every_plausible_law() -> None:
-    found = analyse(study(), FitOptions(LAWS, draws=30, targets=(0.4, 1e-9, 99.0)))
+    found = analyse(study(), FitOptions(LAWS, draws=30, target=(0.4, 1e-9, 99.0)))
     size, never, above = found.findings[-3:]
     assert {detail["law"] for detail in size.details} == {one.law.name for one in found.comparison.plausible}
     assert len(size.details) > 1 and all(detail["low"] < detail["value"] < detail["high"] for detail in size.details)
