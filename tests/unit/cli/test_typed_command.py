@@ -1,5 +1,7 @@
 """Command lines from typed functions."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +11,7 @@ from jsonargparse.typing import PositiveInt
 
 from dielectric_gnn.cli.typed_command import parse_words
 from dielectric_gnn.utils.errors import InputError
+from tests.commands import environment
 
 
 def fry(
@@ -84,3 +87,10 @@ def test_mistakes_are_one_line(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         parse(*words)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("module", ["fit_laws", "study"])
+def test_commands_that_need_no_torch_do_not_import_it(module: str) -> None:
+    code = f"import sys, dielectric_gnn.cli.{module}; print(sorted({{'torch', 'lightning'}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
