@@ -3,26 +3,26 @@ r"""Train and test several models with several seeds on the embedded metals, and
     python tools/compare_models.py configs/published/optimetal2b_cgc.yaml configs/published/optimetal3b_tc.yaml \
         --out runs/compare --seeds 1 42 137 -- --trainer.max_epochs 60
 
-Every model is trained by `dielectric-gnn fit` from its configuration file plus whatever follows `--`, and its best
+Every model is trained by `dielectric-gnn fit` with its configuration file and the options after `--`, and its best
 checkpoint is tested. Numbers are means over the test materials, then mean ± sample standard deviation over the seeds.
-Finished runs are not repeated: remove their folder to train them anew.
+Finished runs are not repeated; remove their folder to train them again.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+if __name__ == "__main__":  # before the imports, which take seconds, so that Ctrl-C ends them without a traceback
     from dielectric_gnn.utils.entry import begin
 
     begin()
 
 import argparse
-import csv
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
@@ -45,53 +45,56 @@ COLUMNS = {
 _DIGITS = {"kk_residual": 4}
 
 
-def train_and_test(config: Path, seed: int, out: Path, extra: list[str]) -> Path:
-    """Run `fit` and `test` unless they are done; returns the run's folder."""
+def train_and_test(config: Path, seed: int, out: Path, options: list[str]) -> Path:
+    """Run `fit` and `test` unless they are done; returns the folder of the run."""
     run = out / f"{config.stem}-seed{seed}"
     if (run / "test" / "per_material.csv").exists():
         return run
     program = [sys.executable, "-m", "dielectric_gnn"]
-    fit = ["fit", "--config", str(config), *extra, "--seed_everything", str(seed), "--run_dir", str(run)]
+    fit = ["fit", "--config", str(config), *options, "--seed_everything", str(seed), "--run_dir", str(run)]
     started = time.perf_counter()
     _call([*program, *fit])
     (run / "seconds.txt").write_text(f"{time.perf_counter() - started:.1f}\n")
     best = run / "checkpoints" / "best.ckpt"
-    materials = data_words(read_checkpoint(best)[SECTION]["config"]["data"])  # this tool has just written it
+    materials = data_words(read_checkpoint(best)[SECTION]["config"]["data"])  # trusted: this tool has just written it
     _call([*program, "test", "--ckpt_path", str(best), *materials])
     return run
 
 
 def _call(line: list[str]) -> None:
     if status := subprocess.run(line, check=False).returncode:
-        sys.exit(status if status > 0 else 128 - status)  # it has said why
+        sys.exit(status if status > 0 else 128 - status)  # the command has printed the reason
 
 
-def numbers_of(run: Path) -> dict[str, float]:
+def summarize(run: Path) -> dict[str, float]:
     """Mean of each metric over the test materials, parameters, best epoch and training time of a run."""
-    with (run / "test" / "per_material.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns = {key: np.array([float(row[key]) for row in rows]) for key in COLUMNS if key != "gain"}
-    columns["gain"] = np.array([float(row["gain_share"]) > 0 for row in rows])
-    numbers = {key: float(values.mean()) for key, values in columns.items()}
+    materials = pd.read_csv(run / "test" / "per_material.csv")
+    materials["gain"] = materials["gain_share"] > 0
+    numbers: dict[str, float] = materials[list(COLUMNS)].mean(skipna=False).to_dict()
     checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    trained = checkpoint["optimizer_states"][0]["state"].values()
-    numbers["parameters"] = float(sum(state["exp_avg"].numel() for state in trained))
+    states = checkpoint["optimizer_states"][0]["state"].values()
+    numbers["parameters"] = float(sum(state["exp_avg"].numel() for state in states))
     numbers["epoch"] = float(checkpoint["epoch"] + 1)
     numbers["seconds"] = float((run / "seconds.txt").read_text())
     return numbers
 
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:
-    """Markdown table with one row per model."""
+    """Markdown table with one row per model.
+
+    Args:
+        results: Summaries of the runs of each model, one per seed.
+    """
     lines = ["| model | parameters | " + " | ".join(COLUMNS.values()) + " | best epoch | training (s) |"]
     lines.append("| --- " * (len(COLUMNS) + 4) + "|")
-    for name, runs in results.items():
-        cells = [name, f"{runs[0]['parameters']:,.0f}"]
+    for name, summaries in results.items():
+        runs = pd.DataFrame(summaries)
+        mean, std = runs.mean(skipna=False), runs.std(skipna=False)
+        cells = [name, f"{runs['parameters'][0]:,.0f}"]
         for key in COLUMNS:
-            values, digits = np.array([run[key] for run in runs]), _DIGITS.get(key, 2)
-            spread = values.std(ddof=1) if len(values) > 1 else np.nan
-            cells.append("–" if np.isnan(values).any() else f"{values.mean():.{digits}f} ± {spread:.{digits}f}")
-        cells += [", ".join(f"{run['epoch']:.0f}" for run in runs), f"{np.mean([run['seconds'] for run in runs]):.0f}"]
+            digits = _DIGITS.get(key, 2)
+            cells.append("–" if np.isnan(mean[key]) else f"{mean[key]:.{digits}f} ± {std[key]:.{digits}f}")
+        cells += [", ".join(f"{epoch:.0f}" for epoch in runs["epoch"]), f"{mean['seconds']:.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -106,7 +109,7 @@ def compare(words: list[str]) -> None:
     split = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", type=user_path, help="one configuration file per model")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published ones")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published seeds")
     parser.add_argument("--out", type=user_path, default=Path("runs/compare"), help="folder of the runs")
     options = parser.parse_args(words[:split])
     check_writable(options.out)
@@ -114,7 +117,7 @@ def compare(words: list[str]) -> None:
         check_seed("--seeds", seed)
     results = {
         config.stem: [
-            numbers_of(train_and_test(config, seed, options.out, words[split + 1 :])) for seed in options.seeds
+            summarize(train_and_test(config, seed, options.out, words[split + 1 :])) for seed in options.seeds
         ]
         for config in options.configs
     }

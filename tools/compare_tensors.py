@@ -1,19 +1,19 @@
-r"""Does a tensor model learn anisotropy? Cross-validation on the embedded crystals that are not cubic.
+r"""Cross-validate a tensor model against a scalar one on the embedded materials that are not cubic.
 
     python tools/compare_tensors.py --out runs/tensors --folds 4 --seeds 1 42 137
     python tools/compare_tensors.py --out runs/tensors-oscillator --head oscillator --weight-decay 1 --epochs 30
 
-The 17 embedded crystals that are not cubic are dealt into folds. For each fold and seed two models of the same
-backbone and recipe are trained on all crystals of other formulas: one with the tensor head, and the baseline, a scalar
-model that predicts the isotropic average for every direction. Errors are of the whole tensor, ⟨‖Δε‖_F / √3⟩, of its
-deviator, and of the root of the Drude tensor (eV): means over the 17 crystals, then mean ± standard deviation over the
-seeds. Finished trainings are not repeated: remove their files to train them anew, or give another folder for other
+The 17 embedded materials that are not cubic are divided into folds. For each fold and seed two models of the same
+backbone and recipe are trained on all materials of other formulas: one with the tensor head, and as baseline a scalar
+model that predicts the isotropic average for every direction. Errors are those of the full tensor, ⟨‖Δε‖_F / √3⟩, of
+its deviator, and of the root of the Drude tensor (eV): means over the 17 materials, then mean ± standard deviation over
+the seeds. Finished trainings are not repeated; remove their files to repeat them, or choose another folder for other
 options.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+if __name__ == "__main__":  # before the imports, which take seconds, so that Ctrl-C ends them without a traceback
     from dielectric_gnn.utils.entry import begin
 
     begin()
@@ -56,10 +56,10 @@ HEADS: dict[str, tuple[type[Head], type[Head]]] = {
     "free_form": (FreeFormHead, FreeFormTensorHead),
     "oscillator": (OscillatorHead, OscillatorTensorHead),
 }
-"""For averages and for tensors."""
+"""Classes of the heads for the isotropic average and for tensors."""
 
 OPTIONS = ("folds", "width", "head", "weight_decay", "epochs", "lr")
-"""What results depend on, beside fold and seed."""
+"""Options on which results depend, beside fold and seed."""
 
 PREDICTORS = {
     "tensors": "tensor model",
@@ -71,14 +71,14 @@ PREDICTORS = {
 
 
 class Fold(ExampleMetals):
-    """The embedded metals; the test set is one fold, and no formula of it is trained on."""
+    """The embedded metals; the test set is one fold, and none of its formulas is in the training set."""
 
     def __init__(self, number: int, count: int) -> None:
         super().__init__()
         self.number, self.count = number, count
 
     def split(self) -> dict[str, list[str]]:
-        """Train, an empty validation set, and test."""
+        """Training set, an empty validation set, and test set."""
         records = list(self.records())
         anisotropic = [record for record in records if allowed_tensors(record).shape[1] > 1]
         formulas = sorted({record.formula for record in anisotropic})
@@ -93,7 +93,7 @@ class Fold(ExampleMetals):
 
 
 def train(args: argparse.Namespace, fold: int, seed: int, tensors: bool) -> tuple[DielectricModule, CrystalDataModule]:
-    """One training; the tensor model, or the scalar baseline."""
+    """Train the tensor model or the scalar baseline."""
     seed_everything(seed, verbose=False)
     data = CrystalDataModule(Fold(fold, args.folds), tensors=True, batch_size=8)
     model = DielectricModule(
@@ -112,23 +112,23 @@ def train(args: argparse.Namespace, fold: int, seed: int, tensors: bool) -> tupl
 
 
 def isotropic(response: Response) -> Response:
-    """Its average in every direction."""
+    """The response without its anisotropy: the average in every direction."""
     return replace(response, anisotropy=None)
 
 
 def errors(prediction: Response, target: Response) -> dict[str, list[float]]:
-    """The tensor metrics of every crystal; |Δs| counts only where the deviator is predicted or known."""
+    """The tensor metrics of every material."""
     values = tensor_metrics(prediction, target)
     return {key: values[key].tolist() for key in COLUMNS}
 
 
 def run(args: argparse.Namespace, fold: int, seed: int) -> dict[str, dict[str, list[float]]]:
-    """Both trainings of a fold and seed, and the errors of all predictors; from the file if it is there."""
+    """Errors of all predictors for a fold and seed, after both trainings; read from the file if it exists."""
     path = args.out / f"fold{fold}-seed{seed}.json"
     options = {name: getattr(args, name) for name in OPTIONS}
     if path.exists():
-        return stored(path, options)
-    found = {}
+        return read_results(path, options)
+    results = {}
     for name, tensors in (("tensors", True), ("average", False)):
         started = time.perf_counter()
         model, data = train(args, fold, seed, tensors)
@@ -136,33 +136,33 @@ def run(args: argparse.Namespace, fold: int, seed: int) -> dict[str, dict[str, l
         target = labels_of(graph)
         with torch.no_grad():
             prediction = model(graph)
-        found[name] = errors(prediction if tensors else isotropic(prediction), target)
+        results[name] = errors(prediction if tensors else isotropic(prediction), target)
         if tensors:
-            found["flattened"] = errors(isotropic(prediction), target)
+            results["flattened"] = errors(isotropic(prediction), target)
         print(
             f"seed {seed}, fold {fold + 1} of {args.folds}: {PREDICTORS[name].split(',')[0]} of "
             f"{trainable_parameters(model):,} parameters, {time.perf_counter() - started:.0f} s",
             flush=True,
         )
-    found["mean"] = errors(data.training_statistics().trivial_response(graph.num_crystals), target)
-    found["oracle"] = errors(isotropic(target), target)
-    write_text(path, json.dumps({"options": options, "errors": found}))
-    return found
+    results["mean"] = errors(data.training_statistics().trivial_response(graph.num_crystals), target)
+    results["oracle"] = errors(isotropic(target), target)
+    write_text(path, json.dumps({"options": options, "errors": results}))
+    return results
 
 
-def stored(path: Path, options: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """The errors in a file of results.
+def read_results(path: Path, options: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Read the errors in a file of results.
 
     Raises:
-        InputError: They are those of other options.
+        InputError: The file was made with other options.
     """
     content = json.loads(path.read_text())
-    before = content.get("options", {})
+    stored = content.get("options", {})
     for name, value in options.items():
-        if before.get(name) != value:
+        if stored.get(name) != value:
             raise InputError(
-                f"{path}: made with {name} {before.get(name, 'unknown')}, but now it is {value}; give another --out, "
-                "or remove the folder to train anew"
+                f"{path}: made with {name} {stored.get(name, 'unknown')}, but now it is {value}; choose another --out, "
+                "or remove the folder to train again"
             )
     results: dict[str, dict[str, list[float]]] = content["errors"]
     return results
@@ -171,17 +171,17 @@ def stored(path: Path, options: dict[str, Any]) -> dict[str, dict[str, list[floa
 def table(results: dict[int, list[dict[str, dict[str, list[float]]]]]) -> str:
     """Markdown: one row per predictor."""
     lines = ["| predictor | " + " | ".join(COLUMNS.values()) + " |", "| --- " * (1 + len(COLUMNS)) + "|"]
-    for name, words in PREDICTORS.items():
+    for name, description in PREDICTORS.items():
         cells = []
         for key in COLUMNS:
             means = [np.mean(np.concatenate([fold[name][key] for fold in folds])) for folds in results.values()]
             cells.append(f"{np.mean(means):.3f} ± {np.std(means):.3f}")
-        lines.append(f"| {words} | " + " | ".join(cells) + " |")
+        lines.append(f"| {description} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def number_above(least: float, kind: type) -> Any:
-    """Reads an option of the command that must be at least so large."""
+    """Type of an option whose value must be at least `least`."""
 
     def read(word: str) -> Any:
         value = kind(word)
@@ -200,20 +200,24 @@ def main(words: Iterable[str] | None = None) -> None:
 def compare(words: Iterable[str] | None) -> None:
     """Parse the command line, train, test and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folds", type=int, default=4, help="default: %(default)s")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 42, 137], help="default: the published ones")
-    parser.add_argument("--width", type=int, default=64, help="of Goten (default: %(default)s)")
-    parser.add_argument("--head", choices=HEADS, default="free_form", help="default: %(default)s")
+    parser.add_argument("--folds", type=int, default=4, help="number of folds (default: %(default)s)")
     parser.add_argument(
-        "--weight-decay", type=number_above(0, float), default=1e-2, help="of AdamW (default: %(default)s)"
+        "--seeds", nargs="+", type=int, default=[1, 42, 137], help="seeds (default: the published ones)"
     )
-    parser.add_argument("--epochs", type=number_above(1, int), default=60, help="default: %(default)s")
-    parser.add_argument("--lr", type=number_above(0, float), default=2e-3, help="of AdamW (default: %(default)s)")
+    parser.add_argument("--width", type=int, default=64, help="width of Goten (default: %(default)s)")
+    parser.add_argument("--head", choices=HEADS, default="free_form", help="kind of head (default: %(default)s)")
+    parser.add_argument(
+        "--weight-decay", type=number_above(0, float), default=1e-2, help="weight decay of AdamW (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=number_above(1, int), default=60, help="number of epochs (default: %(default)s)"
+    )
+    parser.add_argument("--lr", type=number_above(0, float), default=2e-3, help="learning rate (default: %(default)s)")
     parser.add_argument("--out", type=user_path, default=Path("runs/tensors"), help="folder of the results")
     args = parser.parse_args(None if words is None else list(words))
     quiet()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    # Made first, so that a wrong number of folds is told before a training.
+    # Checks the number of folds before any training.
     Fold(0, args.folds).split()
     for seed in args.seeds:
         check_seed("--seeds", seed)

@@ -1,14 +1,14 @@
-r"""How well can the oscillator dictionary express ab initio spectra? Non-negative least squares on the embedded metals.
+r"""Measure how well the oscillator dictionary represents ab initio spectra: non-negative fits to the embedded metals.
 
     python tools/fit_dictionary.py --num 400 --num-tail 24
 
-Every distinct spectrum (each axis of each crystal) is fitted in Re and Im at once. Printed: quantiles of the mean
-absolute error over energies, Re and Im, beside the mean |ε − 1|.
+Every distinct spectrum (each axis of each material) is fitted in Re and Im at once by non-negative least squares. The
+output is quantiles of the mean absolute error over energies, Re and Im, and the mean |ε − 1| for comparison.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends them, too, without a traceback
+if __name__ == "__main__":  # before the imports, which take seconds, so that Ctrl-C ends them without a traceback
     from dielectric_gnn.utils.entry import begin
 
     begin()
@@ -32,10 +32,11 @@ def main() -> None:
 def fit() -> None:
     """Parse the command line, fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num", type=int, default=400, help="energies in the window (default: %(default)s)")
-    parser.add_argument("--num-tail", type=int, default=24, help="energies beyond (default: %(default)s)")
-    parser.add_argument("--tail-stop", type=float, default=200.0, help="the highest of them, eV (default: %(default)s)")
-    parser.add_argument("--broadening", type=float, help="of the dictionary, eV (default: that of the spectra)")
+    add = parser.add_argument
+    add("--num", type=int, default=400, help="number of energies within the grid (default: %(default)s)")
+    add("--num-tail", type=int, default=24, help="number of energies beyond it (default: %(default)s)")
+    add("--tail-stop", type=float, default=200.0, help="highest energy in eV (default: %(default)s)")
+    add("--broadening", type=float, help="broadening in eV (default: that of the spectra)")
     args = parser.parse_args()
     labels = [record.labels for record in ExampleMetals().records() if record.labels is not None]
     spectra = np.concatenate([np.unique(label.eps_inter, axis=0) for label in labels])

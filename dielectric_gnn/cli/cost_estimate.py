@@ -1,4 +1,4 @@
-"""What a study will cost: from a few steps of each of its models, made here."""
+"""Cost estimate of a study: a few steps of each of its models are timed on this machine."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from dielectric_gnn.studies.plan import PlannedRun
 from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.training.module import DielectricModule, trainable_parameters
 
-_CRYSTALS = 64
-_MATERIALS = 512
-_SECONDS = 1.0
-_KNOWN = "its data"
-_UNKNOWN = (
-    "the embedded metals, smaller crystals than most, since the store is not there yet; validation and test sets are "
-    "taken to be as large as the shares of the split make them beside the largest D"
+_BATCH_SIZE = 64
+_MAX_TRAIN_SIZE = 512
+_MIN_SECONDS = 1.0
+_OWN_DATA = "its data"
+_EMBEDDED_DATA = (
+    "the embedded metals, whose cells are smaller than most, because the store does not exist yet; the sizes of "
+    "validation and test sets are assumed to follow from the largest D by the shares of the split"
 )
 
 
 @dataclass(frozen=True)
 class KindCost:
-    """What runs of one kind (model, head, width) cost.
+    """Cost of runs of one kind (model, head, width).
 
     Args:
-        basis: Where the figures come from.
+        basis: Materials on which the cost was measured.
         num_parameters: N.
-        epochs: Of each training.
-        validations: Of each training.
-        num_train: D of a run that takes all materials.
-        per_sample: Seconds (of GPU or CPU core) per training crystal and epoch.
-        per_evaluation: Likewise, per evaluated crystal.
-        num_validation: Evaluated in every validation.
-        num_test: Evaluated once.
-        flops: Per training crystal and epoch.
+        epochs: Epochs of each training.
+        validations: Validations of each training.
+        num_train: D of a run with all training materials.
+        per_sample: Seconds (of a GPU or a CPU core) per training material and epoch.
+        per_evaluation: Seconds per evaluated material.
+        num_validation: Materials of every validation.
+        num_test: Materials of the test.
+        flops: Floating-point operations per training material and epoch.
     """
 
     basis: str
@@ -61,47 +61,47 @@ class KindCost:
     flops: float
 
     def seconds(self, size: int | None) -> float:
-        """Of one run, without what it takes to start."""
+        """Seconds of one run, without the start of its commands."""
         evaluated = self.validations * self.num_validation + self.num_test
         return self.samples(size) * self.per_sample + evaluated * self.per_evaluation
 
     def samples(self, size: int | None) -> int:
-        """Training crystals that one run sees."""
+        """Training materials that one run processes."""
         return self.epochs * (self.num_train if size is None else size)
 
 
-class _BuiltOnly(DielectricCLI):
+class _BuildOnlyCLI(DielectricCLI):
     def _run_subcommand(self, subcommand: str) -> None:
-        """Build model, data and trainer, and stop there."""
+        """Build model, data and trainer, and run nothing."""
 
 
 def estimate(runs: Sequence[PlannedRun], jobs: int, threads: int) -> str:
-    """A table of what the runs of each kind cost on this machine, and the sum.
+    """Table of the cost of the runs of each kind on this machine, and the sum.
 
     Args:
-        runs: The runs; those that are finished cost nothing more.
-        jobs: Runs at a time.
-        threads: CPU threads of each.
+        runs: The runs; finished runs cost nothing more.
+        jobs: Number of runs at a time.
+        threads: Number of CPU threads of each run.
     """
     torch.set_num_threads(threads)
-    left = [run for run in runs if state_of(run) != "finished"]
+    unfinished = [run for run in runs if state_of(run) != "finished"]
     costs: dict[str, KindCost] = {}
     start = 0.0
     largest = max((run.size for run in runs if run.size is not None), default=0)
-    for kind in dict.fromkeys(run.kind for run in left):
-        costs[kind] = _trial(next(run for run in left if run.kind == kind), largest)
+    for kind in dict.fromkeys(run.kind for run in unfinished):
+        costs[kind] = _measure(next(run for run in unfinished if run.kind == kind), largest)
         start = start or time.process_time()
     device, parallel = ("GPU", jobs) if torch.cuda.is_available() else ("CPU core", jobs * threads)
-    lines = [f"\nestimate for the {len(left)} of {len(runs)} runs that are not finished:"]
+    lines = [f"\nestimate for the {len(unfinished)} of {len(runs)} runs that are not finished:"]
     total = 0.0
     for kind, cost in costs.items():
-        sizes = [run.size for run in left if run.kind == kind]
+        sizes = [run.size for run in unfinished if run.kind == kind]
         seconds = sum(map(cost.seconds, sizes)) + 2 * start * len(sizes)
         samples = sum(map(cost.samples, sizes))
         total += seconds
         lines.append(
             f"  {kind}: {len(sizes)} runs, {cost.num_parameters:,} parameters, {cost.epochs} epochs, "
-            f"{cost.validations} validations of {cost.num_validation:,} crystals, {samples:,} training crystals of "
+            f"{cost.validations} validations of {cost.num_validation:,} materials, {samples:,} training materials of "
             f"{1000 * cost.per_sample:.3g} ms and {cost.flops / 1e6:.4g} MFLOP, "
             f"{cost.flops * samples / 1e15:.3g} PFLOP, {_hours(seconds)}"
         )
@@ -114,20 +114,20 @@ def estimate(runs: Sequence[PlannedRun], jobs: int, threads: int) -> str:
     return "\n".join(lines)
 
 
-def _trial(run: PlannedRun, largest: int) -> KindCost:
+def _measure(run: PlannedRun, largest: int) -> KindCost:
     """Build the model of a run, and time a few steps of training and evaluation.
 
     Args:
         run: The run.
-        largest: Largest D of the study: where the store is not there yet, it tells how large validation and test will
-            be, by the shares of the split.
+        largest: Largest D of the study, from which the sizes of validation and test set follow if the store does not
+            exist yet.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        words, basis = _trial_words(run, Path(folder))
-        cli = _BuiltOnly(words)
+        words, basis = _measurement_words(run, Path(folder))
+        cli = _BuildOnlyCLI(words)
     data, module = cli.datamodule, cli.model
     data.setup("fit")
     module.head.prepare(data.training_statistics())
@@ -135,12 +135,12 @@ def _trial(run: PlannedRun, largest: int) -> KindCost:
     train = data.indices["train"]
     counted = count_training_flops(module, data.store, train)
     by_size = train[np.argsort(data.store.sizes[train, 1], kind="stable")]
-    number = min(_CRYSTALS, data.batch_size, train.size)
+    number = min(_BATCH_SIZE, data.batch_size, train.size)
     graph = data.store.gather(by_size[np.linspace(0, train.size - 1, number).round().astype(np.int64)])
     graph = graph.to(module.device)
     shares = data.split_fractions or SHARES
     evaluated = {name: round(largest * share / shares[0]) for name, share in (("val", shares[1]), ("test", shares[2]))}
-    if basis == _KNOWN:
+    if basis == _OWN_DATA:
         evaluated = {name: int(data.indices[name].size) for name in evaluated}
     epochs = cli.trainer.max_epochs or 0
     return KindCost(
@@ -149,26 +149,29 @@ def _trial(run: PlannedRun, largest: int) -> KindCost:
         epochs=epochs,
         validations=epochs // (cli.trainer.check_val_every_n_epoch or 1),
         num_train=int(train.size),
-        per_sample=_seconds(_training(module, graph)) / number,
-        per_evaluation=_seconds(_evaluation(module, graph)) / number,
+        per_sample=_seconds(_training_step(module, graph)) / number,
+        per_evaluation=_seconds(_evaluation_step(module, graph)) / number,
         num_validation=evaluated["val"],
         num_test=evaluated["test"],
         flops=counted.per_sample,
     )
 
 
-def _trial_words(run: PlannedRun, folder: Path) -> tuple[list[str], str]:
-    """The command of the run with few materials; with the embedded ones where its store is absent."""
+def _measurement_words(run: PlannedRun, folder: Path) -> tuple[list[str], str]:
+    """The command line of the run with few materials, or with the embedded ones if its store does not exist."""
     words = [*run.fit, "--run_dir", str(folder), "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
     words += ["--trainer.devices", "1", "--trainer.strategy", "auto", "--trainer.plugins", "null"]
     store = words[words.index("--data.store") + 1] if "--data.store" in words else None
     if store is not None and not Path(store).expanduser().exists():
         words += ["--data.store", "null", "--data.source", "dielectric_gnn.data.sources.ExampleMetals"]
-        return [*words, "--data.train_size", "null"], _UNKNOWN
-    return [*words, *([] if run.size is None else ["--data.train_size", str(min(run.size, _MATERIALS))])], _KNOWN
+        return [*words, "--data.train_size", "null"], _EMBEDDED_DATA
+    return [
+        *words,
+        *([] if run.size is None else ["--data.train_size", str(min(run.size, _MAX_TRAIN_SIZE))]),
+    ], _OWN_DATA
 
 
-def _training(module: DielectricModule, graph: CrystalGraph) -> Callable[[], None]:
+def _training_step(module: DielectricModule, graph: CrystalGraph) -> Callable[[], None]:
     optimizer = module.make_optimizer(module.parameters())
 
     def step() -> None:
@@ -180,7 +183,7 @@ def _training(module: DielectricModule, graph: CrystalGraph) -> Callable[[], Non
     return step
 
 
-def _evaluation(module: DielectricModule, graph: CrystalGraph) -> Callable[[], None]:
+def _evaluation_step(module: DielectricModule, graph: CrystalGraph) -> Callable[[], None]:
     def step() -> None:
         module.eval()
         with torch.inference_mode():
@@ -190,20 +193,20 @@ def _evaluation(module: DielectricModule, graph: CrystalGraph) -> Callable[[], N
 
 
 def _seconds(step: Callable[[], None]) -> float:
-    """Seconds of a step, the median of those made in about a second after the first: of the GPU, or of all CPU threads.
+    """Seconds of a step on the GPU or on all CPU threads: the median of those in about a second after the first step.
 
-    CPU time, not wall-clock time, so that other jobs on this machine do not count.
+    On the CPU this is CPU time, not wall-clock time, so that other jobs on this machine do not count.
     """
     step()
     times: list[float] = []
-    while len(times) < 3 or sum(times) < _SECONDS:
-        begin = _clock()
+    while len(times) < 3 or sum(times) < _MIN_SECONDS:
+        started = _now()
         step()
-        times.append(_clock() - begin)
+        times.append(_now() - started)
     return float(np.median(times))
 
 
-def _clock() -> float:
+def _now() -> float:
     if not torch.cuda.is_available():
         return time.process_time()
     torch.cuda.synchronize()

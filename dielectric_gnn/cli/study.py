@@ -1,18 +1,17 @@
 r"""Train and test every run of a study: a grid of data sizes, widths, backbones, heads and seeds from one YAML file.
 
-    dielectric-gnn study configs/study/laptop.yaml --dry-run     # the commands, and what they will cost
-    dielectric-gnn study configs/study/laptop.yaml --jobs 2      # here, two at a time
+    dielectric-gnn study configs/study/laptop.yaml --dry-run     # the commands, and an estimate of the cost
+    dielectric-gnn study configs/study/laptop.yaml --jobs 2      # on this machine, two runs at a time
     dielectric-gnn study configs/study/published_grid.yaml --executor slurm --jobs 64 \
-        --slurm partition=gpu gpus_per_node=1 time=600                # as a job array, 600 minutes each
+        --slurm partition=gpu gpus_per_node=1 time=600           # as a job array, 600 minutes per job
 
-Repeat the command after an interruption, of whatever kind: finished runs are skipped, interrupted ones continue from
-their checkpoint, failed ones are tried again. Ctrl-C interrupts every run with a checkpoint. Each run leaves a
-run_record.json in its folder; `dielectric-gnn fit-laws` reads them.
+Repeat the command after any interruption: finished runs are skipped, interrupted runs resume from their checkpoint,
+failed runs are tried again. Ctrl-C interrupts every run with a checkpoint. Each run writes run_record.json to its
+folder; `dielectric-gnn fit-laws` reads these records. configs/study/ has examples, docs/studies.md explains the file.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import shlex
 import signal
@@ -23,10 +22,12 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from dielectric_gnn.cli.typed_command import parse_words
 from dielectric_gnn.studies.execute import Outcome, check_commands, state_of
 from dielectric_gnn.studies.local import run_locally
 from dielectric_gnn.studies.plan import PlannedRun, check_sizes, plan_runs
@@ -35,10 +36,11 @@ from dielectric_gnn.studies.slurm import check_options, submit, wait_for
 from dielectric_gnn.studies.spec import Data, Study, check_folder, read_study
 from dielectric_gnn.utils.entry import command
 from dielectric_gnn.utils.errors import InputError
-from dielectric_gnn.utils.files import user_path, write_text
+from dielectric_gnn.utils.files import write_text
 
-_STOPPED = 130
+_EXIT_INTERRUPTED = 130
 _SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+")
+_SECONDS_BETWEEN_LOOKS = {"local": 1.0, "slurm": 5.0}
 
 
 def main(words: list[str] | None = None) -> None:
@@ -47,81 +49,89 @@ def main(words: list[str] | None = None) -> None:
     Args:
         words: Command line without the program's name; None takes that of the process.
     """
-    command(lambda: sys.exit(_run(_parser().parse_args(words))))
+    command(lambda: sys.exit(run_study(**parse_words(run_study, words, "dielectric-gnn study", __doc__))))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dielectric-gnn study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add(
-        "study",
-        type=user_path,
-        metavar="STUDY",
-        help="YAML file; configs/study/ has examples, docs/studies.md explains it",
-    )
-    add("--out", metavar="FOLDER", help="of the runs (default: `out` of the study, else runs/NAME)")
-    add("--dry-run", action="store_true", help="print the commands and an estimate of the cost, and run nothing")
-    add("--no-estimate", action="store_true", help="with --dry-run: the commands alone, at once")
-    add("--only", metavar="PATTERN", default="*", help="runs whose name matches, such as '*-d500-*'")
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="options for every run, e.g. trainer.max_epochs=5")
-    add(
-        "--executor", choices=["local", "slurm"], default="local", help="where runs are executed (default: %(default)s)"
-    )
-    add("--jobs", type=_positive, default=1, metavar="N", help="runs at a time (default: %(default)s)")
-    add("--threads", type=_positive, default=1, metavar="N", help="CPU threads of each run (default: %(default)s)")
-    add("--retries", type=int, default=1, metavar="N", help="of a failed run (default: %(default)s)")
-    add(
-        "--slurm",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="options of submitit's SlurmExecutor: partition, ...",
-    )
-    add("--no-wait", action="store_true", help="with --executor slurm: submit and leave")
-    return parser
+def run_study(
+    study: Path,
+    out: str | None = None,
+    dry_run: bool = False,
+    no_estimate: bool = False,
+    only: str = "*",
+    set: Sequence[str] = (),
+    executor: Literal["local", "slurm"] = "local",
+    jobs: PositiveInt = 1,
+    threads: PositiveInt = 1,
+    retries: NonNegativeInt = 1,
+    slurm: Sequence[str] = (),
+    no_wait: bool = False,
+) -> int:
+    """Execute the runs of a study.
 
+    Args:
+        study: YAML file of the study.
+        out: Folder of the runs; by default `out` of the study, or else runs/NAME.
+        dry_run: Print the commands and an estimate of the cost, and run nothing.
+        no_estimate: With --dry-run, print the commands only, without delay.
+        only: Pattern of the names of the runs to execute, such as '*-d500-*'.
+        set: Options of every run as KEY=VALUE, such as trainer.max_epochs=5.
+        executor: Where runs are executed.
+        jobs: Number of runs at a time.
+        threads: Number of CPU threads of each run.
+        retries: Number of times a failed run is tried again.
+        slurm: Options of submitit's SlurmExecutor as KEY=VALUE, such as partition=gpu time=600.
+        no_wait: With --executor slurm, submit and do not wait.
 
-def _run(args: argparse.Namespace) -> int:
-    study = read_study(args.study)
-    if args.out is not None:
-        check_folder("--out", args.out)
-        study = replace(study, out=args.out)
-    every = plan_runs(study, _pairs(args.set, "--set"))
-    runs = [run for run in every if fnmatch(run.name, args.only)]
-    if not runs:
-        raise InputError(f"study {study.name}: no run matches {args.only!r}; there are {every[0].name}, ...")
-    check_sizes(study, runs)
-    options = _pairs(args.slurm, "--slurm")
-    if args.executor == "slurm":
+    Returns:
+        Exit status of the command.
+    """
+    plan = read_study(study)
+    if out is not None:
+        check_folder("--out", out)
+        plan = replace(plan, out=out)
+    runs = _selected(plan, plan_runs(plan, _key_values(set, "--set")), only)
+    options = _key_values(slurm, "--slurm")
+    if executor == "slurm":
         check_options(options)
-    if args.dry_run:
-        return _dry_run(study, runs, args)
-    for run in runs:
-        check_commands(run)
-    _prepare(study.data)
-    check_sizes(study, runs)
-    study.folder.mkdir(parents=True, exist_ok=True)
-    write_text(study.folder / "study.yaml", args.study.read_text(encoding="utf-8"))  # which may be that very file
+    if dry_run:
+        return _print_plan(plan, runs, None if no_estimate else (jobs, threads))
+    _prepare(plan, runs, study.read_text(encoding="utf-8"))
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    left = [run for run in runs if state_of(run) != "finished"]
-    interval = 1.0 if args.executor == "local" else 5.0
-    with Progress(study.name, runs, interval) as progress:
-        if args.executor == "local":
-            outcomes = run_locally(left, args.jobs, args.threads, args.retries, progress, stop)
+    unfinished = [run for run in runs if state_of(run) != "finished"]
+    with Progress(plan.name, runs, _SECONDS_BETWEEN_LOOKS[executor]) as progress:
+        if executor == "local":
+            outcomes = run_locally(unfinished, jobs, threads, retries, progress, stop)
         else:
-            jobs = submit(left, study.folder, study.name, args.jobs, args.threads, args.retries, options)
-            if args.no_wait:
-                return _submitted(jobs)
-            outcomes = wait_for(jobs, {run.name: run for run in left}, progress, stop)
-    return _conclude(study, runs, outcomes)
+            submitted = submit(unfinished, plan.folder, plan.name, jobs, threads, retries, options)
+            if no_wait:
+                return _print_submitted(submitted)
+            outcomes = wait_for(submitted, {run.name: run for run in unfinished}, progress, stop)
+    return _conclude(plan, runs, outcomes)
+
+
+def _selected(study: Study, every: Sequence[PlannedRun], pattern: str) -> list[PlannedRun]:
+    """The runs whose names match a pattern."""
+    runs = [run for run in every if fnmatch(run.name, pattern)]
+    if not runs:
+        raise InputError(f"study {study.name}: no run matches {pattern!r}; the runs are {every[0].name}, ...")
+    check_sizes(study, runs)
+    return runs
+
+
+def _prepare(study: Study, runs: Sequence[PlannedRun], text: str) -> None:
+    """Check the folders of the runs, build the store, and copy the study's file to its folder."""
+    for run in runs:
+        check_commands(run)
+    _build_store(study.data)
+    check_sizes(study, runs)
+    study.folder.mkdir(parents=True, exist_ok=True)
+    write_text(study.folder / "study.yaml", text)
 
 
 def _conclude(study: Study, runs: Sequence[PlannedRun], outcomes: dict[str, Outcome]) -> int:
-    """Say what became of the runs, and what to do next."""
+    """Print the results of the runs and the next command; returns the exit status."""
     failed = {name: outcome for name, outcome in outcomes.items() if outcome.state == "failed"}
     for name, outcome in failed.items():
         print(f"failed: {name}, {outcome.reason}")
@@ -130,27 +140,27 @@ def _conclude(study: Study, runs: Sequence[PlannedRun], outcomes: dict[str, Outc
     if finished:
         print(f"fit scaling laws to them: dielectric-gnn fit-laws {study.folder}")
     if finished < len(runs):
-        print("to go on, repeat the command")
-        return 1 if failed else _STOPPED
+        print("to continue, repeat the command")
+        return 1 if failed else _EXIT_INTERRUPTED
     return 0
 
 
-def _submitted(jobs: dict[str, str]) -> int:
+def _print_submitted(jobs: dict[str, str]) -> int:
     for job, name in jobs.items():
         print(f"job {job}: {name}")
-    print("repeat the command to see how far they are; scancel stops them")
+    print("repeat the command to see their progress; scancel stops them")
     return 0
 
 
-def _prepare(data: Data | None) -> None:
-    """Build the store that all runs share, where it is absent."""
+def _build_store(data: Data | None) -> None:
+    """Build the store that all runs share, if it does not exist."""
     if data is None or Path(data.store).expanduser().exists():
         return
     if data.build is None:
         raise InputError(f"{data.store}: no such store; build it with `dielectric-gnn prepare`, or set data.store")
-    line = _build_command(data)
-    print(f"the store is built first: {shlex.join(line)}", flush=True)
-    if subprocess.run([sys.executable, "-m", "dielectric_gnn", *line[1:]], check=False).returncode:
+    words = _build_command(data)
+    print(f"building the store first: {shlex.join(words)}", flush=True)
+    if subprocess.run([sys.executable, "-m", "dielectric_gnn", *words[1:]], check=False).returncode:
         raise InputError(f"the store {data.store} could not be built; see above")
 
 
@@ -158,37 +168,32 @@ def _build_command(data: Data) -> list[str]:
     return ["dielectric-gnn", "prepare", "build", str(data.build), data.store, *data.build_options]
 
 
-def _dry_run(study: Study, runs: Sequence[PlannedRun], args: argparse.Namespace) -> int:
+def _print_plan(study: Study, runs: Sequence[PlannedRun], estimate_for: tuple[int, int] | None) -> int:
+    """Print the commands and, for a number of jobs and threads, an estimate of the cost."""
     if study.data is not None and study.data.build and not Path(study.data.store).expanduser().exists():
         print(shlex.join(_build_command(study.data)))
     for run in runs:
         print("\n".join(run.commands()))
-    if not args.no_estimate:
+    if estimate_for is not None:
         from dielectric_gnn.cli.cost_estimate import estimate  # imports PyTorch
 
-        print(estimate(runs, args.jobs, args.threads))
+        print(estimate(runs, *estimate_for))
     return 0
 
 
-def _pairs(given: Sequence[str], option: str) -> dict[str, Any]:
-    """KEY=VALUE with values as YAML reads them."""
-    pairs = {}
-    for pair in given:
+def _key_values(pairs: Sequence[str], option: str) -> dict[str, Any]:
+    """KEY=VALUE as a mapping, with values parsed as YAML."""
+    values = {}
+    for pair in pairs:
         key, sign, value = pair.partition("=")
         if not (key and sign):
             raise InputError(f"{option} {pair}: expected KEY=VALUE")
         try:
-            # YAML takes 1:30 for a number to the base of 60.
-            pairs[key] = value if _SEXAGESIMAL.fullmatch(value) else yaml.safe_load(value)
+            # YAML reads 1:30 as a sexagesimal number.
+            values[key] = value if _SEXAGESIMAL.fullmatch(value) else yaml.safe_load(value)
         except yaml.YAMLError as error:
             reason = " ".join(str(getattr(error, "problem", error)).split())
             raise InputError(
                 f"{option} {pair}: {value!r} is not YAML ({reason}); expected a number, text, [a, b]"
             ) from error
-    return pairs
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    return values

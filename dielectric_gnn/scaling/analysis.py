@@ -1,63 +1,101 @@
-"""All that is asked of one group of runs: laws compared, intervals, and what follows."""
+"""Analysis of one group of runs: laws compared, intervals of their parameters, and what follows from them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from dielectric_gnn.scaling.comparison import POOR, Comparison, compare, describe_outlier, lack_of_fit
+from dielectric_gnn.scaling.comparison import LACK_OF_FIT_P, Comparison, compare, describe_outlier, lack_of_fit
 from dielectric_gnn.scaling.findings import Finding, find_breaks, find_optimum, find_size, regimes
 from dielectric_gnn.scaling.fitting import Fit, Mode, has_seeds
-from dielectric_gnn.scaling.intervals import LEVEL, Interval, bootstrap, bootstrap_intervals, profile_intervals
+from dielectric_gnn.scaling.intervals import DEFAULT_LEVEL, Interval, bootstrap, bootstrap_intervals, profile_intervals
 from dielectric_gnn.scaling.laws import Law
 from dielectric_gnn.scaling.points import Points
 from dielectric_gnn.scaling.surfaces import SURFACES, Cost, training_cost
+from dielectric_gnn.utils.errors import InputError
 
-_BEYOND_SCATTER = 3.0
-"""Standard errors by which a slope must be above zero to be called rising."""
+_RISING_STANDARD_ERRORS = 3.0
+"""A loss is called rising if its slope is positive by more than this number of standard errors."""
+_MIN_DRAWS = 10
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is asked.
+class FitOptions:
+    """Options of an analysis.
 
     Args:
-        laws: In one variable; laws in N and D are always all compared.
-        mode: Of the fits.
-        level: Of the intervals.
-        draws: Of the bootstrap.
-        targets: Losses whose size is sought.
-        budgets: FLOPs whose best use is sought.
-        cost: FLOPs of a training; None: as the runs counted.
-        epochs: For 6 FLOPs per parameter, datum and epoch, where they counted none.
+        laws: Laws in one variable to be compared; for runs that vary N and D, all laws in both are compared.
+        mode: Method of the fits.
+        level: Probability of the intervals.
+        draws: Number of bootstrap draws.
+        target: Losses for which the required size is computed.
+        budget: FLOPs of one training for which the best N and D are computed.
+        cost: FLOPs of a training; None derives them from the runs.
+        epochs: Number of epochs, for a cost of 6 FLOPs per parameter, datum and epoch, if the runs state no FLOPs.
+
+    Raises:
+        InputError: A value is out of range.
     """
 
     laws: Sequence[Law]
     mode: Mode = "robust"
-    level: float = LEVEL
+    level: float = DEFAULT_LEVEL
     draws: int = 200
-    targets: Sequence[float] = ()
-    budgets: Sequence[float] = ()
+    target: Sequence[float] = ()
+    budget: Sequence[float] = ()
     cost: Cost | None = None
     epochs: int = 500
 
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, get_args(Mode))
+        if not 0 < self.level < 1:
+            raise InputError(f"level is {self.level}, expected a number between 0 and 1, such as 0.9")
+        if self.draws < _MIN_DRAWS:
+            raise InputError(f"draws is {self.draws}, expected a whole number of at least {_MIN_DRAWS}")
+        if self.epochs < 1:
+            raise InputError(f"epochs is {self.epochs}, expected 1 or more")
+        for name in ("target", "budget"):
+            for value in getattr(self, name):
+                check_positive(name, value)
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Check that an option has one of a few values.
+
+    Raises:
+        InputError: It has another value.
+    """
+    if value not in choices:
+        raise InputError(f"{name}: {value!r}, expected one of {', '.join(str(one) for one in choices if one)}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Check that an option is a finite positive number.
+
+    Raises:
+        InputError: It is not.
+    """
+    if not 0 < value < math.inf:
+        raise InputError(f"{name} is {value}, expected a finite number greater than 0")
+
 
 @dataclass(frozen=True)
-class Analysis:
-    """All that is said of one group of runs.
+class GroupAnalysis:
+    """The results for one group of runs.
 
     Args:
-        comparison: Of the laws.
-        level: Of the intervals.
-        draws: Fits to bootstrap draws, by law within reach; empty lists without seeds.
-        profiles: Intervals by profile likelihood of the laws within reach, by law and parameter.
-        findings: Answers.
-        remarks: What cannot be told, and what was left out.
-        regimes: Of each run, for laws in N and D.
+        comparison: The compared laws.
+        level: Probability of the intervals.
+        draws: Fits to bootstrap draws, by the name of each plausible law; empty lists without seeds.
+        profiles: Intervals by profile likelihood of the plausible laws, by law and parameter.
+        findings: Answers to the questions of the options, and breaks.
+        remarks: Limits of the data, and runs that were left out.
+        regimes: Regime of each run, for laws in N and D.
     """
 
     comparison: Comparison
@@ -73,6 +111,16 @@ class Analysis:
         """The runs."""
         return self.comparison.best.points
 
+    @property
+    def law(self) -> Fit:
+        """The fitted law that the findings follow."""
+        return self.comparison.best
+
+    @property
+    def verdict(self) -> str:
+        """Which shape of law the data support, in a sentence; they may be undecided."""
+        return self.comparison.verdict
+
     @cached_property
     def bootstraps(self) -> dict[str, dict[str, Interval]]:
         """Intervals by bootstrap over seeds, by law and parameter."""
@@ -81,92 +129,93 @@ class Analysis:
     @property
     def title(self) -> str:
         """What the runs have in common, and what varies."""
-        seeds = sorted({losses.size for losses in self.data.members})
-        several = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        counts = sorted({losses.size for losses in self.data.losses_by_size})
+        seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         return (
             f"{self.data.title}: loss against {' and '.join(self.data.variables)} ({len(self.data.sizes)} sizes, "
-            f"{several} seed{'s' if seeds[-1] > 1 else ''}, {len(self.data.runs)} runs)"
+            f"{seeds} seed{'s' if counts[-1] > 1 else ''}, {len(self.data.runs)} runs)"
         )
 
 
-def analyse(data: Points, request: Request) -> Analysis:
-    """Compare laws on one group of runs, and answer.
+def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
+    """Compare laws on one group of runs, and derive what follows from them.
 
     Raises:
         InputError: No law can be fitted.
     """
-    surface = len(data.variables) == 2
-    comparison = compare(list(SURFACES.values()) if surface else request.laws, data, request.mode)
+    in_both = len(data.variables) == 2
+    comparison = compare(list(SURFACES.values()) if in_both else options.laws, data, options.mode)
     seeded = has_seeds(comparison.best.points)
-    reach = comparison.within_reach
-    analysis = Analysis(
+    analysis = GroupAnalysis(
         comparison,
-        request.level,
-        {one.law.name: bootstrap(one, request.draws) if seeded else [] for one in reach},
-        {one.law.name: profile_intervals(one, request.level) for one in reach},
+        options.level,
+        {one.law.name: bootstrap(one, options.draws) if seeded else [] for one in comparison.plausible},
+        {one.law.name: profile_intervals(one, options.level) for one in comparison.plausible},
         [],
-        _remarks(comparison, request),
-        regimes(comparison.best) if surface else [],
+        _remarks(comparison, options),
+        regimes(comparison.best) if in_both else [],
     )
-    found = find_breaks(comparison, analysis.profiles, analysis.bootstraps)
-    analysis.findings.extend([found] if found else [])
-    if surface:
-        analysis.findings.extend(_surface_findings(analysis, request))
+    breaks = find_breaks(comparison, analysis.profiles, analysis.bootstraps)
+    analysis.findings.extend([breaks] if breaks else [])
+    if in_both:
+        analysis.findings.extend(_surface_findings(analysis, options))
     else:
-        for target in request.targets:
-            analysis.findings.append(find_size(comparison, target, analysis.draws, request.level))
+        for target in options.target:
+            analysis.findings.append(find_size(comparison, target, analysis.draws, options.level))
     return analysis
 
 
-def _surface_findings(analysis: Analysis, request: Request) -> list[Finding]:
+def _surface_findings(analysis: GroupAnalysis, options: FitOptions) -> list[Finding]:
     limited = sum(row["regime"] == "data-limited" for row in analysis.regimes)
-    total = len(analysis.regimes)
-    found = [Finding(f"{limited} of {total} runs are data-limited, the others model-limited.")]
+    findings = [Finding(f"{limited} of {len(analysis.regimes)} runs are data-limited, the others model-limited.")]
     best = analysis.comparison.best
-    cost = request.cost or training_cost(best.points) or Cost(6.0 * request.epochs)
-    for budget in request.budgets:
-        found.append(find_optimum(best, budget, cost, analysis.draws[best.law.name], request.level))
-    return found
+    cost = options.cost or training_cost(best.points) or Cost(6.0 * options.epochs)
+    for budget in options.budget:
+        findings.append(find_optimum(best, budget, cost, analysis.draws[best.law.name], options.level))
+    return findings
 
 
-def _remarks(comparison: Comparison, request: Request) -> list[str]:
-    """What cannot be told from these runs, and what is odd about them."""
+def _remarks(comparison: Comparison, options: FitOptions) -> list[str]:
+    """Limits of the data, and runs and laws that were left out."""
     data = comparison.best.points
     remarks = [describe_outlier(run, predicted) for run, predicted in comparison.outliers]
     remarks += [f"left out: {remark}." for remark in comparison.remarks]
-    single = [size for size, losses in zip(data.sizes, data.members, strict=True) if losses.size == 1]
-    if not has_seeds(data):
-        remarks.append("One seed per size: the noise is told from the fit alone, and nothing can be drawn from seeds.")
-    elif single:
-        where = "; ".join(" ".join(f"{k} = {v:g}" for k, v in zip(data.variables, s, strict=True)) for s in single)
-        remarks.append(f"One seed at {where}: its spread is unknown, and the bootstrap keeps it as it is.")
+    remarks += _remarks_on_seeds(data)
     misfit = lack_of_fit(comparison.best)
-    if misfit and misfit.probability < POOR and all(_poor(one) for one in comparison.fits):
+    if misfit and misfit.probability < LACK_OF_FIT_P and all(_has_lack_of_fit(one) for one in comparison.fits):
         remarks.append(
-            f"No law here describes these data within the noise of the seeds: {comparison.best.law.name} misses the "
-            f"sizes by {misfit.ratio:.1f} times what the seeds explain (F test, p = {misfit.probability:.1g}). "
-            "Intervals and the verdict know the noise of the seeds only."
+            f"No law here describes these data within the noise of the seeds: {comparison.best.law.name} deviates from "
+            f"the sizes by {misfit.ratio:.1f} times what the seeds explain (F test, p = {misfit.probability:.1g}). "
+            "Intervals and the verdict account for the noise of the seeds only."
         )
-    for one in comparison.within_reach:
+    for one in comparison.plausible:
         if one.at_bounds:
-            remarks.append(f"{one.law.name}: {', '.join(one.at_bounds)} stands where the search ends.")
-    if len(data.variables) == 1 and _rises(data):
-        remarks.append(f"The loss rises with {data.variables[0]}: is a lower value of it the better one?")
-    if request.budgets and len(data.variables) == 1:
-        remarks.append(f"--budget asks for runs that vary N and D; these vary {data.variables[0]} only.")
-    if request.targets and len(data.variables) == 2:
-        remarks.append("--target asks for a law in one variable; choose it with --axis D or --axis N.")
+            remarks.append(f"{one.law.name}: {', '.join(one.at_bounds)} is at a bound of the search.")
+    if len(data.variables) == 1 and _is_rising(data):
+        remarks.append(f"The loss rises with {data.variables[0]}; check that lower values of it are better.")
+    if options.budget and len(data.variables) == 1:
+        remarks.append(f"A budget requires runs that vary N and D; these vary {data.variables[0]} only.")
+    if options.target and len(data.variables) == 2:
+        remarks.append("A target requires a law in one variable; choose it with the axis D or N.")
     return remarks
 
 
-def _rises(data: Points) -> bool:
+def _remarks_on_seeds(data: Points) -> list[str]:
+    if not has_seeds(data):
+        return ["One seed per size: the noise is estimated from the residuals only, and no bootstrap is possible."]
+    single = [size for size, losses in zip(data.sizes, data.losses_by_size, strict=True) if losses.size == 1]
+    where = "; ".join(" ".join(f"{k} = {v:g}" for k, v in zip(data.variables, s, strict=True)) for s in single)
+    return [f"One seed at {where}: its scatter is unknown, and the bootstrap does not vary it."] if single else []
+
+
+def _is_rising(data: Points) -> bool:
     """Whether the losses grow beyond their scatter."""
     x, y = data.logs[:, 0] - data.logs[:, 0].mean(), data.log_loss - data.log_loss.mean()
     slope = float(x @ y / (x @ x))
     error = float(np.sqrt(((y - slope * x) ** 2).sum() / max(y.size - 2, 1) / (x @ x)))
-    return slope > _BEYOND_SCATTER * error
+    return slope > _RISING_STANDARD_ERRORS * error
 
 
-def _poor(one: Fit) -> bool:
+def _has_lack_of_fit(one: Fit) -> bool:
     misfit = lack_of_fit(one)
-    return misfit is not None and misfit.probability < POOR
+    return misfit is not None and misfit.probability < LACK_OF_FIT_P

@@ -1,4 +1,4 @@
-"""Several laws on the same runs, the runs that none of them can take, and how well a law describes the others."""
+"""Several laws fitted to the same runs: outliers, ranking by AICc, lack of fit and error of extrapolation."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from functools import cached_property
 
 import numpy as np
 
-from dielectric_gnn.scaling.fitting import HUBER, Fit, Mode, fit, has_seeds
+from dielectric_gnn.scaling.fitting import HUBER_STDS, Fit, Mode, fit, has_seeds
 from dielectric_gnn.scaling.laws import Law
 from dielectric_gnn.scaling.points import Points, Run
-from dielectric_gnn.scaling.verdict import DECISIVE, Verdict, decide
+from dielectric_gnn.scaling.verdict import DECISIVE_AICC, Verdict, decide
 from dielectric_gnn.utils.errors import InputError
 
-POOR = 0.01
-"""A law does not describe the data if noise alone would miss it as far with less than this probability."""
+LACK_OF_FIT_P = 0.01
+"""Below this p-value of the F test, a law does not describe the data."""
 
 
 @dataclass(frozen=True)
 class LackOfFit:
-    """F test of the misses between sizes against the scatter of seeds within them.
+    """F test of the deviations between sizes against the scatter of seeds within them.
 
     Args:
-        ratio: Mean square between, over that within.
-        between: Degrees of freedom, sizes less parameters.
-        within: Degrees of freedom, runs less sizes.
-        probability: That noise alone gives such a ratio, or a larger one.
+        ratio: F, mean square between sizes divided by that within them.
+        between: Degrees of freedom between: sizes minus parameters.
+        within: Degrees of freedom within: runs minus sizes.
+        probability: p-value, the probability that noise alone gives this ratio or a larger one.
     """
 
     ratio: float
@@ -40,9 +40,9 @@ class Comparison:
     """Several laws on the same points.
 
     Args:
-        fits: Those that could be fitted, best AICc first.
+        fits: The laws that could be fitted, lowest AICc first.
         remarks: Laws that were left out, and why.
-        outliers: Runs that were left out, with the predicted loss.
+        outliers: Runs that were left out, each with the predicted loss.
     """
 
     fits: tuple[Fit, ...]
@@ -51,36 +51,36 @@ class Comparison:
 
     @cached_property
     def decision(self) -> Verdict:
-        """What the data decide."""
+        """Which shape of law the data support."""
         return decide(self.fits)
 
     @property
     def verdict(self) -> str:
-        """In a sentence; it may be that the data do not decide."""
+        """The verdict in a sentence; the data may be undecided."""
         return self.decision.text
 
     @property
-    def chosen(self) -> str | None:
-        """The shape, or None if the data do not decide."""
+    def shape(self) -> str | None:
+        """The supported shape, or None if the data are undecided."""
         return self.decision.shape
 
     @property
     def best(self) -> Fit:
-        """The law that answers follow: of the chosen shape, if there is one, that of lowest AICc."""
+        """The law that findings follow: that of lowest AICc, of the supported shape if there is one."""
         return self.decision.law
 
     @property
-    def within_reach(self) -> list[Fit]:
-        """The best law, and those whose AICc is less than decisively higher."""
-        return [self.best, *(one for one in self.fits if one is not self.best and self.behind(one) < DECISIVE)]
+    def plausible(self) -> list[Fit]:
+        """The best law, and those whose AICc is higher by less than `DECISIVE_AICC`."""
+        return [self.best, *(one for one in self.fits if one is not self.best and self.delta_aicc(one) < DECISIVE_AICC)]
 
-    def behind(self, one: Fit) -> float:
-        """AICc of a law less that of the best; negative where the best is chosen as the simpler one."""
+    def delta_aicc(self, one: Fit) -> float:
+        """AICc of a law minus that of the best; negative where the best was chosen because it is simpler."""
         return one.aicc - self.best.aicc
 
     @cached_property
     def extrapolation(self) -> dict[str, float]:
-        """Error of each law on the largest size, which it was not fitted to: RMSLE; NaN where too few are left."""
+        """RMSLE of each law at the largest size, fitted without it; NaN where too few sizes are left."""
         return {one.law.name: extrapolation_error(one) for one in self.fits}
 
 
@@ -92,8 +92,8 @@ def compare(laws: Sequence[Law], data: Points, mode: Mode = "robust") -> Compari
     """
     if np.ptp(data.log_loss) < 1e-12:
         raise InputError(
-            f"{data.title}: all {len(data.runs)} losses are {data.runs[0].loss:g}; there is no law to be found in runs "
-            "that do not differ; is it the right column or --metric?"
+            f"{data.title}: all {len(data.runs)} losses are {data.runs[0].loss:g}, so no law can be fitted; check the "
+            "column or the metric"
         )
     fits, remarks = _fits(laws, data, mode)
     outliers = _outliers(fits) if mode == "robust" and has_seeds(data) else {}
@@ -113,16 +113,16 @@ def _fits(laws: Sequence[Law], data: Points, mode: Mode) -> tuple[list[Fit], lis
             refused.append(error)
     if not fits:
         raise refused[0]
-    # Whatever is fitted, only a lack of sizes keeps another law from it.
+    # Since one law could be fitted, the others were refused only because there are too few sizes for them.
     few = [f"{law.name} ({len(law.parameters)} parameters)" for law in laws if len(data.sizes) <= len(law.parameters)]
     remarks = [f"{len(data.sizes)} sizes are too few for {' and '.join(few)}"] if few else []
     return sorted(fits, key=lambda one: one.aicc), remarks
 
 
 def _outliers(fits: Sequence[Fit]) -> dict[int, float]:
-    """Numbers of the runs beyond five standard deviations from the law that comes closest, and what it predicts.
+    """Positions of the runs beyond five standard deviations from the closest law, with the loss that it predicts.
 
-    A run whose whole size is far off is none: there the law fails, not the run.
+    A run is no outlier if most seeds of its size deviate: there the law fails, not the run.
     """
     closest = min(fits, key=lambda one: one.problem.huber or np.inf)
     far = np.abs(closest.residuals) > (closest.problem.huber or np.inf)
@@ -136,22 +136,22 @@ def _outliers(fits: Sequence[Fit]) -> dict[int, float]:
 
 
 def describe_outlier(run: Run, predicted: float) -> str:
-    """A line that names a run that was left out."""
+    """A line about a run that was left out."""
     return (
         f"{run.name} is left out: its loss {run.loss:.4g} is {run.loss / predicted:.3g} times the law's "
-        f"({predicted:.4g}), more than {HUBER:.0f} standard deviations away, unlike its other seeds; repeat it."
+        f"({predicted:.4g}), more than {HUBER_STDS:.0f} standard deviations away, unlike its other seeds; repeat it."
     )
 
 
 def lack_of_fit(fitted: Fit) -> LackOfFit | None:
-    """The test of one law; None without several seeds, without scatter, or for fits to means."""
+    """The F test of one law; None without several seeds, without scatter, or for fits to means."""
     from scipy.special import fdtrc
 
     data = fitted.points
     between, within = len(data.sizes) - fitted.theta.size, len(data.runs) - len(data.sizes)
     if fitted.mode == "published" or between < 1 or within < 1:
         return None
-    logs = [np.log(losses) for losses in data.members]
+    logs = [np.log(losses) for losses in data.losses_by_size]
     pure = sum(float(((y - y.mean()) ** 2).sum()) for y in logs)
     if pure < 1e-18:
         return None
@@ -161,16 +161,16 @@ def lack_of_fit(fitted: Fit) -> LackOfFit | None:
     return LackOfFit(ratio, between, within, float(fdtrc(between, within, ratio)))
 
 
-def extrapolation_error(whole: Fit) -> float:
-    """RMSLE on the largest size of the law fitted to all smaller ones."""
-    data = whole.points
+def extrapolation_error(fitted: Fit) -> float:
+    """RMSLE at the largest size of the law fitted to all smaller sizes."""
+    data = fitted.points
     order = data.sizes.prod(axis=1)
     largest = data.sizes[int(order.argmax())]
     try:
-        smaller = fit(whole.law, data.without(largest), whole.mode)
+        smaller = fit(fitted.law, data.without(largest), fitted.mode)
     except InputError:
         return float("nan")
-    measured = np.log(data.members[int(order.argmax())])
+    measured = np.log(data.losses_by_size[int(order.argmax())])
     return rmsle(smaller, largest, measured)
 
 

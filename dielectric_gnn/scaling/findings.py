@@ -1,4 +1,4 @@
-"""What the fits of one group of runs imply, each as a sentence and as plain values: breaks, sizes, budgets, regimes."""
+"""What the fits of one group of runs imply, as sentences and as plain values: breaks, sizes, budgets, regimes."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from dielectric_gnn.scaling.answers import needed
 from dielectric_gnn.scaling.comparison import Comparison
+from dielectric_gnn.scaling.derived import required_size
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.scaling.intervals import Interval, bootstrap_interval
 from dielectric_gnn.scaling.surfaces import Cost, compute_optimal, regime
 from dielectric_gnn.utils.errors import InputError
 
 _EXPONENTS = ("a1", "a2", "aD1", "aD2")
-"""Before and after a break."""
+"""Names of the exponents before and after a break."""
 _NEVER = "never reached"
 Intervals = Mapping[str, Mapping[str, Interval]]
-"""By law and parameter."""
+"""Intervals by law and parameter."""
 Draws = Mapping[str, Sequence[Fit]]
-"""Fits to bootstrap draws by the name of the law; empty lists where nothing can be drawn."""
+"""Fits to bootstrap draws by the name of the law; empty lists without seeds."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer.
+    """One result.
 
     Args:
-        text: For people.
-        facts: One for each law, as plain values; the first is that of the law which the text follows.
+        text: The result in a sentence.
+        details: The result of each plausible law as plain values; first that of the law which the text follows.
     """
 
     text: str
-    facts: list[dict[str, Any]] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
 
 
-def number(value: float) -> str:
-    """Four digits; what is a billion times smaller than any loss is zero."""
+def format_number(value: float) -> str:
+    """Four digits; absolute values below 1e-9 are shown as zero."""
     if abs(value) < 1e-9:
         return "0"
     if not np.isfinite(value):
@@ -46,126 +46,130 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def distance(comparison: Comparison, one: Fit) -> str:
-    """How far a law is from the best, in words."""
-    behind = comparison.behind(one)
-    return f"{abs(behind):.1f} {'behind' if behind >= 0 else 'ahead'} in AICc"
-
-
 def find_breaks(comparison: Comparison, profiles: Intervals, bootstraps: Intervals) -> Finding | None:
-    """Where the exponent changes, by every law within reach that has a break.
+    """Where the exponent changes, by every plausible law that has a break; None if there is no such law.
 
     Args:
-        comparison: Of the laws.
-        profiles: Intervals of the parameters by profile likelihood, for laws within reach.
+        comparison: The compared laws.
+        profiles: Intervals of the parameters of plausible laws by profile likelihood.
         bootstraps: The same by bootstrap over seeds, where there are seeds.
     """
-    broken = [one for one in comparison.within_reach if one.law.breaks]
+    broken = [one for one in comparison.plausible if one.law.breaks]
     if not broken:
         return None
-    facts, places = [], []
-    for one in broken:
-        low, high = one.points.sizes[:, -1].min(), one.points.sizes[:, -1].max()
-        where = []
-        for name in one.law.breaks:
-            value, profile = one.parameters[name], profiles[one.law.name][name]
-            drawn = bootstraps.get(one.law.name, {}).get(name)
-            inside = bool(low <= value <= high)
-            facts.append(
-                {
-                    "question": "break",
-                    "variable": one.points.variables[-1],
-                    **_by(comparison, one),
-                    "parameter": name,
-                    "value": value,
-                    **_ends(profile, "profile likelihood"),
-                    "bootstrap": _ends(drawn, "bootstrap over seeds") if drawn else None,
-                    "within_runs": inside,
-                }
-            )
-            beside = str(profile) if one is broken[0] else ""
-            beside += "" if inside else f"{', ' if beside else ''}outside the runs"
-            where.append(number(value) + (f" ({beside})" if beside else ""))
-        places.append(" and ".join(where))
-    start = "The exponent changes" if comparison.chosen == "broken" else "If there is a break, it lies"
+    details = [_break_details(comparison, one, profiles, bootstraps) for one in broken]
+    first, *others = (_breaks_in_words(own, with_interval=own is details[0]) for own in details)
+    start = "The exponent changes" if comparison.shape == "broken" else "If there is a break, it lies"
     given = f"given {broken[0].law.name}"
     if broken[0] is not comparison.best:
-        given += f", {distance(comparison, broken[0])}"
-    if exponents := [v for name, v in broken[0].parameters.items() if name in _EXPONENTS]:
-        given += f" with the exponents {number(exponents[0])} and {number(exponents[1])}"
-    text = f"{start} around {facts[0]['variable']} = {_within(places[0], given)}"
-    for one, place in zip(broken[1:], places[1:], strict=True):
-        text += f"; {one.law.name}, {distance(comparison, one)}, puts it at {place}"
-    return Finding(text + ".", facts)
+        given += f", {_aicc_distance(comparison, broken[0])}"
+    if exponents := [value for name, value in broken[0].parameters.items() if name in _EXPONENTS]:
+        given += f" with the exponents {format_number(exponents[0])} and {format_number(exponents[1])}"
+    text = f"{start} around {details[0][0]['variable']} = {_with_condition(first, given)}"
+    for one, words in zip(broken[1:], others, strict=True):
+        text += f"; {one.law.name}, {_aicc_distance(comparison, one)}, gives {words}"
+    return Finding(text + ".", [row for own in details for row in own])
+
+
+def _break_details(
+    comparison: Comparison, one: Fit, profiles: Intervals, bootstraps: Intervals
+) -> list[dict[str, Any]]:
+    """The breaks of one law."""
+    low, high = one.points.sizes[:, -1].min(), one.points.sizes[:, -1].max()
+    rows = []
+    for name in one.law.breaks:
+        bootstrap = bootstraps.get(one.law.name, {}).get(name)
+        rows.append(
+            {
+                "question": "break",
+                "variable": one.points.variables[-1],
+                **_law_details(comparison, one),
+                "parameter": name,
+                "value": one.parameters[name],
+                **_interval_details(profiles[one.law.name][name], "profile likelihood"),
+                "bootstrap": _interval_details(bootstrap, "bootstrap over seeds") if bootstrap else None,
+                "within_runs": bool(low <= one.parameters[name] <= high),
+            }
+        )
+    return rows
+
+
+def _breaks_in_words(rows: Sequence[Mapping[str, Any]], with_interval: bool) -> str:
+    """Values of the breaks of one law, such as `5157 (149 to 2.58e+04)`."""
+    texts = []
+    for row in rows:
+        notes = [str(Interval(row["low"], row["high"], row["level"]))] if with_interval else []
+        notes += [] if row["within_runs"] else ["outside the runs"]
+        texts.append(format_number(row["value"]) + (f" ({', '.join(notes)})" if notes else ""))
+    return " and ".join(texts)
 
 
 def find_size(comparison: Comparison, target: float, draws: Draws, level: float) -> Finding:
-    """The size that a loss needs, by every law within reach."""
+    """The size that a loss requires, by every plausible law."""
     variable = comparison.best.points.variables[0]
-    facts, says = [], []
-    for one in comparison.within_reach:
+    details, texts = [], []
+    for one in comparison.plausible:
+        value, reason = _required_size_or_reason(one, target)
         interval = None
-        try:
-            value = needed(one, target)
-        except InputError as error:
-            value, reason = float("nan"), str(error)
-        else:
-            reason = "" if np.isfinite(value) else _NEVER
-            if draws[one.law.name]:
-                interval = bootstrap_interval(draws[one.law.name], lambda draw: _needed(draw, target), level)
-        facts.append(
+        if reason in ("", _NEVER) and draws[one.law.name]:
+            own = draws[one.law.name]
+            interval = bootstrap_interval(own, lambda draw: _required_size_or_reason(draw, target)[0], level)
+        details.append(
             {
                 "question": "size for a loss",
                 "target": target,
                 "variable": variable,
-                **_by(comparison, one),
+                **_law_details(comparison, one),
                 "reached": bool(np.isfinite(value)),
                 "reason": reason,
                 "value": value,
-                **(_ends(interval, "bootstrap over seeds") if interval else {}),
+                **(_interval_details(interval, "bootstrap over seeds") if interval else {}),
             }
         )
-        says.append(_size_in_words(value, reason, interval))
-    needs = f"needs {variable} = " if facts[0]["reached"] else ""
-    text = f"A loss of {target:g} {needs}{_within(says[0], f'given {comparison.best.law.name}')}"
-    for one, words in zip(comparison.within_reach[1:], says[1:], strict=True):
-        says_that = words if words[0].isdigit() else f"that it {words}"
-        text += f"; {one.law.name}, {distance(comparison, one)}, says {says_that}"
-    return Finding(text + ".", facts)
+        texts.append(_size_in_words(value, reason, interval))
+    requires = f"requires {variable} = " if details[0]["reached"] else ""
+    text = f"A loss of {target:g} {requires}{_with_condition(texts[0], f'given {comparison.best.law.name}')}"
+    for one, words in zip(comparison.plausible[1:], texts[1:], strict=True):
+        law = f"{one.law.name}, {_aicc_distance(comparison, one)},"
+        text += f"; {law} gives {words}" if words[0].isdigit() else f"; by {law} it {words}"
+    return Finding(text + ".", details)
 
 
 def find_optimum(fitted: Fit, budget: float, cost: Cost, draws: Sequence[Fit], level: float) -> Finding:
-    """N and D on which a budget is best spent."""
-    found = compute_optimal(fitted, budget, cost)
+    """N and D of the lowest loss for a budget of FLOPs, by one law."""
+    optimum = compute_optimal(fitted, budget, cost)
     sizes = fitted.points.sizes
     ranges = dict(zip("ND", zip(sizes.min(axis=0), sizes.max(axis=0), strict=True), strict=True))
-    values = {"N": found.num_parameters, "D": found.num_data, "loss": found.loss}
+    values = {"N": optimum.num_parameters, "D": optimum.num_data, "loss": optimum.loss}
     optima = [compute_optimal(draw, budget, cost) for draw in draws]
     intervals: dict[str, Interval] = {}
     for place, name in enumerate(values if draws else ()):
         low, high = np.quantile([one[place] for one in optima], [(1 - level) / 2, (1 + level) / 2])
         intervals[name] = Interval(float(low), float(high), level)
     outside = [name for name, (low, high) in ranges.items() if not low <= values[name] <= high]
-    shown = {n: number(v) + (f" ({intervals[n]})" if n in intervals else "") for n, v in values.items()}
+    texts = {n: format_number(v) + (f" ({intervals[n]})" if n in intervals else "") for n, v in values.items()}
     text = (
-        f"{budget:g} FLOPs (at {cost}) are best spent on N = {shown['N']} and D = {shown['D']}: loss {shown['loss']}, "
+        f"{budget:g} FLOPs (at {cost}) are best spent on N = {texts['N']} and D = {texts['D']}: loss {texts['loss']}, "
         f"given {fitted.law.name}."
     )
     for name in outside:
         low, high = ranges[name]
         text += f" This {name} is outside the runs ({low:g} to {high:g}): an extrapolation."
-    fact = {
+    details = {
         "question": "best use of a budget",
         "flops": budget,
         "cost": {**cost._asdict(), "formula": "coefficient N^exponent D"},
         "law": fitted.law.name,
         **{
-            name: {"value": value, **(_ends(intervals[name], "bootstrap over seeds") if name in intervals else {})}
+            name: {
+                "value": value,
+                **(_interval_details(intervals[name], "bootstrap over seeds") if name in intervals else {}),
+            }
             for name, value in values.items()
         },
         "outside_runs": outside,
     }
-    return Finding(text, [fact])
+    return Finding(text, [details])
 
 
 def regimes(fitted: Fit) -> list[dict[str, Any]]:
@@ -182,28 +186,38 @@ def regimes(fitted: Fit) -> list[dict[str, Any]]:
     ]
 
 
-def _by(comparison: Comparison, one: Fit) -> dict[str, Any]:
-    return {"law": one.law.name, "aicc_behind": comparison.behind(one)}
+def _aicc_distance(comparison: Comparison, one: Fit) -> str:
+    """Difference in AICc between a law and the best, in words."""
+    delta = comparison.delta_aicc(one)
+    return f"{abs(delta):.1f} {'behind' if delta >= 0 else 'ahead'} in AICc"
 
 
-def _ends(interval: Interval, method: str) -> dict[str, Any]:
+def _law_details(comparison: Comparison, one: Fit) -> dict[str, Any]:
+    return {"law": one.law.name, "aicc_behind": comparison.delta_aicc(one)}
+
+
+def _interval_details(interval: Interval, method: str) -> dict[str, Any]:
     return {"low": interval.low, "high": interval.high, "level": interval.level, "method": method}
 
 
-def _needed(draw: Fit, target: float) -> float:
+def _required_size_or_reason(fitted: Fit, target: float) -> tuple[float, str]:
+    """The size, infinite or NaN if there is none, and then the reason."""
     try:
-        return needed(draw, target)
-    except InputError:
-        return float("nan")
+        value = required_size(fitted, target)
+    except InputError as error:
+        return float("nan"), str(error)
+    return value, "" if np.isfinite(value) else _NEVER
 
 
 def _size_in_words(value: float, reason: str, interval: Interval | None) -> str:
     if reason == _NEVER:
-        lucky = f" (from {interval.low:.3g} on in some draws)" if interval and np.isfinite(interval.low) else ""
-        return f"is never reached{lucky}"
-    return f"is not answered: {reason}" if reason else number(value) + (f" ({interval})" if interval else "")
+        finite = interval is not None and np.isfinite(interval.low)
+        return "is never reached" + (f" (in some draws from {interval.low:.3g} on)" if interval and finite else "")
+    if reason:
+        return f"has no required size: {reason}"
+    return format_number(value) + (f" ({interval})" if interval else "")
 
 
-def _within(words: str, given: str) -> str:
-    """With what is given, in the brackets that there are or in new ones."""
-    return f"{words[:-1]}, {given})" if words.endswith(")") else f"{words} ({given})"
+def _with_condition(words: str, condition: str) -> str:
+    """The words with the condition, inside the parentheses at their end or in new ones."""
+    return f"{words[:-1]}, {condition})" if words.endswith(")") else f"{words} ({condition})"

@@ -1,11 +1,12 @@
-"""How well the data determine a parameter, or what follows from a law.
+"""Confidence intervals of the parameters of a law, and of quantities derived from it.
 
-Profile likelihood: θ_j is moved away from its best value, all others are fitted anew, and the interval ends where the
-sum of squares has grown by F₁,ₙ₋ₖ of the residual variance. It knows no straight lines, so it may be lopsided or open,
-and it is exact for linear models with few points, where bootstraps are too narrow (D. M. Bates and D. G. Watts,
+Profile likelihood: θ_j is moved away from its best value, all other parameters are refitted, and the interval ends
+where the sum of squares has grown by F₁,ₙ₋ₖ times the residual variance. It does not assume a linear model, so the
+interval may be asymmetric or unbounded; for linear models it is exact with few points, where bootstraps are too narrow
+(D. M. Bates and D. G. Watts,
 *Nonlinear Regression Analysis and Its Applications*, Wiley 1988, doi:10.1002/9780470316757).
 
-Bootstrap over seeds: the runs of each size are drawn anew from those there are, with their deviations widened by
+Bootstrap over seeds: the runs of each size are resampled with replacement, their deviations from the mean multiplied by
 √(m / (m − 1)) for m seeds; the law is fitted to every draw, with the weights of the fit to the data.
 """
 
@@ -18,37 +19,38 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.scaling.fitting import EXACT, Fit, has_seeds
+from dielectric_gnn.scaling.fitting import EXACT_RESIDUAL, Fit, has_seeds
 from dielectric_gnn.scaling.laws import FloatArray
 from dielectric_gnn.scaling.solver import solve
 from dielectric_gnn.utils.errors import InputError
 
-LEVEL = 0.9
-_EXPANSIONS = 24
+DEFAULT_LEVEL = 0.9
+_MAX_EXPANSIONS = 24
+"""Number of times the step away from the best value is doubled in search of the end of an interval."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval; an infinite end means that the data do not bound it there.
+    """A confidence interval; an infinite end means that the data do not bound the value on that side.
 
     Args:
         low: Lower end.
         high: Upper end.
-        level: Probability.
+        level: Its probability.
     """
 
     low: float
     high: float
-    level: float = LEVEL
+    level: float = DEFAULT_LEVEL
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        return f"{_shown(self.low)} to {_shown(self.high)}"
+        return f"{_format_end(self.low)} to {_format_end(self.high)}"
 
 
-def profile_intervals(best: Fit, level: float = LEVEL) -> dict[str, Interval]:
+def profile_intervals(best: Fit, level: float = DEFAULT_LEVEL) -> dict[str, Interval]:
     """Profile-likelihood interval of every parameter."""
     intervals = {}
     for place, parameter in enumerate(best.law.parameters):
@@ -60,7 +62,7 @@ def profile_intervals(best: Fit, level: float = LEVEL) -> dict[str, Interval]:
 
 
 def threshold(best: Fit, level: float) -> float:
-    """Objective at the ends of an interval of one parameter."""
+    """Value of the objective at the ends of the interval of one parameter."""
     from scipy.special import fdtri
 
     freedom = max(best.problem.y.size - best.theta.size, 1)
@@ -68,17 +70,17 @@ def threshold(best: Fit, level: float) -> float:
 
 
 def _end(best: Fit, place: int, sign: float, level: float) -> float:
-    """Where the profile of a parameter crosses the threshold, on one side; infinite (or zero) if nowhere."""
+    """Where the profile of a parameter crosses the threshold on one side; infinite (or a zero bound) if nowhere."""
     from scipy.optimize import brentq
 
     parameter = best.law.parameters[place]
     bound = parameter.low if sign < 0 else parameter.high
     limit, start = threshold(best, level), float(best.theta[place])
-    if np.abs(best.residuals).max() < EXACT:
+    if np.abs(best.residuals).max() < EXACT_RESIDUAL:
         return start
     near = [best.theta]
 
-    # Remembered: from another start the same value may give another minimum, and the search be left without a crossing.
+    # Cached: from another start the same value may give another minimum, and then the search would lose its crossing.
     @cache
     def excess(value: float) -> float:
         theta, objective = solve(best.problem, near[-1:], (place, value))
@@ -88,7 +90,7 @@ def _end(best: Fit, place: int, sign: float, level: float) -> float:
     if excess(start) >= 0:
         return start
     inside, step = start, max(0.02 * abs(start), 0.01)
-    for _ in range(_EXPANSIONS):
+    for _ in range(_MAX_EXPANSIONS):
         outside = start + sign * step
         if sign * (outside - bound) >= 0:
             outside = bound - sign * 1e-9
@@ -104,7 +106,7 @@ def _end(best: Fit, place: int, sign: float, level: float) -> float:
 
 
 def bootstrap(best: Fit, draws: int = 200, seed: int = 0) -> list[Fit]:
-    """The law fitted to draws of the seeds.
+    """Fit the law to bootstrap draws of the seeds.
 
     Raises:
         InputError: No size has more than one seed.
@@ -118,20 +120,22 @@ def bootstrap(best: Fit, draws: int = 200, seed: int = 0) -> list[Fit]:
     for _ in range(draws):
         log_loss = _draw(data.log_loss, rows, rng)
         means = np.array([np.exp(log_loss[own]).mean() for own in rows])
-        found.append(best.again(means if best.mode == "published" else log_loss))
+        found.append(best.refitted(means if best.mode == "published" else log_loss))
     return found
 
 
-def bootstrap_interval(draws: Sequence[Fit], quantity: Callable[[Fit], float], level: float = LEVEL) -> Interval:
-    """Interval of anything that follows from a law, from fits of `bootstrap`; what is undefined counts as ∞."""
+def bootstrap_interval(
+    draws: Sequence[Fit], quantity: Callable[[Fit], float], level: float = DEFAULT_LEVEL
+) -> Interval:
+    """Interval of a quantity that follows from a law, from the fits of `bootstrap`; NaN counts as ∞."""
     values = np.array([quantity(draw) for draw in draws])
     values = np.where(np.isnan(values), np.inf, values)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     return Interval(float(low), float(high), level)
 
 
-def bootstrap_intervals(draws: Sequence[Fit], level: float = LEVEL) -> dict[str, Interval]:
-    """Bootstrap interval of every parameter; none without draws."""
+def bootstrap_intervals(draws: Sequence[Fit], level: float = DEFAULT_LEVEL) -> dict[str, Interval]:
+    """Bootstrap interval of every parameter; empty without draws."""
     names = draws[0].parameters if draws else ()
     return {name: bootstrap_interval(draws, partial(_parameter, name), level) for name in names}
 
@@ -141,20 +145,20 @@ def _parameter(name: str, draw: Fit) -> float:
 
 
 def _rows(best: Fit) -> list[NDArray[np.intp]]:
-    """Numbers of the runs at each size."""
+    """Positions of the runs at each size."""
     which = np.unique(best.points.logs, axis=0, return_inverse=True)[1].ravel()
     return [np.flatnonzero(which == size) for size in range(which.max() + 1)]
 
 
 def _draw(log_loss: FloatArray, rows: Sequence[NDArray[np.intp]], rng: np.random.Generator) -> FloatArray:
-    """Ln L of all runs, drawn anew size by size."""
+    """Resampled ln L of all runs, size by size."""
     drawn = np.empty_like(log_loss)
     for own in rows:
         values, m = log_loss[own], own.size
-        widened = values.mean() + (values - values.mean()) * (np.sqrt(m / (m - 1)) if m > 1 else 1.0)
-        drawn[own] = widened[rng.integers(0, m, size=m)]
+        rescaled = values.mean() + (values - values.mean()) * (np.sqrt(m / (m - 1)) if m > 1 else 1.0)
+        drawn[own] = rescaled[rng.integers(0, m, size=m)]
     return drawn
 
 
-def _shown(value: float) -> str:
+def _format_end(value: float) -> str:
     return "∞" if value == np.inf else "-∞" if value == -np.inf else f"{value:.3g}"

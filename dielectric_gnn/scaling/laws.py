@@ -1,7 +1,7 @@
-"""The forms: how a loss falls with one quantity x (data D or parameters N), or with both.
+"""Forms of scaling laws: how a loss decreases with one quantity x (data D or parameters N), or with both.
 
-Every law is a function of natural logarithms, ln L(ln x): there it is smooth, its slope is minus the local exponent,
-and amplitudes over many decades are numbers of order one.
+Every law is written in natural logarithms, ln L(ln x): there it is smooth, its slope is minus the local exponent, and
+amplitudes over many decades are numbers of order one.
 
 Sources: power laws, J. Kaplan et al., arXiv:2001.08361 and J. Hoffmann et al., arXiv:2203.15556; the broken law and its
 two-dimensional forms, M. Großmann et al., arXiv:2602.05702; the general broken neural scaling law, E. Caballero et al.,
@@ -26,11 +26,11 @@ class Parameter:
     """One parameter of a law.
 
     Args:
-        name: Its symbol in tables.
+        name: Symbol in tables.
         low: Lower bound.
         high: Upper bound.
-        log10: Whether the fit varies its decimal logarithm; the bounds are those of the logarithm then.
-        is_break: Whether it is a place where the exponent changes, in the last variable of the law.
+        log10: Whether its decimal logarithm is fitted; the bounds are then those of the logarithm.
+        is_break: Whether it is the location of a break, in the last variable of the law.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Law:
 
     Args:
         name: Short name, for options and tables.
-        formula: For people.
-        parameters: In the order in which the fit has them.
-        log_loss: ln L from θ (k,) and the logarithms of x, (n, 1), or of N and D, (n, 2).
-        starts: Starting points of the fit from those logarithms and ln L (n,).
+        formula: Formula as text.
+        parameters: Parameters in the order of θ.
+        log_loss: Function of θ (k,) and the logarithms of x, (n, 1), or of N and D, (n, 2), that returns ln L (n,).
+        starts: Function of these logarithms and ln L (n,) that returns starting points of the fit.
         variables: `x`, or `N` and `D`.
     """
 
@@ -61,38 +61,36 @@ class Law:
     variables: tuple[str, ...] = ("x",)
 
     def loss(self, theta: FloatArray, *values: object) -> FloatArray:
-        """L at values of x, or of N and D."""
+        """The loss L at values of x, or of N and D."""
         logs = np.log(np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in values)), axis=-1))
         with np.errstate(over="ignore"):
             return np.asarray(np.exp(self.log_loss(theta, logs.reshape(-1, len(values)))).reshape(logs.shape[:-1]))
 
     @property
     def breaks(self) -> tuple[str, ...]:
-        """Names of the parameters that are places of breaks."""
+        """Names of the parameters that are locations of breaks."""
         return tuple(p.name for p in self.parameters if p.is_break)
 
-    def shown(self, theta: FloatArray) -> dict[str, float]:
-        """Parameters by name, those that are fitted as logarithms as what they are."""
+    def parameters_by_name(self, theta: FloatArray) -> dict[str, float]:
+        """Parameters by name; those that are fitted as logarithms are converted back."""
         return {p.name: float(10.0**t if p.log10 else t) for p, t in zip(self.parameters, theta, strict=True)}
 
 
-_EXPONENT = (-3.0, 3.0)
+_EXPONENT_BOUNDS = (-3.0, 3.0)
+_MAX_DECADES = 300.0
+"""Bound of log10 of a scale. It must be wide: a loss of 12 at x = 1e6 with the exponent 0.03 reaches 1 at 1e42."""
 
 
-_DECADES = 300.0
-"""How far a scale is sought: a loss of 12 that falls with the exponent 0.03 from x = 1e6 reaches 1 at 1e42."""
-
-
-def scale(name: str, is_break: bool = False) -> Parameter:
-    """A value of N or D, fitted as its logarithm."""
-    return Parameter(name, -_DECADES, _DECADES, log10=True, is_break=is_break)
+def scale_parameter(name: str, is_break: bool = False) -> Parameter:
+    """Parameter that is a value of N or D, fitted as its logarithm."""
+    return Parameter(name, -_MAX_DECADES, _MAX_DECADES, log10=True, is_break=is_break)
 
 
 def _slope_and_scale(x: FloatArray, y: FloatArray) -> tuple[float, float]:
-    """Exponent of a straight line through the points, and log10 of where it reaches 1."""
+    """Exponent of a straight line through the points, and log10 of the x at which it reaches L = 1."""
     slope, intercept = np.polyfit(x, y, 1)
     exponent = float(np.copysign(np.clip(abs(slope), 1e-3, 2.0), -slope))
-    return exponent, float(np.clip(intercept / exponent / LN10, 1.0 - _DECADES, _DECADES - 1.0))
+    return exponent, float(np.clip(intercept / exponent / LN10, 1.0 - _MAX_DECADES, _MAX_DECADES - 1.0))
 
 
 def _power(theta: FloatArray, x: FloatArray) -> FloatArray:
@@ -144,21 +142,21 @@ def _amplitude_starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
 POWER = Law(
     "power",
     "(x0/x)^a",
-    (Parameter("a", *_EXPONENT), scale("x0")),
+    (Parameter("a", *_EXPONENT_BOUNDS), scale_parameter("x0")),
     _power,
     _power_starts,
 )
 POWER_FLOOR = Law(
     "power+floor",
     "(x0/x)^a + Linf",
-    (Parameter("a", 0.0, 3.0), scale("x0"), Parameter("Linf", 0.0, np.inf)),
+    (Parameter("a", 0.0, 3.0), scale_parameter("x0"), Parameter("Linf", 0.0, np.inf)),
     _power_floor,
     _floor_starts,
 )
 BROKEN = Law(
     "broken",
     "(xc/x)^a2 (1 + xc/x)^(a1 - a2)",
-    (Parameter("a1", *_EXPONENT), Parameter("a2", *_EXPONENT), scale("xc", is_break=True)),
+    (Parameter("a1", *_EXPONENT_BOUNDS), Parameter("a2", *_EXPONENT_BOUNDS), scale_parameter("xc", is_break=True)),
     _broken,
     _broken_starts,
 )
@@ -175,7 +173,7 @@ def general_broken(breaks: int) -> Law:
     """The general broken law y = a + b x^(-c0) Π_i (1 + (x/d_i)^(1/f_i))^(-c_i f_i) (arXiv:2210.14891).
 
     Args:
-        breaks: How many factors; 0 is a power law with a floor.
+        breaks: Number of breaks; 0 is a power law with a floor.
     """
 
     def decay(theta: FloatArray, x: FloatArray) -> FloatArray:
@@ -215,7 +213,7 @@ def general_broken(breaks: int) -> Law:
         (
             Parameter("a", 0.0, np.inf),
             Parameter("b", -20.0, 20.0, log10=True),
-            Parameter("c0", *_EXPONENT),
+            Parameter("c0", *_EXPONENT_BOUNDS),
             *(parameter for factor in factors for parameter in factor),
         ),
         log_loss,
@@ -223,5 +221,5 @@ def general_broken(breaks: int) -> Law:
     )
 
 
-CURVES = {law.name: law for law in (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE, general_broken(1))}
-"""The laws in one variable by name; `general_broken` makes more."""
+CURVES = {law.name: law for law in (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)}
+"""The laws in one variable by name, which are compared by default; `general_broken` returns more general ones."""

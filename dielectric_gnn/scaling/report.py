@@ -1,4 +1,4 @@
-"""Analyses as tables: for the terminal, CSV, Markdown and JSON."""
+"""Results as tables: rows for the terminal, data frame, CSV, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -8,103 +8,133 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dielectric_gnn import __version__
-from dielectric_gnn.scaling.analysis import Analysis
+from dielectric_gnn.scaling.analysis import GroupAnalysis
 from dielectric_gnn.scaling.comparison import LackOfFit, lack_of_fit
-from dielectric_gnn.scaling.findings import number
+from dielectric_gnn.scaling.findings import format_number
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.scaling.intervals import Interval
 from dielectric_gnn.utils.csv_cells import csv_row
 
 LAWS = ("law", "AICc", "BIC", "error beyond", "lack of fit")
-"""Of the table of laws: the fourth is RMSLE at the largest size, fitted without it, the last the p of its F test."""
+"""Header of the table of laws. `error beyond` is the RMSLE at the largest size, fitted without it; `lack of fit` is the
+p-value of the F test."""
 REGIMES = ("run", "N", "D", "seed", "regime")
+"""Header of the table of regimes."""
 
 
-def law_rows(analysis: Analysis) -> list[list[str]]:
-    """One line per law."""
+def law_rows(analysis: GroupAnalysis) -> list[list[str]]:
+    """One row per law, with the header `LAWS`."""
     rows = []
     for one in analysis.comparison.fits:
         misfit = lack_of_fit(one)
         beyond = analysis.comparison.extrapolation[one.law.name]
         p = f"p = {misfit.probability:.2g}" if misfit else "–"
-        rows.append([one.law.name, number(one.aicc), number(one.bic), number(beyond), p])
+        rows.append([one.law.name, format_number(one.aicc), format_number(one.bic), format_number(beyond), p])
     return rows
 
 
-def parameter_header(analysis: Analysis) -> tuple[str, ...]:
-    """Of the table of parameters."""
+def parameter_header(analysis: GroupAnalysis) -> tuple[str, ...]:
+    """Header of the table of parameters."""
     return ("law", "parameter", "value", *(f"{100 * analysis.level:g} % by {how}" for how in ("profile", "bootstrap")))
 
 
-def parameter_rows(analysis: Analysis) -> list[list[str]]:
-    """One line per law and parameter; intervals for laws within reach."""
+def parameter_rows(analysis: GroupAnalysis) -> list[list[str]]:
+    """One row per law and parameter, with intervals of plausible laws."""
     rows = []
     for one in analysis.comparison.fits:
         for name, value in one.parameters.items():
             intervals = [known.get(one.law.name, {}).get(name) for known in (analysis.profiles, analysis.bootstraps)]
-            rows.append([one.law.name, name, number(value), *("–" if i is None else str(i) for i in intervals)])
+            rows.append([one.law.name, name, format_number(value), *("–" if i is None else str(i) for i in intervals)])
     return rows
 
 
-def regime_rows(analysis: Analysis) -> list[list[str]]:
-    """One line per run."""
+def regime_rows(analysis: GroupAnalysis) -> list[list[str]]:
+    """One row per run, with the header `REGIMES`."""
     return [["" if row[key] is None else _cell(row[key]) for key in REGIMES] for row in analysis.regimes]
 
 
-def markdown(analyses: Sequence[Analysis]) -> str:
-    """Everything for people."""
+def markdown(analyses: Sequence[GroupAnalysis]) -> str:
+    """The report: all tables, verdicts, findings and remarks."""
     parts = []
     for analysis in analyses:
         lines = [f"## {analysis.title}", "", *_table(LAWS, law_rows(analysis)), ""]
-        lines += [f"**Verdict.** {analysis.comparison.verdict}.", ""]
-        lines += [f"- {line}" for line in spoken(analysis)]
+        lines += [f"**Verdict.** {analysis.verdict}.", ""]
+        lines += [f"- {line}" for line in findings_and_remarks(analysis)]
         lines += ["", *_table(parameter_header(analysis), parameter_rows(analysis))]
         lines += ["", *_table(REGIMES, regime_rows(analysis))] if analysis.regimes else []
         parts.append("\n".join(lines).rstrip() + "\n")
     return "\n".join(parts)
 
 
-def spoken(analysis: Analysis) -> list[str]:
-    """Answers and remarks, a sentence each."""
+def findings_and_remarks(analysis: GroupAnalysis) -> list[str]:
+    """Findings and remarks, one sentence each."""
     return [*(finding.text for finding in analysis.findings), *analysis.remarks]
 
 
-def comma_separated(analyses: Sequence[Analysis]) -> str:
-    """One line per law and parameter."""
-    ends = ("low", "high", "level", "bootstrap_low", "bootstrap_high", "at_bound")
-    of_law = ("aicc", "bic", "extrapolation_rmsle", "lack_of_fit_p")
-    rows: list[list[Any]] = [["group", "law", "parameter", "value", *ends, *of_law]]
-    for analysis in analyses:
-        for one in analysis.comparison.fits:
-            law = one.law.name
-            misfit = lack_of_fit(one)
-            scores = [one.aicc, one.bic, analysis.comparison.extrapolation[law], misfit.probability if misfit else ""]
-            for name, value in one.parameters.items():
-                profile, drawn = (k.get(law, {}).get(name) for k in (analysis.profiles, analysis.bootstraps))
-                cells: list[Any] = [profile.low, profile.high, profile.level] if profile else [""] * 3
-                cells += [drawn.low, drawn.high] if drawn else [""] * 2
-                rows.append([analysis.data.title, law, name, value, *cells, int(name in one.at_bounds), *scores])
-    return _lines(rows)
+def fit_rows(analyses: Sequence[GroupAnalysis]) -> list[dict[str, Any]]:
+    """One row per group, law and parameter, as plain values; None where there is no value."""
+    return [
+        {"group": analysis.data.title, "law": one.law.name, **parameter, **_scores(analysis, one)}
+        for analysis in analyses
+        for one in analysis.comparison.fits
+        for parameter in _parameters(analysis, one)
+    ]
 
 
-def regimes_table(analyses: Sequence[Analysis]) -> str:
-    """One line per run of the groups in N and D."""
+def _parameters(analysis: GroupAnalysis, one: Fit) -> list[dict[str, Any]]:
+    profiles, bootstraps = (known.get(one.law.name, {}) for known in (analysis.profiles, analysis.bootstraps))
+    rows = []
+    for name, value in one.parameters.items():
+        profile, bootstrap = profiles.get(name), bootstraps.get(name)
+        rows.append(
+            {
+                "parameter": name,
+                "value": value,
+                "low": profile and profile.low,
+                "high": profile and profile.high,
+                "level": profile and profile.level,
+                "bootstrap_low": bootstrap and bootstrap.low,
+                "bootstrap_high": bootstrap and bootstrap.high,
+                "at_bound": int(name in one.at_bounds),
+            }
+        )
+    return rows
+
+
+def _scores(analysis: GroupAnalysis, one: Fit) -> dict[str, float | None]:
+    misfit = lack_of_fit(one)
+    return {
+        "aicc": one.aicc,
+        "bic": one.bic,
+        "extrapolation_rmsle": analysis.comparison.extrapolation[one.law.name],
+        "lack_of_fit_p": misfit.probability if misfit else None,
+    }
+
+
+def fits_csv(analyses: Sequence[GroupAnalysis]) -> str:
+    """The `fit_rows` as CSV."""
+    rows = fit_rows(analyses)
+    return "".join(map(csv_row, [list(rows[0]), *(row.values() for row in rows)]))
+
+
+def regimes_csv(analyses: Sequence[GroupAnalysis]) -> str:
+    """One row per run of the groups in N and D, as CSV."""
     rows = [[a.data.title, *(row[key] for key in REGIMES)] for a in analyses for row in a.regimes]
-    return _lines([["group", *REGIMES], *rows])
+    return "".join(map(csv_row, [["group", *REGIMES], *rows]))
 
 
-def as_json(analyses: Sequence[Analysis], metric: str, options: Mapping[str, Any]) -> str:
-    """Everything for programs; infinite numbers are "inf" and "-inf", and what is unknown is null."""
-    plain = {
+def to_json(analyses: Sequence[GroupAnalysis], metric: str, options: Mapping[str, Any]) -> str:
+    """All results as JSON; infinite numbers are "inf" and "-inf", and NaN is null."""
+    content = {
         "version": __version__,
         "metric": metric,
         "options": dict(options),
         "groups": [_group(analysis) for analysis in analyses],
     }
-    return json.dumps(_plain(plain), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_json_value(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _group(analysis: Analysis) -> dict[str, Any]:
+def _group(analysis: GroupAnalysis) -> dict[str, Any]:
     comparison = analysis.comparison
     return {
         "group": analysis.data.title,
@@ -112,18 +142,18 @@ def _group(analysis: Analysis) -> dict[str, Any]:
         "runs": len(analysis.data.runs),
         "sizes": len(analysis.data.sizes),
         "verdict": comparison.verdict,
-        "shape": comparison.chosen,
+        "shape": comparison.shape,
         "best": comparison.best.law.name,
         "laws": [_law(analysis, one) for one in comparison.fits],
         "left_out": [{"run": run.name, "loss": run.loss, "predicted": value} for run, value in comparison.outliers],
         "answers": [finding.text for finding in analysis.findings],
-        "facts": [fact for finding in analysis.findings for fact in finding.facts],
+        "details": [row for finding in analysis.findings for row in finding.details],
         "remarks": analysis.remarks,
         "regimes": analysis.regimes,
     }
 
 
-def _law(analysis: Analysis, one: Fit) -> dict[str, Any]:
+def _law(analysis: GroupAnalysis, one: Fit) -> dict[str, Any]:
     misfit: LackOfFit | None = lack_of_fit(one)
     known = {"profile": analysis.profiles, "bootstrap": analysis.bootstraps}
     intervals = {how: found[one.law.name] for how, found in known.items() if found.get(one.law.name)}
@@ -149,17 +179,13 @@ def _cell(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _lines(rows: Sequence[Sequence[Any]]) -> str:
-    return "".join(map(csv_row, rows))
-
-
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Interval):
-        return {"low": _plain(value.low), "high": _plain(value.high), "level": value.level}
+        return {"low": _json_value(value.low), "high": _json_value(value.high), "level": value.level}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     if isinstance(value, float):
         return None if math.isnan(value) else float(value) if math.isfinite(value) else "inf" if value > 0 else "-inf"
     return value

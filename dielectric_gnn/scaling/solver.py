@@ -1,4 +1,4 @@
-"""Least squares for a law, from several starting points, with or without Huber's loss for far-off runs."""
+"""Least-squares solver for a law, from several starting points, optionally with Huber's loss for outliers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from dielectric_gnn.scaling.laws import FloatArray, Law
 
-_POLISHED = 3
-"""So many of the starting points, the best after a few steps, are followed to the end."""
+_NUM_POLISHED_STARTS = 3
+"""Number of starting points, the best ones after a few steps, whose fits are continued to convergence."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a law is compared with.
+    """A law and the values that it is fitted to.
 
     Args:
-        law: The form.
+        law: The form of the law.
         x: Logarithms of the variables, (n, v).
         y: ln L (n,); with `deviation`, L.
-        deviation: Standard deviation of L (n,): then L itself is compared, weighted.
-        huber: Where Huber's loss turns linear; 0: nowhere.
+        deviation: Standard deviations of L (n,), with which L itself is fitted, weighted; None fits ln L.
+        huber: Residual beyond which Huber's loss is linear; 0 is least squares.
     """
 
     law: Law
@@ -32,7 +32,7 @@ class Problem:
     huber: float = 0.0
 
     def residuals(self, theta: FloatArray) -> FloatArray:
-        """Differences (n,) whose loss is minimised."""
+        """Residuals (n,)."""
         value = self.law.log_loss(theta, self.x)
         if self.deviation is None:
             difference = value - self.y
@@ -45,15 +45,15 @@ class Problem:
 def solve(
     problem: Problem, starts: Sequence[FloatArray], fixed: tuple[int, float] | None = None
 ) -> tuple[FloatArray, float]:
-    """The parameters of the smallest sum.
+    """Minimise the sum of squares, or Huber's sum.
 
     Args:
-        problem: What is compared.
-        starts: Starting points (k,); a single one, near the end already, is followed less closely.
-        fixed: A parameter that is held, and its value.
+        problem: The law and the values.
+        starts: Starting points (k,); a single one is assumed to be near the minimum, and the tolerance is larger.
+        fixed: Position of a parameter that is held constant, and its value.
 
     Returns:
-        θ (k,), and the objective: the sum of squares, or Huber's.
+        Parameters θ (k,), and the minimised objective.
     """
     from scipy.optimize import least_squares
 
@@ -61,7 +61,7 @@ def solve(
     low, high = (np.array([getattr(p, side) for p in parameters], dtype=float) for side in ("low", "high"))
     free = np.arange(low.size) if fixed is None else np.delete(np.arange(low.size), fixed[0])
 
-    def whole(part: FloatArray) -> FloatArray:
+    def with_fixed(part: FloatArray) -> FloatArray:
         theta = np.empty(low.size)
         theta[free] = part
         if fixed is not None:
@@ -69,7 +69,7 @@ def solve(
         return theta
 
     def residuals(part: FloatArray) -> FloatArray:
-        return problem.residuals(whole(part))
+        return problem.residuals(with_fixed(part))
 
     def descend(part: FloatArray, tolerance: float, evaluations: int) -> tuple[float, FloatArray]:
         result = least_squares(
@@ -91,6 +91,6 @@ def solve(
         objective, part = descend(parts[0], 1e-8, 200)
     else:
         tried = sorted((descend(part, 1e-6, 60) for part in parts), key=lambda found: found[0])
-        polished = (descend(part, 1e-12, 600) for _, part in tried[:_POLISHED])
+        polished = (descend(part, 1e-12, 600) for _, part in tried[:_NUM_POLISHED_STARTS])
         objective, part = min(polished, key=lambda found: found[0])
-    return whole(part), objective
+    return with_fixed(part), objective

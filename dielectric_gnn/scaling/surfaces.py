@@ -1,7 +1,7 @@
-"""Laws in two variables, parameters N and data D, and what follows: the regime of a run, and the best use of a budget.
+"""Laws in two variables, parameters N and data D; the regime of a run, and the compute-optimal N and D.
 
 Kaplan style (arXiv:2001.08361): L = [(N_c/N)^(α_N/α_D) + D_c/D]^α_D. Hoffmann style (arXiv:2203.15556): L = L∞ +
-(N_c/N)^α_N + (D_c/D)^α_D. Their broken forms (arXiv:2602.05702) put the broken law in place of the data term:
+(N_c/N)^α_N + (D_c/D)^α_D. In their broken forms (arXiv:2602.05702) the broken law replaces the data term:
 D_c/D → (D_c/D)(1 + D_c/D)^(α_D1/α_D2 − 1), and (D_c/D)^α_D → (D_c/D)^α_D2 (1 + D_c/D)^(α_D1 − α_D2).
 """
 
@@ -13,30 +13,30 @@ from typing import NamedTuple
 import numpy as np
 
 from dielectric_gnn.scaling.fitting import Fit
-from dielectric_gnn.scaling.laws import LN10, FloatArray, Law, Parameter, scale
+from dielectric_gnn.scaling.laws import LN10, FloatArray, Law, Parameter, scale_parameter
 from dielectric_gnn.scaling.points import Points
 from dielectric_gnn.utils.errors import InputError
 
-_POSITIVE = (1e-3, 3.0)
-_MODEL = (Parameter("aN", *_POSITIVE), scale("Nc"))
-_DATA = (Parameter("aD", *_POSITIVE), scale("Dc"))
+_EXPONENT_BOUNDS = (1e-3, 3.0)
+_MODEL = (Parameter("aN", *_EXPONENT_BOUNDS), scale_parameter("Nc"))
+_DATA = (Parameter("aD", *_EXPONENT_BOUNDS), scale_parameter("Dc"))
 _BROKEN_DATA = (
-    Parameter("aD1", *_POSITIVE),
-    Parameter("aD2", *_POSITIVE),
-    scale("Dc", is_break=True),
+    Parameter("aD1", *_EXPONENT_BOUNDS),
+    Parameter("aD2", *_EXPONENT_BOUNDS),
+    scale_parameter("Dc", is_break=True),
 )
 _FLOOR = Parameter("Linf", 0.0, np.inf)
 
 
 class Terms(NamedTuple):
-    """Logarithms of the two terms whose sum makes the loss, (n,) each: of the model's size, and of the data."""
+    """Logarithms of the model term and the data term of a law, (n,) each."""
 
     model: FloatArray
     data: FloatArray
 
 
 def kaplan_terms(theta: FloatArray, x: FloatArray) -> Terms:
-    """Of the Kaplan forms, within the brackets."""
+    """Terms of the Kaplan forms, inside the square brackets."""
     exponent = theta[2] if theta.size == 4 else theta[3]
     model = theta[0] / exponent * (LN10 * theta[1] - x[:, 0])
     ratio = LN10 * theta[-1] - x[:, 1]
@@ -44,7 +44,7 @@ def kaplan_terms(theta: FloatArray, x: FloatArray) -> Terms:
 
 
 def hoffmann_terms(theta: FloatArray, x: FloatArray) -> Terms:
-    """Of the Hoffmann forms, without the floor."""
+    """Terms of the Hoffmann forms, without the floor."""
     model = theta[0] * (LN10 * theta[1] - x[:, 0])
     ratio = LN10 * theta[-2] - x[:, 1]
     if theta.size == 5:
@@ -97,15 +97,8 @@ SURFACES = {
 """The laws in N and D by name."""
 
 
-def terms(fitted: Fit, num_parameters: float, num_data: float) -> tuple[float, float]:
-    """The terms of the model's size and of the data at one point."""
-    x = np.log(np.array([[num_parameters, num_data]], dtype=float))
-    found = (kaplan_terms if fitted.law.name.startswith("kaplan") else hoffmann_terms)(fitted.theta, x)
-    return float(np.exp(found.model[0])), float(np.exp(found.data[0]))
-
-
 def regime(fitted: Fit, num_parameters: float, num_data: float) -> str:
-    """`data-limited` if more data lower the loss more than a larger model does, per factor; else `model-limited`."""
+    """`data-limited` if a factor in D lowers the loss more than the same factor in N does; else `model-limited`."""
     step = 1e-3
     here = float(np.log(fitted.loss(num_parameters, num_data)))
     larger = float(np.log(fitted.loss(num_parameters * (1 + step), num_data)))
@@ -114,12 +107,12 @@ def regime(fitted: Fit, num_parameters: float, num_data: float) -> str:
 
 
 class Optimum(NamedTuple):
-    """The best use of a budget.
+    """Compute-optimal size of one training.
 
     Attributes:
         num_parameters: N.
         num_data: D.
-        loss: That the law promises there.
+        loss: Predicted loss.
     """
 
     num_parameters: float
@@ -131,8 +124,8 @@ class Cost(NamedTuple):
     """FLOPs of a training, c N^β D.
 
     Args:
-        coefficient: c, over all epochs; for forward and backward pass of a dense network, 6 per epoch and node.
-        exponent: β; 1 where every parameter is used equally often.
+        coefficient: c, over all epochs; 6 per epoch for the forward and backward pass of a dense network.
+        exponent: β; 1 if every parameter is used equally often.
     """
 
     coefficient: float
@@ -144,7 +137,7 @@ class Cost(NamedTuple):
 
 
 def training_cost(points: Points) -> Cost | None:
-    """C and β from the FLOPs that the runs counted; β = 1 if they have one N; None if they counted none."""
+    """The cost law fitted to the FLOPs of the runs; β = 1 if they have one N; None if they state no FLOPs."""
     counted = [run for run in points.runs if run.flops]
     if not counted:
         return None
@@ -165,7 +158,7 @@ def compute_optimal(fitted: Fit, flops: float, cost: Cost) -> Optimum:
         cost: c and β.
 
     Raises:
-        InputError: A budget that is not positive, or too small for one parameter and one datum.
+        InputError: The budget is not positive, or too small for one parameter and one datum.
     """
     from scipy.optimize import minimize_scalar
 
@@ -175,8 +168,8 @@ def compute_optimal(fitted: Fit, flops: float, cost: Cost) -> Optimum:
     product_nd = np.log(flops / coefficient)
     if product_nd <= 0:
         raise InputError(
-            f"the budget {flops:g} FLOPs is less than one datum and one parameter cost ({coefficient:g}); give the "
-            "FLOPs of a whole training"
+            f"the budget {flops:g} FLOPs is less than the cost of one datum and one parameter ({coefficient:g}); give "
+            "the FLOPs of a complete training"
         )
 
     def log_loss(log_n: float) -> float:

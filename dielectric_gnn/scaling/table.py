@@ -1,4 +1,4 @@
-"""Reading a CSV: its known columns, each cell with the line of the file that it stands in."""
+"""Tables of losses: CSV files, whose messages name the line, and data frames."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dielectric_gnn.utils.csv_cells import unguarded
 from dielectric_gnn.utils.errors import InputError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a CSV.
+    """A row of a table.
 
     Args:
         where: File and line, for messages.
-        cells: By column; one that is empty is left out.
+        cells: Texts by column; empty cells are left out.
     """
 
     where: str
@@ -27,18 +31,18 @@ class Row:
         """The number in a column.
 
         Raises:
-            InputError: There is none.
+            InputError: The cell is empty or not a number.
         """
         try:
             return float(self.cells[column])
         except (KeyError, ValueError) as error:
             raise InputError(f"{self.where}: {column} is {self.cells.get(column, '')!r}, expected a number") from error
 
-    def whole(self, column: str) -> int:
-        """The whole number in a column; 3.0 is one, too: some programs write it so.
+    def integer(self, column: str) -> int:
+        """The integer in a column; 3.0 is accepted, because some programs write integers so.
 
         Raises:
-            InputError: There is none.
+            InputError: The cell is empty or not an integer.
         """
         number = self.number(column)
         if not number.is_integer():
@@ -46,39 +50,83 @@ class Row:
         return int(number)
 
 
-def read_rows(path: Path, known: Sequence[str]) -> tuple[list[str], Iterator[Row], list[str]]:
-    """Read the known columns of a CSV; lines that begin with # are comments, the case of a column's name is no matter.
+@dataclass(frozen=True)
+class Table:
+    """The known columns of a table.
 
-    Returns:
-        The columns that it has of those known, its rows, and a remark if others are not used. A row whose cells are not
-        as many as the columns raises an InputError when it is reached, so that the columns can be judged before.
+    Args:
+        name: File, for messages.
+        columns: The known columns that it has.
+        rows: Its rows, to be read once. A row with too few or too many cells raises an InputError when it is reached,
+            so that missing columns are reported first.
+        remarks: Columns that are not used.
+    """
+
+    name: str
+    columns: list[str]
+    rows: Iterator[Row]
+    remarks: list[str]
+
+
+def read_csv(path: Path, known: Sequence[str]) -> Table:
+    """Read the known columns of a CSV; lines that begin with # are comments, names of columns may be in any case.
+
+    Not `pandas.read_csv`: that drops the numbers of the lines, and fills short rows silently.
 
     Raises:
-        InputError: It cannot be read, has no rows, or names a column twice.
+        InputError: The file cannot be read, has no rows, or names a column twice.
     """
     numbers: list[int] = []
     try:
-        # Excel begins a file with a mark that is no part of the first name.
+        # Excel begins a file with a byte order mark, which is not part of the first name.
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(_numbered(file, numbers))
+            reader = csv.reader(_without_comments(file, numbers))
             cells = [(numbers[reader.line_num - 1], row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV ({error})") from error
     if not cells:
         raise InputError(f"{path}: it is empty; expected a header and a row per run")
-    canonical = {name.lower(): name for name in known}
-    given = [name.strip() for name in cells[0][1]]
-    header = [canonical.get(name.lower(), name) for name in given]
-    if twice := sorted({name for name in header if name and header.count(name) > 1}):
-        raise InputError(f"{path}: the column {twice[0]!r} occurs twice ({', '.join(given)}); keep one of them")
+    header = _canonical_header(str(path), cells[0][1], known)
     if len(cells) == 1:
         raise InputError(f"{path}: no rows below the header; expected one per run")
-    unused = [name for name in header if name and name not in known]
-    remarks = [f"{path}: not used: {', '.join(unused)}; known columns are {', '.join(known)}"] if unused else []
-    return [name for name in known if name in header], _rows(path, header, cells[1:]), remarks
+    return _table(str(path), header, known, _csv_rows(path, header, cells[1:]))
 
 
-def _rows(path: Path, header: Sequence[str], cells: Sequence[tuple[int, list[str]]]) -> Iterator[Row]:
+def table_from_dataframe(frame: pd.DataFrame, known: Sequence[str]) -> Table:
+    """The known columns of a data frame; missing values are empty cells.
+
+    Raises:
+        InputError: It has no rows, or a column twice.
+    """
+    name = "the data frame"
+    header = _canonical_header(name, [str(column) for column in frame.columns], known)
+    if frame.empty:
+        raise InputError(f"{name} has no rows; expected one per run")
+    texts = frame.astype(object).where(frame.notna(), "").to_numpy().tolist()
+    rows = (
+        Row(f"{name}, row {label}", {key: str(cell) for key, cell in zip(header, row, strict=True) if str(cell)})
+        for label, row in zip(frame.index, texts, strict=True)
+    )
+    return _table(name, header, known, rows)
+
+
+def _table(name: str, header: Sequence[str], known: Sequence[str], rows: Iterator[Row]) -> Table:
+    unused = [column for column in header if column and column not in known]
+    remarks = [f"{name}: not used: {', '.join(unused)}; known columns are {', '.join(known)}"] if unused else []
+    return Table(name, [column for column in known if column in header], rows, remarks)
+
+
+def _canonical_header(name: str, given: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The names of the columns, known ones in their canonical case."""
+    canonical = {column.lower(): column for column in known}
+    header = [canonical.get(column.strip().lower(), column.strip()) for column in given]
+    if twice := sorted({column for column in header if column and header.count(column) > 1}):
+        shown = ", ".join(column.strip() for column in given)
+        raise InputError(f"{name}: the column {twice[0]!r} occurs twice ({shown}); keep one of them")
+    return header
+
+
+def _csv_rows(path: Path, header: Sequence[str], cells: Sequence[tuple[int, list[str]]]) -> Iterator[Row]:
     for number, row in cells:
         if len(row) != len(header):
             raise InputError(f"{path}, line {number}: it has {len(row)} cells, expected {len(header)}, as the header")
@@ -88,8 +136,8 @@ def _rows(path: Path, header: Sequence[str], cells: Sequence[tuple[int, list[str
         )
 
 
-def _numbered(file: Iterator[str], numbers: list[int]) -> Iterator[str]:
-    """The lines that are no comments; their numbers in the file are noted."""
+def _without_comments(file: Iterator[str], numbers: list[int]) -> Iterator[str]:
+    """The lines that are not comments; their numbers in the file are appended to `numbers`."""
     for number, line in enumerate(file, start=1):
         if not line.startswith("#"):
             numbers.append(number)

@@ -1,1 +1,4 @@
-"""Studies: a grid of trainings from one YAML file, run here or under SLURM, resumable. Imports no PyTorch."""
+"""Studies: a grid of trainings from one YAML file, executed locally or as SLURM jobs, and their run records.
+
+Only `callback`, `run_description` and `flops` import PyTorch.
+"""

@@ -1,4 +1,4 @@
-"""One run record per training: written while it runs, completed by its test."""
+"""Callback that writes the run record: during the training, and completed by the test."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ _SECONDS_BETWEEN_WRITES = 5.0
 class ScalingRecord(Callback):
     """Writes `run_record.json` into the folder of a run: see `dielectric_gnn.training.run_record`.
 
-    A continued training goes on with the record of its folder: curve, steps and samples are those that made the
-    weights, the cost is what all launches together have spent. A test of `best.ckpt` on the run's own data completes
-    it.
+    A resumed training continues the record in its folder: curve, steps and samples are those behind the weights, the
+    cost is the sum over all launches. A test of `best.ckpt` on the run's own data completes the record.
 
     Args:
-        study: Name of the study that the run belongs to.
+        study: Name of the study of the run; empty for a run without study.
     """
 
     def __init__(self, study: str = "") -> None:
@@ -46,52 +45,52 @@ class ScalingRecord(Callback):
         self._segments: list[Segment] = []
         self._curve: list[dict[str, float | None]] = []
         self._best: dict[str, float] = {}
-        self._validated: dict[str, float] = {}
+        self._validation_metrics: dict[str, float] = {}
         self._samples = 0.0  # of all processes, up to the last complete epoch
-        self._samples_here = 0  # of this process, since then
+        self._samples_here = 0  # of this process since then
         self._compute_cost = ComputeCost()
         self._launches = 0
-        self._rate = 0.0
-        self._written = 0.0
+        self._learning_rate = 0.0
+        self._last_write = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """What a continued training needs, in plain types."""
+        """State for resuming, in plain types."""
         return {
             "curve": self._curve,
             "best": self._best,
             "samples": self._samples_now(),
             "spent": self._compute_cost.now(),
             "launches": self._launches,
-            "rate": self._rate,
+            "rate": self._learning_rate,
             "flops_per_sample": self._flops_per_sample,
             "flops_method": self._flops_method,
             "segments": self._segments,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state of a checkpoint."""
         self._curve = [dict(point) for point in state_dict["curve"]]
         self._best = dict(state_dict["best"])
         self._samples = float(state_dict["samples"])
-        self._compute_cost.take_over(state_dict["spent"])
+        self._compute_cost.include(state_dict["spent"])
         self._launches = int(state_dict["launches"])
-        self._rate = float(state_dict.get("rate", 0.0))  # early checkpoints lack it, and what follows
+        self._learning_rate = float(state_dict.get("rate", 0.0))  # early checkpoints lack this and the following keys
         self._flops_per_sample = state_dict.get("flops_per_sample")
         self._flops_method = state_dict.get("flops_method")
         self._segments = list(state_dict.get("segments", []))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is trained, and that it is running."""
+        """Write a record with the status `running`."""
         self._compute_cost.start(trainer.world_size, pl_module.device.type == "cuda")
         if getattr(trainer, "fast_dev_run", False) or not trainer.is_global_zero:
             return
         self._record = describe_run(trainer, pl_module, self.study)
-        self._note_segment(trainer, self._record)
-        previous = _record_of(_path(trainer), self._record)
+        self._append_segment(trainer, self._record)
+        previous = _previous_record(_path(trainer), self._record)
         if previous is not None:
-            # A launch that was killed has spent more than its last checkpoint knows.
+            # The cost of a launch that was killed is larger than that in its last checkpoint.
             self._launches = max(self._launches, int(previous.cost.get("launches", 0)))
-            self._compute_cost.take_over(previous.cost)
+            self._compute_cost.include(previous.cost)
             tested = {key: value for key, value in previous.metrics.items() if key.startswith("test/")}
             self._record = replace(self._record, metrics=tested, cost=previous.cost)
             if previous.training_flops is not None and previous.samples_seen:
@@ -100,16 +99,16 @@ class ScalingRecord(Callback):
         self._launches += 1
         self._write(trainer, "running")
 
-    def _note_segment(self, trainer: Trainer, now: RunRecord) -> None:
-        """Add what is trained on from here on, if it differs from before."""
-        if not self._segments and self._curve:  # a checkpoint of before: the record of the folder may know
+    def _append_segment(self, trainer: Trainer, now: RunRecord) -> None:
+        """Append a segment if the training materials differ from those before."""
+        if not self._segments and self._curve:  # an early checkpoint: the segment may be in the record of the folder
             earlier = record_in(_path(trainer).parent) or now
             self._segments = [_segment(earlier, 0, 0)]
         if not self._segments or self._segments[-1]["subset"] != now.subset:
             self._segments.append(_segment(now, len(self._curve), round(self._samples)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count what training costs per crystal; in every process, since a layer may talk to its like in the others."""
+        """Count operations per material, in every process, because layers may communicate between processes."""
         if getattr(trainer, "fast_dev_run", False):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -118,67 +117,67 @@ class ScalingRecord(Callback):
         self._flops_per_sample, self._flops_method = counted.per_sample, counted.method
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the learning rate before the schedule changes it."""
-        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        """Store the learning rate before the schedule changes it."""
+        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the crystals."""
+        """Count the materials."""
         self._samples_here += batch.num_crystals
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the metrics; the best ones stay."""
+        """Store the metrics of the validation."""
         values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        self._validated = {f"validation/{name.removeprefix('val/')}": value for name, value in values.items()}
+        self._validation_metrics = {f"validation/{name.removeprefix('val/')}": value for name, value in values.items()}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add a point to the learning curve, and sums over the processes."""
-        self._samples += _sum(trainer, self._samples_here)
+        """Append a point to the learning curve, and sum counts over the processes."""
+        self._samples += _sum_over_processes(trainer, self._samples_here)
         self._samples_here = 0
-        self._compute_cost.collect(lambda seconds: _sum(trainer, seconds))
+        self._compute_cost.collect(lambda seconds: _sum_over_processes(trainer, seconds))
         point: dict[str, float | None] = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "lr": self._rate,
+            "lr": self._learning_rate,
         }
         if "train/loss" in trainer.callback_metrics:
             point["train/loss"] = float(trainer.callback_metrics["train/loss"])
-        validated, self._validated = self._validated, {}
+        validated, self._validation_metrics = self._validation_metrics, {}
         if "validation/loss" in validated:
             point["validation/loss"] = validated["validation/loss"]
             if _is_better(validated["validation/loss"], self._best.get("validation/loss")):
                 self._best = validated
         self._curve.append(point)
-        if time.perf_counter() - self._written > _SECONDS_BETWEEN_WRITES:
+        if time.perf_counter() - self._last_write > _SECONDS_BETWEEN_WRITES:
             self._write(trainer, "running")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Say how it ended: a signal interrupts a training, an error makes it fail."""
+        """Write the status: `interrupted` by a signal, or `failed` with an error."""
         stopped = isinstance(exception, KeyboardInterrupt | SystemExit)
         try:
             self._write(trainer, "interrupted" if stopped else "failed")
-        except OSError as error:  # often what ended the training: the other callbacks still have their turn
-            sys.stderr.write(f"{_path(trainer)} keeps its former state: {message_of_system(error)}\n")
+        except OSError as error:  # often the error that ended the training; other callbacks must still run
+            sys.stderr.write(f"{_path(trainer)} could not be updated: {message_of_system(error)}\n")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say that it is finished."""
+        """Write the status `finished`."""
         self._write(trainer, "finished")
         self._record = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; a damaged record is told before the work, not after it.
+        """Start the clock, and check the record before the test.
 
         Raises:
-            InputError: The run has a record that cannot be read.
+            InputError: The record of the run cannot be read.
         """
         _record_of_tested(trainer, pl_module)
         self._compute_cost = ComputeCost()
         self._compute_cost.start(trainer.world_size, pl_module.device.type == "cuda")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Complete the record of the run, if it is its best checkpoint that was tested, on its own data."""
-        self._compute_cost.collect(lambda seconds: _sum(trainer, seconds))
+        """Complete the record of the run, if its best checkpoint was tested on its own data."""
+        self._compute_cost.collect(lambda seconds: _sum_over_processes(trainer, seconds))
         record = _record_of_tested(trainer, pl_module) if trainer.is_global_zero else None
         if record is None:
             return
@@ -186,22 +185,22 @@ class ScalingRecord(Callback):
         folder = _path(trainer).parent
         try:
             with locked(folder, "a test that completes its record"):
-                record = read_record(folder / RECORD)  # which a training may have replaced during the test
+                record = read_record(folder / RECORD)  # a training may have replaced it during the test
                 metrics = {key: value for key, value in record.metrics.items() if not key.startswith("test/")} | values
                 cost = {**record.cost, "test_cpu_seconds": self._compute_cost.now()["cpu_seconds"]}
                 write_record(folder / RECORD, replace(record, metrics=metrics, cost=cost))
         except InputError as error:
-            rank_zero_info(f"{folder / RECORD} is not completed by this test; repeat it later ({error})")
+            rank_zero_info(f"{folder / RECORD} was not completed by this test; repeat the test later ({error})")
 
     def _samples_now(self) -> float:
-        """Seen up to now; in an epoch that is not over, the other processes count as much as this one."""
+        """Materials seen up to now; within an epoch, all processes are assumed to have seen as many as this one."""
         return self._samples + self._samples_here * self._compute_cost.world_size
 
     def _write(self, trainer: Trainer, status: Status) -> None:
         if self._record is None:
             return
         samples = round(self._samples_now())
-        # The schedule keeps the peak as the initial rate.
+        # Schedules store the peak learning rate as `initial_lr`.
         rates = [group.get("initial_lr", group["lr"]) for each in trainer.optimizers for group in each.param_groups]
         record = replace(
             self._record,
@@ -224,7 +223,7 @@ class ScalingRecord(Callback):
             segments=tuple(self._segments),
         )
         write_record(_path(trainer), record)
-        self._written = time.perf_counter()
+        self._last_write = time.perf_counter()
 
 
 def _segment(record: RunRecord, epoch: int, samples_seen: int) -> Segment:
@@ -232,7 +231,7 @@ def _segment(record: RunRecord, epoch: int, samples_seen: int) -> Segment:
 
 
 def _is_better(loss: float, best: float | None) -> bool:
-    """Whether a validation loss is the lowest so far; one that is not finite never is."""
+    """Whether a validation loss is finite and the lowest so far."""
     return math.isfinite(loss) and (best is None or not loss >= best)
 
 
@@ -240,8 +239,8 @@ def _path(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir) / RECORD
 
 
-def _record_of(path: Path, described: RunRecord) -> RunRecord | None:
-    """The record that earlier launches of the same training left; that of another training is replaced."""
+def _previous_record(path: Path, described: RunRecord) -> RunRecord | None:
+    """The record of earlier launches of the same training; None if there is none or it is of another training."""
     try:
         found = read_record(path)
     except InputError:
@@ -251,7 +250,7 @@ def _record_of(path: Path, described: RunRecord) -> RunRecord | None:
 
 
 def _record_of_tested(trainer: Trainer, module: LightningModule) -> RunRecord | None:
-    """The record of the run that a test belongs to, if it tests the best checkpoint on the run's own data."""
+    """The record of the tested run, if its best checkpoint is tested on its own data; otherwise None."""
     path = _path(trainer)
     best, tested = path.parent / CHECKPOINTS / "best.ckpt", Path(str(trainer.ckpt_path or ""))
     if not (path.is_file() and best.is_file() and tested.is_file() and tested.samefile(best)):
@@ -260,7 +259,7 @@ def _record_of_tested(trainer: Trainer, module: LightningModule) -> RunRecord | 
     return record if config_hash(getattr(module, "config", None)) == record.config_hash else None
 
 
-def _sum(trainer: Trainer, value: float) -> float:
+def _sum_over_processes(trainer: Trainer, value: float) -> float:
     if trainer.world_size == 1:
         return float(value)
     tensor = torch.tensor(float(value), dtype=torch.float64, device=trainer.strategy.root_device)

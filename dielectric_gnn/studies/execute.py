@@ -1,4 +1,4 @@
-"""One run, from wherever it stands to its end: train, go on after an interruption, try again after a failure, test."""
+"""Execution of one run: train, resume after an interruption, retry after a failure, test."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from dielectric_gnn.utils.text import on_one_line
 State = Literal["waiting", "running", "interrupted", "failed", "damaged", "trained", "finished"]
 
 LOG = "study.log"
-"""File in the folder of a run: what its commands print."""
+"""Name of the file in the folder of a run with the output of its commands."""
 
 _COMMANDS = "commands.json"
-_POLL_S = 0.2
-_USER_MISTAKE = 2
-_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+_SECONDS_BETWEEN_POLLS = 0.2
+_EXIT_USER_MISTAKE = 2
+_STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
 class _Commands(TypedDict):
@@ -45,9 +45,9 @@ class Outcome:
     """How the execution of a run ended.
 
     Args:
-        state: Of the run.
-        attempts: How many times its training or test was started; 0 where nothing was left to do.
-        reason: Why it failed, in one line.
+        state: State of the run.
+        attempts: Number of times its training or test was started; 0 if it was finished already.
+        reason: Reason of a failure, in one line.
     """
 
     state: State
@@ -55,23 +55,24 @@ class Outcome:
     reason: str = ""
 
 
-def record_of(run: PlannedRun) -> RunRecord | None:
-    """The record of a run, None where there is none.
+def find_record(run: PlannedRun) -> RunRecord | None:
+    """The record of a run; None if it has none yet.
 
     Raises:
-        InputError: There is one, but it cannot be read.
+        InputError: The record cannot be read.
     """
     path = run.folder / RECORD
     return read_record(path) if path.is_file() else None
 
 
 def state_of(run: PlannedRun) -> State:
-    """How far a run is, by its record.
+    """State of a run according to its record.
 
-    `trained` lacks the test, `running` may be a training that was killed, the record of a `damaged` one cannot be read.
+    A `trained` run has not been tested, `running` may be a training that was killed, and the record of a `damaged`
+    run cannot be read.
     """
     try:
-        record = record_of(run)
+        record = find_record(run)
     except InputError:
         return "damaged"
     if record is None:
@@ -82,10 +83,10 @@ def state_of(run: PlannedRun) -> State:
 
 
 def check_commands(run: PlannedRun) -> None:
-    """Check that what the folder of a run holds was made by the command that the study now states.
+    """Check that the content of the folder of a run was made by the same command line.
 
     Raises:
-        InputError: It was made by another.
+        InputError: It was made with other settings.
     """
     path = run.folder / _COMMANDS
     if not path.is_file():
@@ -94,29 +95,31 @@ def check_commands(run: PlannedRun) -> None:
         text = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    stored = tuple(read_schema(f"{path}: damaged", text, _Commands, f"remove {run.folder} to run it anew")["fit"])
+    stored = tuple(read_schema(f"{path}: damaged", text, _Commands, f"remove {run.folder} to repeat the run")["fit"])
     if stored == run.fit:
         return
     place = next((i for i, pair in enumerate(zip(stored, run.fit, strict=False)) if pair[0] != pair[1]), -1)
     was, now = (" ".join(words[max(place - 1, 0) : place + 1] if place >= 0 else words) for words in (stored, run.fit))
     raise InputError(
-        f"{run.folder}: this run was begun with other settings ({was!r}, now {now!r}); choose another --out, or remove "
-        "the folder to run it anew"
+        f"{run.folder}: this run was started with other settings ({was!r}, now {now!r}); choose another --out, or "
+        "remove the folder to repeat it"
     )
 
 
 def execute(run: PlannedRun, threads: int, retries: int, stop: Event, own_session: bool = True) -> Outcome:
-    """Bring a run to its end; nothing is repeated that is done.
+    """Train and test a run, and skip what is done already.
 
-    A damaged record is made anew by `fit`, which goes on from the last checkpoint, and a test. While another process
-    works on the run, this one waits; its commands hold the lock of the folder too, and go on if it is killed.
+    A damaged record is written again by `fit`, which resumes from the last checkpoint, and a test. While another
+    process executes the run, this one waits. The commands hold the lock of the folder too, and continue if this process
+    is killed.
 
     Args:
         run: The run.
-        threads: Of the CPU, for each process.
-        retries: How often training or test are started again after a failure; a user's mistake is none.
-        stop: Set from elsewhere to interrupt the run, which then leaves a checkpoint.
-        own_session: Keep signals of a terminal from its processes; without, they get those that SLURM sends to a job.
+        threads: Number of CPU threads of each process.
+        retries: Number of times training or test are started again after a failure that is not a user's mistake.
+        stop: Event that interrupts the run, which then writes a checkpoint.
+        own_session: Start its processes in a session of their own, where signals of the terminal do not reach them;
+            otherwise they receive the signals that SLURM sends to a job.
     """
     check_commands(run)
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +148,7 @@ def _execute(run: PlannedRun, threads: int, retries: int, stop: Event, lock: Fol
             continue
         if _was_stopped(status):
             break
-        if attempts > retries or status == _USER_MISTAKE:
+        if attempts > retries or status == _EXIT_USER_MISTAKE:
             return _failed(run, status, attempts)
     _set_status(run, "interrupted")
     return Outcome("interrupted", attempts)
@@ -154,19 +157,19 @@ def _execute(run: PlannedRun, threads: int, retries: int, stop: Event, lock: Fol
 def _call(
     run: PlannedRun, words: tuple[str, ...], threads: int, stop: Event, lock: FolderLock, own_session: bool
 ) -> int:
-    """Run one command; its exit status."""
+    """Run one command; returns its exit status."""
     line = [sys.executable, "-m", "dielectric_gnn", *words]
-    # Lightning would take the processes of a SLURM job for its own.
+    # With these variables, Lightning would treat the processes of the SLURM job as its own ranks.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SUBMITIT_"))}
     environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     environment |= {HELD: str((run.folder / RUN).resolve())}
-    # Windows hands no descriptors down; there, a command that outlives this process holds no lock.
+    # On Windows descriptors are not inherited; there, a command that outlives this process holds no lock.
     descriptors = () if lock.descriptor is None or sys.platform == "win32" else (lock.descriptor,)
     with (run.folder / LOG).open("ab") as log:
         log.write(f"\n$ {' '.join(['dielectric-gnn', *words])}\n".encode())
         log.flush()
-        # In a session of its own, Ctrl-C reaches it once, from here: a second signal would leave no checkpoint. It
-        # holds the lock too, so that no other process takes the run up if this one is killed and it is not.
+        # In a session of its own it receives Ctrl-C once, from this process: a second signal would prevent the
+        # checkpoint. It holds the lock too, so that no other process starts the run if only this one is killed.
         process = subprocess.Popen(
             line,
             stdout=log,
@@ -175,33 +178,33 @@ def _call(
             start_new_session=own_session,
             pass_fds=descriptors,
         )
-        told = False
+        signalled = False
         while process.poll() is None:
-            if stop.is_set() and not told:
+            if stop.is_set() and not signalled:
                 process.send_signal(signal.SIGTERM)
-                told = True
-            time.sleep(_POLL_S)
+                signalled = True
+            time.sleep(_SECONDS_BETWEEN_POLLS)
     return process.returncode
 
 
 def _was_stopped(status: int) -> bool:
-    return any(status in (128 + number, -number) for number in _STOPPING)
+    return any(status in (128 + number, -number) for number in _STOP_SIGNALS)
 
 
 def _failed(run: PlannedRun, status: int, attempts: int) -> Outcome:
     _set_status(run, "failed")
     how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
     if status == 0:
-        how = "its commands ended well, but the record is not complete"
+        how = "its commands succeeded, but the record is incomplete"
     lines = (run.folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n$ ")[-1].splitlines()
-    told = [line for line in lines if line.startswith("error: ")] or [line for line in lines[1:] if line.strip()]
-    reason = f"{how}; {on_one_line(told[-1]) if told else 'no message'}; see {run.folder / LOG}"
+    messages = [line for line in lines if line.startswith("error: ")] or [line for line in lines[1:] if line.strip()]
+    reason = f"{how}; {on_one_line(messages[-1]) if messages else 'no message'}; see {run.folder / LOG}"
     return Outcome("failed", attempts, reason)
 
 
 def _set_status(run: PlannedRun, status: Literal["interrupted", "failed"]) -> None:
-    """Correct the record of a training that had no time to: it says that it is still running."""
+    """Correct the record of a training that was killed before it could: its status is still `running`."""
     if state_of(run) in ("damaged", "finished", "trained", status):
         return
-    if (record := record_of(run)) is not None:
+    if (record := find_record(run)) is not None:
         write_record(run.folder / RECORD, replace(record, status=status))

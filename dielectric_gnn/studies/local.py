@@ -1,4 +1,4 @@
-"""Runs of a study on this machine, several at a time."""
+"""Execution of the runs of a study on this machine, several at a time."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from dielectric_gnn.utils.errors import InputError
 def run_locally(
     runs: Sequence[PlannedRun], jobs: int, threads: int, retries: int, progress: Progress, stop: Event
 ) -> dict[str, Outcome]:
-    """Execute runs, `jobs` at a time; a failed one does not keep the others from being run.
+    """Execute runs, `jobs` at a time; a failed run does not stop the others.
 
     Args:
-        runs: What to run, in this order.
-        jobs: How many at a time.
-        threads: Of the CPU, for each.
-        retries: Of failed runs.
-        progress: What shows how far they are.
-        stop: Set from elsewhere to interrupt all of them.
+        runs: The runs, in the order of execution.
+        jobs: Number of runs at a time.
+        threads: Number of CPU threads of each run.
+        retries: Number of times a failed run is tried again.
+        progress: Display of the progress.
+        stop: Event that interrupts all runs when it is set.
 
     Returns:
-        What became of each run, by name.
+        Outcome of each run by name.
     """
     outcomes: dict[str, Outcome] = {}
 
-    def one(run: PlannedRun) -> Outcome:
+    def execute_one(run: PlannedRun) -> Outcome:
         if stop.is_set():
             return Outcome("interrupted")
         progress.begin(run.name)
@@ -40,7 +40,7 @@ def run_locally(
             return Outcome("failed", reason=str(error))
 
     with ThreadPoolExecutor(jobs) as pool:
-        names: dict[Future[Outcome], str] = {pool.submit(one, run): run.name for run in runs}
+        names: dict[Future[Outcome], str] = {pool.submit(execute_one, run): run.name for run in runs}
         left = set(names)
         while left:
             done, left = wait(left, timeout=progress.interval, return_when=FIRST_COMPLETED)

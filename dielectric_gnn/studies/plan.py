@@ -1,10 +1,10 @@
-"""From a study to its runs: names, folders, commands."""
+"""Planning: the runs of a study, with their names, folders and command lines."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,9 +16,9 @@ from dielectric_gnn.studies.spec import Block, Choice, Study
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.yaml_files import read_yaml
 
-_ORIGINS = ("source", "store", "train_ids")
-"""Settings of the data that may name paths."""
-_ORIGIN_OPTIONS = tuple(f"data.{key}" for key in _ORIGINS)
+_SOURCE_SETTINGS = ("source", "store", "train_ids")
+"""Settings of the data that may be paths."""
+_SOURCE_OPTIONS = tuple(f"data.{key}" for key in _SOURCE_SETTINGS)
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class PlannedRun:
 
     Args:
         name: Unique within the study.
-        folder: Where everything of it goes.
-        fit: Words of `dielectric-gnn fit`.
-        test: Words of `dielectric-gnn test`.
-        kind: Runs of one kind cost the same per training material: model, head, width and options of their block.
-        size: D; None means all.
-        seed: Of the training.
+        folder: Folder of the run.
+        fit: Command line of the training, after `dielectric-gnn`.
+        test: Command line of the test, after `dielectric-gnn`.
+        kind: Model, head, width and options of the block; runs of one kind cost the same per training material.
+        size: D, number of training materials; None means all.
+        seed: Seed of the training.
     """
 
     name: str
@@ -44,20 +44,20 @@ class PlannedRun:
     seed: int
 
     def commands(self) -> list[str]:
-        """For a shell."""
+        """Both command lines, quoted for a shell."""
         return [shlex.join(["dielectric-gnn", *words]) for words in (self.fit, self.test)]
 
 
 def plan_runs(study: Study, changes: Mapping[str, Any] | None = None) -> list[PlannedRun]:
-    """Every run of a study, small training sets first; a run that several blocks name is one run.
+    """All runs of a study, small training sets first; a run that occurs in several blocks is one run.
 
     Args:
         study: The study.
-        changes: Options that win over those of the study, for every run.
+        changes: Options of every run that override those of the study.
 
     Raises:
-        InputError: There are no runs; the grid names a model or a head that is not defined; an overlay does not exist;
-            or two blocks give one run different options.
+        InputError: There are no runs; the grid contains a model or a head that is not defined; an overlay does not
+            exist; or two blocks give one run different options.
     """
     runs: dict[str, PlannedRun] = {}
     for place, block in enumerate(study.grid):
@@ -65,7 +65,7 @@ def plan_runs(study: Study, changes: Mapping[str, Any] | None = None) -> list[Pl
             if runs.setdefault(run.name, run) != run:
                 raise InputError(
                     f"study {study.name}: grid[{place}] and a block before it give run {run.name} different options; "
-                    "name one of the models differently, or put them into two studies"
+                    "give one of the models another name, or use two studies"
                 )
     if not runs:
         raise InputError(f"study {study.name}: no runs; the grid is empty")
@@ -119,23 +119,23 @@ def _rate_options(model: Choice) -> dict[str, Any]:
 def _overlays(paths: list[str]) -> list[str]:
     for path in paths:
         if not Path(path).is_file():
-            raise InputError(f"{path}: no such overlay; paths are relative to the folder that the command is run from")
+            raise InputError(f"{path}: no such overlay; paths are relative to the current folder")
     return [word for path in paths for word in ("--config", path)]
 
 
 def _data_words(overlays: list[str], options: Mapping[str, Any]) -> list[str]:
-    """Where the materials of a run come from, said again: paths that only a checkpoint names are not opened."""
+    """Options of the test that name the source of the materials: paths stated only by a checkpoint are not opened."""
     words = []
     for path in overlays:
         stated = read_yaml(Path(path))
         data = stated.get("data") if isinstance(stated, Mapping) else None
         if isinstance(data, Mapping):
-            words += _words({f"data.{key}": value for key, value in data.items() if key in _ORIGINS})
-    return words + _words({key: value for key, value in options.items() if key.startswith(_ORIGIN_OPTIONS)})
+            words += _words({f"data.{key}": value for key, value in data.items() if key in _SOURCE_SETTINGS})
+    return words + _words({key: value for key, value in options.items() if key.startswith(_SOURCE_OPTIONS)})
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:
-    """Options as words; what is no text, as JSON."""
+    """Options as words of a command line; values that are not text as JSON."""
     words = []
     for key, value in options.items():
         words += [f"--{key}", value if isinstance(value, str) else json.dumps(value, default=str)]
@@ -143,10 +143,10 @@ def _words(options: Mapping[str, Any]) -> list[str]:
 
 
 def training_materials(store: Path) -> int:
-    """How many training materials a store has.
+    """Number of training materials of a store.
 
     Raises:
-        InputError: It has no split.
+        InputError: The folder is not a store with a split.
     """
     path = store.expanduser() / "split_train.npy"
     try:
@@ -155,11 +155,11 @@ def training_materials(store: Path) -> int:
         raise InputError(f"{store}: not a store with a split ({error}); `dielectric-gnn prepare` writes one") from error
 
 
-def check_sizes(study: Study, runs: list[PlannedRun]) -> None:
-    """Check that the store, where there is one, has as many training materials as the largest run wants.
+def check_sizes(study: Study, runs: Sequence[PlannedRun]) -> None:
+    """Check that the store, if it exists, has enough training materials for the largest run.
 
     Raises:
-        InputError: It has fewer.
+        InputError: It has too few.
     """
     if study.data is None or not Path(study.data.store).expanduser().exists():
         return

@@ -1,4 +1,4 @@
-"""How far a study is: a table that renews itself on a terminal, plain lines elsewhere."""
+"""Progress of a study: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dielectric_gnn.studies.execute import Outcome, State, record_of, state_of
+from dielectric_gnn.studies.execute import Outcome, State, find_record, state_of
 from dielectric_gnn.studies.plan import PlannedRun
 from dielectric_gnn.training.run_record import RunRecord
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.text import printable
 
-_ROWS = 20
-_WIDTH = 140  # of the last table where there is no terminal
+_NUM_LIVE_ROWS = 20
+_COLUMNS_WITHOUT_TERMINAL = 140
 _SECONDS_BETWEEN_LINES = 30.0
 _ORDER: tuple[State, ...] = ("finished", "trained", "running", "interrupted", "failed", "damaged", "waiting")
 
 
 class Progress:
-    """Shows the state of every run; use it as a context.
+    """Shows the state of every run; use it as a context manager.
 
     Args:
-        title: Of the study.
+        title: Name of the study.
         runs: Its runs.
-        interval: Seconds between two looks at the records.
+        interval: Seconds between two updates.
     """
 
     def __init__(self, title: str, runs: Sequence[PlannedRun], interval: float = 1.0) -> None:
@@ -41,7 +41,7 @@ class Progress:
         self._reasons: dict[str, str] = {}
         self._console = Console(soft_wrap=True)
         if not self._console.is_terminal:
-            self._console.width = _WIDTH
+            self._console.width = _COLUMNS_WITHOUT_TERMINAL
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
@@ -59,12 +59,12 @@ class Progress:
             self._console.print(self.table(len(self._runs)))
 
     def begin(self, name: str) -> None:
-        """A run is being worked on."""
+        """Mark a run as started."""
         self._states[name] = "running"
-        self._line(f"{name}: begins")
+        self._line(f"{name}: started")
 
     def end(self, name: str, outcome: Outcome) -> None:
-        """No longer."""
+        """Mark a run as ended."""
         self._states[name] = outcome.state
         if outcome.reason:
             self._reasons[name] = outcome.reason
@@ -76,14 +76,14 @@ class Progress:
         )
 
     def show(self) -> None:
-        """Renew the table; elsewhere, a line now and then."""
+        """Update the table; without a terminal, print a line every 30 seconds."""
         if self._console.is_terminal:
-            self._live.update(self.table(_ROWS), refresh=True)
+            self._live.update(self.table(_NUM_LIVE_ROWS), refresh=True)
         elif time.monotonic() >= self._next_line:
             self._line(f"study {self.title}: {self._counts()}")
 
     def table(self, rows: int) -> Table:
-        """The runs; if they are more than `rows`, those on which something happens, and failures, come first."""
+        """Table of the runs; if there are more than `rows`, active, failed and interrupted runs come first."""
         table = Table(title=f"{self.title}: {self._counts()}", title_justify="left")
         for heading in ("run", "state", "D", "N", "epochs", "validation loss", "test loss", "CPU h", "GPU h"):
             table.add_column(heading, justify="left" if heading in ("run", "state") else "right", no_wrap=True)
@@ -99,7 +99,7 @@ class Progress:
         return table
 
     def failures(self) -> dict[str, str]:
-        """Why runs failed, by name."""
+        """Reasons of failures by name of the run."""
         return dict(self._reasons)
 
     def _counts(self) -> str:
@@ -116,13 +116,13 @@ class Progress:
 
     @staticmethod
     def _idle(state: State) -> State:
-        # Nothing of this study runs yet: such a run was killed.
+        # This study has not started any run yet, so a `running` one was killed.
         return "interrupted" if state == "running" else state
 
 
 def _record(run: PlannedRun) -> RunRecord | None:
     try:
-        return record_of(run)
+        return find_record(run)
     except InputError:
         return None
 

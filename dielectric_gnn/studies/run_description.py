@@ -1,4 +1,4 @@
-"""What a run record says of a training before it begins: model, data, settings, versions."""
+"""Fields of a run record that are known before the training: model, data, settings, versions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from dielectric_gnn.training.module import trainable_parameters
 from dielectric_gnn.training.objective import Objective
 from dielectric_gnn.training.run_record import RunRecord
 
-# Settings of the data that change nothing in what is reported of a model.
-_WITHOUT_EFFECT = ("crystals", "eval_batch_size", "on_error")
-# Options of optimisers that say how, not what they compute.
-_SAME_STEPS = ("fused", "foreach", "capturable", "differentiable")
+# Settings of the data that do not change any reported number.
+_SETTINGS_WITHOUT_EFFECT = ("crystals", "eval_batch_size", "on_error")
+# Options of optimisers that change the implementation, not the steps.
+_IMPLEMENTATION_OPTIONS = ("fused", "foreach", "capturable", "differentiable")
 
 
 def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRecord:
-    """The record of a training that is about to begin."""
+    """The record of a training that is about to start."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     config: dict[str, Any] | None = getattr(module, "config", None)
     backbone: Any = module.backbone
@@ -60,12 +60,12 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
             "python": platform.python_version(),
         },
         config_hash=config_hash(config),
-        objective=_described(objective),
+        objective=_describe_objective(objective),
         family=family_hash(model),
         settings={
             "max_epochs": trainer.max_epochs,
             "batch_size": data.batch_size,
-            "optimizer": _in_words(_without(model.get("optimizer"), "lr", *_SAME_STEPS)),
+            "optimizer": _class_and_options(_without(model.get("optimizer"), "lr", *_IMPLEMENTATION_OPTIONS)),
             "num_validation": int(ids["val"].size),
             "num_test": int(ids["test"].size),
             "validation": subset_id(ids["val"]),
@@ -76,7 +76,7 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
 
 
 def subset_id(material_ids: NDArray[np.str_]) -> str:
-    """Identifier of a set of materials, whatever their order: their number and a hash."""
+    """Identifier of a set of materials, independent of their order: their number and a hash."""
     text = "\n".join(np.sort(material_ids).tolist())
     return f"{material_ids.size}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
@@ -85,15 +85,15 @@ def config_hash(config: Mapping[str, Any] | None) -> str:
     """Hash of model and data settings; empty for a model that was built in Python."""
     if config is None:
         return ""
-    data = {key: value for key, value in config["data"].items() if key not in _WITHOUT_EFFECT}
+    data = {key: value for key, value in config["data"].items() if key not in _SETTINGS_WITHOUT_EFFECT}
     return _hash({"model": config["model"], "data": data})
 
 
 def family_hash(model: Mapping[str, Any]) -> str:
-    """Hash of the settings that models of one scaling law share; empty for a model that was built in Python.
+    """Hash of the settings that all models of one scaling law share; empty for a model that was built in Python.
 
-    Width, optimiser, schedule and rate are those that a study of sizes varies, and the objective is told apart from
-    the model.
+    Width, optimiser, schedule and learning rate are not part of it, because a study of sizes varies them, nor is the
+    objective, which the record states separately.
     """
     if not model:
         return ""
@@ -102,7 +102,7 @@ def family_hash(model: Mapping[str, Any]) -> str:
 
 
 def describe_device(trainer: Trainer) -> dict[str, Any]:
-    """Where a training runs."""
+    """Device, processes, precision and threads of a training."""
     on_gpu = trainer.strategy.root_device.type == "cuda"
     return {
         "accelerator": "gpu" if on_gpu else "cpu",
@@ -119,29 +119,29 @@ def _hash(value: Any) -> str:
 
 
 def _without(component: Any, *names: str) -> Any:
-    """What the configuration says of a component, but for some of its options."""
+    """The configuration of a component without some of its options."""
     options = component.get("init_args") if isinstance(component, Mapping) else None
     if not options:
         return component
     return {**component, "init_args": {key: value for key, value in options.items() if key not in names}}
 
 
-def _in_words(component: Any) -> str:
+def _class_and_options(component: Any) -> str:
     """Class and options of a component, such as `AdamW(eps=1e-08, weight_decay=8e-06)`."""
     options = component.get("init_args") if isinstance(component, Mapping) else None
-    return _called(_class_name(component), options or {})
+    return _format_call(_class_name(component), options or {})
 
 
-def _described(objective: Objective) -> str:
-    """Class and attributes of an objective, however it was made."""
+def _describe_objective(objective: Objective) -> str:
+    """Class and attributes of an objective, whether it was configured or built in Python."""
     plain = {key: sorted(value) if isinstance(value, frozenset) else value for key, value in vars(objective).items()}
-    return _called(
+    return _format_call(
         type(objective).__name__,
         {key: value for key, value in plain.items() if isinstance(value, str | int | float | list | tuple)},
     )
 
 
-def _called(name: str, options: Mapping[str, Any]) -> str:
+def _format_call(name: str, options: Mapping[str, Any]) -> str:
     inside = ", ".join(f"{key}={options[key]}" for key in sorted(options))
     return f"{name}({inside})" if inside else name
 

@@ -1,4 +1,4 @@
-"""Runs of a study as a SLURM job array, submitted through submitit."""
+"""Execution of the runs of a study as a SLURM job array, submitted through submitit."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ from dielectric_gnn.utils.files import write_text
 from dielectric_gnn.utils.schemas import read_schema
 
 _JOBS = "slurm_jobs.json"
-_LOOKS = 2
+_MISSED_POLLS = 2
+"""Number of consecutive polls in which a job must be absent from the queue to count as ended."""
 
 
 def run_in_job(run: PlannedRun, threads: int, retries: int) -> Outcome:
-    """What a job of the array does: execute its run; when SLURM announces the time limit, requeue the job.
+    """Body of a job of the array: execute its run, and requeue the job when SLURM signals the time limit.
 
-    SLURM sends its signals to every process of a job, so the training has them too and writes its checkpoint: here
-    they are only noted.
+    SLURM sends its signals to every process of a job, so the training receives them too and writes its checkpoint; this
+    process only records them.
     """
-    announced = Event()
-    signal.signal(signal.SIGUSR1, lambda *_: announced.set())
+    time_limit = Event()
+    signal.signal(signal.SIGUSR1, lambda *_: time_limit.set())
     signal.signal(signal.SIGTERM, lambda *_: None)
     outcome = execute(run, threads, retries, Event(), own_session=False)
     sys.stdout.write(f"{run.name}: {outcome}\n")
-    if outcome.state == "interrupted" and announced.is_set():
+    if outcome.state == "interrupted" and time_limit.is_set():
         _requeue()
     return outcome
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Check options of submitit before anything is made: that jobs get a time limit, since its own is five minutes.
+    """Check options of submitit before anything is written; a time limit is required, as its default is five minutes.
 
     Raises:
-        InputError: They do not, a value is no whole number where it must be one, submitit has no such option, or there
-            is no submitit.
+        InputError: There is no time limit, a value is not a whole number where it must be, submitit has no such option,
+            or submitit is not installed.
     """
     if "time" not in options:
-        raise InputError("--executor slurm needs the time limit of a job in minutes, such as --slurm time=600")
+        raise InputError("--executor slurm requires the time limit of a job in minutes, such as --slurm time=600")
     for key, least, meaning in (("time", 1, "minutes"), ("signal_delay_s", 0, "seconds")):
         value = options.get(key, least)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -55,17 +56,18 @@ def check_options(options: Mapping[str, Any]) -> None:
     known = sorted(_submitit().SlurmExecutor._valid_parameters())
     if unknown := [key for key in options if key not in known]:
         raise InputError(
-            f"--slurm {unknown[0]}={options[unknown[0]]}: submitit has no such option; it has {', '.join(known)}"
+            f"--slurm {unknown[0]}={options[unknown[0]]}: submitit has no such option; its options are "
+            f"{', '.join(known)}"
         )
 
 
 def _submitit() -> Any:
-    # The signal that trainings understand; submitit reads the variable when it is imported.
+    # The signal that trainings handle; submitit reads the variable when it is imported.
     os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"
     try:
         import submitit
     except ImportError as error:
-        raise InputError("--executor slurm needs submitit: pip install 'dielectric-gnn[slurm]'") from error
+        raise InputError("--executor slurm requires submitit: pip install 'dielectric-gnn[slurm]'") from error
     return submitit
 
 
@@ -78,34 +80,36 @@ def submit(
     retries: int,
     options: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Submit a job array of runs that no job is working on, at most `jobs` of them at a time.
+    """Submit a job array of the runs that have no active job, at most `jobs` of them at a time.
 
     Args:
-        runs: What to run.
-        folder: Of the study.
-        name: Of the study.
+        runs: The runs.
+        folder: Folder of the study.
+        name: Name of the study.
         jobs: Largest number of jobs at a time.
-        threads: CPUs of each.
-        retries: Of failed runs.
-        options: Of submitit's `SlurmExecutor`: `partition`, `time` (minutes), `gpus_per_node`, ...
+        threads: Number of CPUs of each job.
+        retries: Number of times a failed run is tried again.
+        options: Options of submitit's `SlurmExecutor`: `partition`, `time` (minutes), `gpus_per_node`, ...
 
     Returns:
-        Names of runs by job, those that are at work already included.
+        Names of runs by job, including the jobs that are active already.
 
     Raises:
-        InputError: There is no submitit, or no SLURM, or it refuses the options.
+        InputError: submitit is not installed, SLURM is not available, or it refuses the options.
     """
     active = _active_jobs()
     if active is None:
-        raise InputError("SLURM does not answer: squeue failed; run where sbatch and squeue work, or --executor local")
-    at_work = {job: run for job, run in _stored_jobs(folder).items() if job in active}
-    left = [run for run in runs if run.name not in at_work.values()]
-    if left:
+        raise InputError(
+            "SLURM is not available: squeue failed; use a machine where sbatch and squeue work, or --executor local"
+        )
+    active_runs = {job: run for job, run in _stored_jobs(folder).items() if job in active}
+    remaining = [run for run in runs if run.name not in active_runs.values()]
+    if remaining:
         settings = {"job_name": f"study-{name}", "cpus_per_task": threads, "array_parallelism": jobs, **options}
-        submitted = _submit_array(left, folder / "slurm", threads, retries, settings)
-        at_work |= {job: run.name for job, run in zip(submitted, left, strict=True)}
-        write_text(folder / _JOBS, json.dumps(at_work, indent=1) + "\n")
-    return at_work
+        submitted = _submit_array(remaining, folder / "slurm", threads, retries, settings)
+        active_runs |= {job: run.name for job, run in zip(submitted, remaining, strict=True)}
+        write_text(folder / _JOBS, json.dumps(active_runs, indent=1) + "\n")
+    return active_runs
 
 
 def _submit_array(
@@ -117,35 +121,38 @@ def _submit_array(
         executor.update_parameters(**settings)
         submitted = executor.map_array(run_in_job, runs, [threads] * number, [retries] * number)
     except (ValueError, TypeError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
-        raise InputError(f"SLURM did not take the jobs: {' '.join(str(error).split())}") from error
+        raise InputError(f"SLURM did not accept the jobs: {' '.join(str(error).split())}") from error
     return [str(job.job_id) for job in submitted]
 
 
 def wait_for(
     jobs: Mapping[str, str], runs: Mapping[str, PlannedRun], progress: Progress, stop: Event
 ) -> dict[str, Outcome]:
-    """Wait until the jobs are over; what they reached is read from the records of their runs.
+    """Wait until the jobs have ended; the outcomes are read from the records of their runs.
 
     Args:
         jobs: Names of runs by job.
         runs: The runs by name.
-        progress: What shows how far they are.
-        stop: Set from elsewhere to end the waiting; the jobs go on.
+        progress: Display of the progress.
+        stop: Event that ends the waiting; the jobs continue.
+
+    Returns:
+        Outcome of each run by name.
     """
     outcomes: dict[str, Outcome] = {}
-    absent = dict.fromkeys(jobs, 0)
-    begun: set[str] = set()
-    while absent and not stop.is_set():
+    missed_polls = dict.fromkeys(jobs, 0)
+    started: set[str] = set()
+    while missed_polls and not stop.is_set():
         states = _active_jobs()
-        for job in list(absent) if states is not None else []:
+        for job in list(missed_polls) if states is not None else []:
             name = jobs[job]
-            if states is not None and states.get(job) == "RUNNING" and name not in begun:
-                begun.add(name)
+            if states is not None and states.get(job) == "RUNNING" and name not in started:
+                started.add(name)
                 progress.begin(name)
-            # A file system may show a record some time after the job has written it.
-            absent[job] = 0 if states is not None and job in states else absent[job] + 1
-            if absent[job] >= _LOOKS:
-                del absent[job]
+            # A network file system may show a record some time after the job has written it.
+            missed_polls[job] = 0 if states is not None and job in states else missed_polls[job] + 1
+            if missed_polls[job] >= _MISSED_POLLS:
+                del missed_polls[job]
                 outcomes[name] = _outcome(runs[name], job)
                 progress.end(name, outcomes[name])
         progress.show()
@@ -160,21 +167,23 @@ def _outcome(run: PlannedRun, job: str) -> Outcome:
     if state == "interrupted":
         return Outcome("interrupted", 1)
     logs = run.folder.parent / "slurm"
-    return Outcome("failed", 1, f"job {job} ended and left it {state}; see {logs}/{job}_0_log.err and {run.folder}/")
+    return Outcome(
+        "failed", 1, f"job {job} ended, and the run is {state}; see {logs}/{job}_0_log.err and {run.folder}/"
+    )
 
 
 def _active_jobs() -> dict[str, str] | None:
-    """States of this user's jobs that are queued or at work; None if SLURM does not answer."""
-    line = ["squeue", "--me", "--noheader", "--array", "--format=%i|%T"]
+    """States of the queued and running jobs of this user; None if SLURM is not available."""
+    words = ["squeue", "--me", "--noheader", "--array", "--format=%i|%T"]
     try:
-        shown = subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout
+        output = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return dict(row.strip().split("|", 1) for row in shown.splitlines() if "|" in row)
+    return dict(row.strip().split("|", 1) for row in output.splitlines() if "|" in row)
 
 
 def _stored_jobs(folder: Path) -> dict[str, str]:
-    """Those that earlier launches submitted."""
+    """Names of runs by job, of the jobs that earlier launches submitted."""
     path = folder / _JOBS
     if not path.is_file():
         return {}

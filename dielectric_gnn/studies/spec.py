@@ -1,4 +1,4 @@
-"""What a study's YAML file may say, and reading it."""
+"""Specification of a study, and how it is read from a YAML file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LearningRate:
-    """How the learning rate of a model follows from its size: lr = value · (reference_parameters / N)^exponent.
+    """Learning rate of a model with N parameters: lr = value · (reference_parameters / N)^exponent.
 
     Args:
-        value: Peak rate; None keeps that of the overlays.
-        reference_parameters: Trainable parameters of the model that the rate was tuned for; None: no scaling.
-        exponent: γ.
+        value: Peak learning rate; None keeps that of the overlays.
+        reference_parameters: Trainable parameters of the model for which the rate was tuned; None switches scaling off.
+        exponent: Exponent γ.
     """
 
     value: float | None = None
@@ -32,12 +32,12 @@ class LearningRate:
 
 @dataclass(frozen=True)
 class Choice:
-    """A backbone, or a head, that the grid names.
+    """A backbone or a head of the grid.
 
     Args:
         configs: Overlays of `dielectric-gnn fit`.
-        options: Its options, by dotted key.
-        learning_rate: Of models alone.
+        options: Options of `dielectric-gnn fit` by dotted key.
+        learning_rate: Learning rate; for models only.
     """
 
     configs: tuple[str, ...] = ()
@@ -51,9 +51,9 @@ class Block:
 
     Args:
         models: Names under `models`.
-        sizes: D, training materials; None means all.
-        seeds: Of initial weights and the order of batches.
-        widths: Of the backbone; None keeps that of the overlays.
+        sizes: Numbers D of training materials; None means all.
+        seeds: Seeds of initial weights and the order of batches.
+        widths: Widths of the backbone; None keeps that of the overlays.
         heads: Names under `heads`; None keeps the head of the overlays.
         options: Options of these runs.
     """
@@ -71,8 +71,9 @@ class Data:
     """The store that all runs share.
 
     Args:
-        store: Its folder.
-        build: What `dielectric-gnn prepare` builds it from where it is absent: `synthetic:4000`, a folder.
+        store: Folder of the store.
+        build: Source from which `dielectric-gnn prepare build` builds the store if it does not exist, such as
+            `synthetic:4000` or a folder.
         build_options: Further options of that command.
     """
 
@@ -86,14 +87,14 @@ class Study:
     """A study.
 
     Args:
-        name: Short; run records state it.
+        name: Short name, which run records state.
         models: Backbones by name.
-        grid: The runs.
+        grid: Blocks of runs.
         heads: Heads by name.
         configs: Overlays of every run.
-        options: Options of every run, by dotted key.
-        trainer: Overlay that says where it runs; for `fit` and `test`.
-        data: The store; None leaves the data to overlays and options.
+        options: Options of every run by dotted key.
+        trainer: Overlay with the settings of the trainer, for `fit` and `test`.
+        data: The store; None takes the data of overlays and options.
         out: Folder of the runs.
     """
 
@@ -117,9 +118,9 @@ def read_study(path: Path) -> Study:
     """Read a study's YAML file.
 
     Raises:
-        InputError: It cannot be read, has a key that a study does not have, lacks one, or a value of the wrong type.
+        InputError: The file cannot be read, a key is unknown or missing, or a value is of the wrong type.
     """
-    top = _checked(Study, read_yaml(path), str(path))
+    top = _check_keys(Study, read_yaml(path), str(path))
     check_name(f"{path}: name", top["name"])
     check_folder(f"{path}: out", top.get("out"))
     top["models"] = {key: _choice(value, f"{path}, models.{key}") for key, value in _mapping(top, "models", path)}
@@ -128,22 +129,22 @@ def read_study(path: Path) -> Study:
     top["grid"] = tuple(_block(block, f"{path}, grid[{place}]") for place, block in enumerate(blocks))
     if top.get("data") is not None:
         top["data"] = _build(Data, top["data"], f"{path}, data", {"build_options": str})
-    _convert(top, str(path), {"configs": str})
+    _convert_lists(top, str(path), {"configs": str})
     return Study(**top)
 
 
 def _choice(plain: Any, where: str) -> Choice:
-    values = _checked(Choice, plain or {}, where)
+    values = _check_keys(Choice, plain or {}, where)
     if "learning_rate" in values:
-        values["learning_rate"] = _rate(values["learning_rate"], f"{where}.learning_rate")
-    _convert(values, where, {"configs": str})
+        values["learning_rate"] = _learning_rate(values["learning_rate"], f"{where}.learning_rate")
+    _convert_lists(values, where, {"configs": str})
     return Choice(**values)
 
 
-def _rate(plain: Any, where: str) -> LearningRate:
-    values = _checked(LearningRate, plain, where)
+def _learning_rate(plain: Any, where: str) -> LearningRate:
+    values = _check_keys(LearningRate, plain, where)
     for key, value in values.items():
-        # YAML reads 1e-3 as text, 1.0e-3 as a number.
+        # YAML reads 1e-3 as text, but 1.0e-3 as a number.
         try:
             number = None if value is None else float(value)
         except (TypeError, ValueError):
@@ -155,9 +156,9 @@ def _rate(plain: Any, where: str) -> LearningRate:
 
 
 def _block(plain: Any, where: str) -> Block:
-    kinds = {"models": str, "sizes": int, "seeds": int, "widths": int, "heads": str}
-    block = _build(Block, plain, where, kinds)
-    for key in kinds:
+    types = {"models": str, "sizes": int, "seeds": int, "widths": int, "heads": str}
+    block = _build(Block, plain, where, types)
+    for key in types:
         if not getattr(block, key):
             raise InputError(f"{where}: {key} is empty, so there are no runs; give at least one")
     for key in ("sizes", "widths"):
@@ -169,26 +170,30 @@ def _block(plain: Any, where: str) -> Block:
 
 
 def check_folder(where: str, folder: str | None) -> None:
-    """Raise InputError if the name of a folder is empty or has characters that cannot be shown."""
+    """Check the name of a folder.
+
+    Raises:
+        InputError: It is empty or has control characters.
+    """
     if folder is not None and (not folder.strip() or folder.strip() != on_one_line(folder)):
         raise InputError(f"{where} is {folder!r}, expected the name of a folder, without control characters")
 
 
 def _build(cls: type[T], plain: Any, where: str, lists: Mapping[str, type]) -> T:
-    values = _checked(cls, plain, where)
-    _convert(values, where, lists)
+    values = _check_keys(cls, plain, where)
+    _convert_lists(values, where, lists)
     return cls(**values)
 
 
-def _checked(cls: type[Any], plain: Any, where: str) -> dict[str, Any]:
-    """The mapping, if its keys are those of the class."""
+def _check_keys(cls: type[Any], plain: Any, where: str) -> dict[str, Any]:
+    """Check the keys of a mapping against the fields of a class; returns the mapping."""
     known = [spec.name for spec in fields(cls)]
     if not isinstance(plain, Mapping):
         raise InputError(f"{where}: expected keys ({', '.join(known)}), got {plain!r}")
     if unknown := [str(key) for key in plain if key not in known]:
         raise InputError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
-    needed = [spec.name for spec in fields(cls) if spec.default is MISSING and spec.default_factory is MISSING]
-    if absent := [key for key in needed if key not in plain]:
+    required = [spec.name for spec in fields(cls) if spec.default is MISSING and spec.default_factory is MISSING]
+    if absent := [key for key in required if key not in plain]:
         raise InputError(f"{where}: {absent[0]} is missing")
     for key in ("name", "out", "trainer", "store", "build"):
         if key in plain and not isinstance(plain[key], str | None):
@@ -207,15 +212,15 @@ def _mapping(values: Mapping[str, Any], key: str, path: Path) -> Sequence[tuple[
     return [(str(name), value) for name, value in given.items()]
 
 
-def _convert(values: dict[str, Any], where: str, lists: Mapping[str, type]) -> None:
-    """Lists become tuples, single values lists of one; every member must be of its type."""
+def _convert_lists(values: dict[str, Any], where: str, lists: Mapping[str, type]) -> None:
+    """Convert lists to tuples, and single values to tuples of one; every member must be of its type."""
     for key, kind in lists.items():
         if key not in values:
             continue
         members = values[key] if isinstance(values[key], list) else [values[key]]
         for member in members:
-            empty = member is None and key in ("sizes", "widths", "heads")
-            if not empty and (not isinstance(member, kind) or isinstance(member, bool)):
+            is_null = member is None and key in ("sizes", "widths", "heads")
+            if not is_null and (not isinstance(member, kind) or isinstance(member, bool)):
                 raise InputError(
                     f"{where}: {key} has {member!r}, expected {'text' if kind is str else 'whole numbers'}"
                 )

@@ -24,7 +24,7 @@ from dielectric_gnn.data.store.files import map_array, open_store
 from dielectric_gnn.data.store.rows import Recipe, itself, make_chunk
 from dielectric_gnn.data.store.writer import write_store
 from dielectric_gnn.prediction.journal import PredictionJournal
-from dielectric_gnn.scaling.points import read_table
+from dielectric_gnn.scaling.reading import runs_from_csv
 from dielectric_gnn.studies.plan import plan_runs
 from dielectric_gnn.studies.spec import read_study
 from dielectric_gnn.training.run_record import RunRecord, read_record, write_record
@@ -182,7 +182,7 @@ def test_run_records(tmp_path: Path, data: st.DataObject) -> None:
 @given(content=damaged_text(TABLE).map(encoded) | damaged_bytes(TABLE.encode()))
 def test_tables(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(content)
-    reads_or_refuses(lambda: read_table(tmp_path / "a.csv"))
+    reads_or_refuses(lambda: runs_from_csv(tmp_path / "a.csv"))
 
 
 @examples(150)

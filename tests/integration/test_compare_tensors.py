@@ -1,4 +1,4 @@
-"""The comparison of tensor models: who is trained on and tested, and what its table says; without the trainings."""
+"""The comparison of tensor models: its splits and its mistakes; without the trainings."""
 
 import importlib.util
 import json
@@ -36,7 +36,7 @@ def test_every_anisotropic_metal_is_tested_once(tool: ModuleType) -> None:
         (["--folds", "40"], "--folds is 40, expected 2 to 1"),
         (["--width", "20"], "Goten has 8 heads, which do not divide its width 20; give heads that do, such as 4"),
         (["--epochs", "0"], "argument --epochs: 0, expected at least 1"),
-        (["--width", "16", "--epochs", "7"], "made with width 32, but now it is 16; give another --out"),
+        (["--width", "16", "--epochs", "7"], "made with width 32, but now it is 16; choose another --out"),
     ],
 )
 def test_mistakes_are_one_line(

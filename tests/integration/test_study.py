@@ -29,7 +29,7 @@ from pathlib import Path
 from lightning.pytorch import Callback
 
 class Fails(Callback):
-    """Raises in the second epoch, as often as asked."""
+    """Raises in the second epoch, a given number of times."""
 
     def __init__(self, marks: str, times: int):
         self.marks, self.times = Path(marks), times
@@ -45,7 +45,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(repository: Path, tmp_path: Path) -> Start:
-    """Launch tools/run_study.py on a study that lies in the test's folder."""
+    """Launch `dielectric-gnn study` on a study that lies in the test's folder."""
 
     def launch(*words: str, text: str = STUDY) -> "subprocess.Popen[str]":
         (tmp_path / "study.yaml").write_text(text)
@@ -68,7 +68,7 @@ def finish(process: "subprocess.Popen[str]", status: int) -> str:
 def wait_until(met: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 180
     while not met():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.1)
 
 
@@ -86,7 +86,7 @@ def test_killed_and_launched_again_it_repeats_nothing(start: Start, tmp_path: Pa
     first, second = out / "cgc-h8-d20-s1", out / "cgc-h8-d20-s2"
     killed = start()
     wait_until((second / "study.log").is_file)
-    killed.kill()  # its child goes on alone, and must not meet another one in its folder
+    killed.kill()  # its child continues alone; no second one may start in its folder
     killed.communicate()
     before = contents(first)
     assert read_record(first / RECORD).status == "finished"
@@ -108,7 +108,7 @@ def test_killed_and_launched_again_it_repeats_nothing(start: Start, tmp_path: Pa
         path: what for path, (_, what) in everything.items()
     }
     refused = finish(start("--set", "trainer.max_epochs=4"), 2)
-    assert "begun with other settings ('--trainer.max_epochs 3', now '--trainer.max_epochs 4')" in refused
+    assert "with other settings ('--trainer.max_epochs 3', now '--trainer.max_epochs 4')" in refused
 
 
 def test_interrupted_runs_continue(start: Start, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_interrupted_runs_continue(start: Start, tmp_path: Path) -> None:
     wait_until(lambda: (run / "study.log").is_file() and "epoch 3/" in (run / "study.log").read_text())
     os.kill(stopped.pid, signal.SIGINT)
     shown = finish(stopped, 130)
-    assert "cgc-h8-d40-s1: interrupted" in shown and "to go on, repeat the command" in shown
+    assert "cgc-h8-d40-s1: interrupted" in shown and "to continue, repeat the command" in shown
     record = read_record(run / RECORD)
     assert record.status == "interrupted" and 3 <= record.epochs < 60
     finish(start(*words), 0)
@@ -165,11 +165,11 @@ def test_one_mistake_does_not_stop_the_others(start: Start, tmp_path: Path) -> N
     [
         (("seeds:", "seed:"), (), "unknown key 'seed'; known are models, sizes, seeds"),
         (("sizes: [20, 40]", "sizes: []"), (), "sizes is empty, so there are no runs"),
-        ((), ("--only", "*d99*"), "no run matches '*d99*'; there are cgc-h8-d20-s1"),
+        ((), ("--only", "*d99*"), "no run matches '*d99*'; the runs are cgc-h8-d20-s1"),
         ((), ("--set", "trainer.max_epochs"), "expected KEY=VALUE"),
         ((), ("--set", "a=["), "--set a=[: '[' is not YAML (expected the node content, but found '<stream end>')"),
         ((), ("--executor", "slurm", "--slurm", "time=["), "--slurm time=[: '[' is not YAML"),
-        ((), ("--executor", "slurm", "--slurm", "partition=gpu"), "needs the time limit of a job in minutes"),
+        ((), ("--executor", "slurm", "--slurm", "partition=gpu"), "requires the time limit of a job in minutes"),
         (
             (),
             ("--executor", "slurm", "--slurm", "time=abc"),
@@ -179,7 +179,7 @@ def test_one_mistake_does_not_stop_the_others(start: Start, tmp_path: Path) -> N
         (("models:\n", "data: {store: runs/absent}\nmodels:\n"), (), "runs/absent: no such store"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_mistakes_are_one_line(
     start: Start, tmp_path: Path, change: tuple[str, ...], words: tuple[str, ...], message: str
 ) -> None:
     shown = finish(start(*words, text=STUDY.replace(*change) if change else STUDY), 2)
@@ -190,16 +190,16 @@ def test_mistakes_are_told_in_a_line(
 def test_options_that_submitit_does_not_have(start: Start, tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'dielectric-gnn[slurm]'")
     shown = finish(start("--executor", "slurm", "--slurm", "time=5", "partitoin=gpu"), 2)
-    assert shown.startswith("error: --slurm partitoin=gpu: submitit has no such option; it has account, ")
+    assert shown.startswith("error: --slurm partitoin=gpu: submitit has no such option; its options are account, ")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_record_is_made_anew_and_stops_no_other_run(start: Start, tmp_path: Path, repository: Path) -> None:
-    """`fit` goes on from the checkpoint, where nothing is left to train; the copy of the study's file serves, too."""
+def test_a_damaged_record_is_written_again(start: Start, tmp_path: Path, repository: Path) -> None:
+    """`fit` resumes from the checkpoint, which is complete; the copy of the study's file is used."""
     out, words = tmp_path / "out", ("--only", "*-s1")
     finish(start(*words), 0)
     damaged, other = out / "cgc-h8-d20-s1", out / "cgc-h8-d40-s1"
-    whole, untouched = read_record(damaged / RECORD), contents(other)
+    original, untouched = read_record(damaged / RECORD), contents(other)
     (damaged / RECORD).write_text("{")
     line = [sys.executable, "-m", "dielectric_gnn", "test", "--ckpt_path", str(damaged / "checkpoints" / "best.ckpt")]
     refused = subprocess.run(line, cwd=repository, env=environment(), capture_output=True, text=True, check=False)
@@ -215,11 +215,11 @@ def test_a_damaged_record_is_made_anew_and_stops_no_other_run(start: Start, tmp_
     shown = finish(again, 0)
     assert "study tiny: 2 runs, 1 finished, 1 damaged" in shown and "2 of 2 runs are finished" in shown
     made = read_record(damaged / RECORD)
-    assert made == replace(whole, cost=made.cost) and contents(other) == untouched
+    assert made == replace(original, cost=made.cost) and contents(other) == untouched
     assert (out / "study.yaml").read_text() == STUDY
 
 
-def test_dry_run_tells_commands_and_cost(start: Start, tmp_path: Path) -> None:
+def test_dry_run_prints_commands_and_cost(start: Start, tmp_path: Path) -> None:
     store = tmp_path / "store"
     data = f"data: {{store: {store}, build: 'synthetic:60'}}\n"
     text = STUDY.replace("models:\n", f"{data}models:\n").replace("widths: [8]", "widths: [16]")
@@ -230,14 +230,14 @@ def test_dry_run_tells_commands_and_cost(start: Start, tmp_path: Path) -> None:
     assert sum(line.startswith("dielectric-gnn test ") for line in lines) == 4
     # Eight, one and one tenths of the materials: beside 40 for training, 5 and 5.
     assert (
-        "  cgc-h16: 4 runs, 278,627 parameters, 3 epochs, 3 validations of 5 crystals, 360 training crystals" in shown
+        "  cgc-h16: 4 runs, 278,627 parameters, 3 epochs, 3 validations of 5 materials, 360 training materials" in shown
     )
     assert "measured on the embedded metals" in shown and "with 2 at a time" in shown
-    assert "validation and test sets are taken to be as large as the shares of the split make them" in shown
+    assert "sizes of validation and test sets are assumed" in shown
     assert not (tmp_path / "out").exists() and not store.exists()
 
 
-def test_dry_run_counts_what_each_block_does(start: Start) -> None:
+def test_dry_run_estimates_each_block(start: Start) -> None:
     options = "options: {trainer.max_epochs: 12, trainer.check_val_every_n_epoch: 4}"
     block = "grid: {models: [cgc], sizes: [20, 40], widths: [8], seeds: [1, 2]}"
     more = f"grid:\n  - {block[6:]}\n  - {{models: [cgc], sizes: [10], widths: [8], seeds: [1], {options}}}"
@@ -245,7 +245,7 @@ def test_dry_run_counts_what_each_block_does(start: Start) -> None:
     # The embedded metals have 69 materials for training, 16 and 17 for evaluation.
     assert "  cgc-h8: 4 runs, " in shown and " 3 epochs, 3 validations of " in shown
     assert "  cgc-h8, trainer.max_epochs 12, trainer.check_val_every_n_epoch 4: 1 runs, " in shown
-    assert " 12 epochs, 3 validations of " in shown and " crystals, 120 training crystals of " in shown
+    assert " 12 epochs, 3 validations of " in shown and " materials, 120 training materials of " in shown
 
 
 def test_the_store_is_built_once(start: Start, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_the_store_is_built_once(start: Start, tmp_path: Path) -> None:
     text = STUDY.replace("models:\n", f"{data}models:\n")
     words = ("--only", "*-d20-*", "--set", "trainer.max_epochs=1", "--jobs", "2")
     shown = finish(start(*words, text=text), 0)
-    assert shown.count("the store is built first") == 1 and "2 of 2 runs are finished" in shown
+    assert shown.count("building the store first") == 1 and "2 of 2 runs are finished" in shown
     assert all(str(store) in record.settings["source"] for record in read_records(tmp_path / "out"))
     refused = finish(start("--set", "trainer.max_epochs=1", text=text.replace("[20, 40]", "[20, 400]")), 2)
     assert "training materials, but the grid has sizes 400" in refused

@@ -1,4 +1,4 @@
-"""Scaling laws: the published fits to the printed digits, recovery of known laws, verdicts, answers and mistakes."""
+"""Scaling laws: published fits to the printed digits, known laws recovered, verdicts, derived quantities, mistakes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from dielectric_gnn.scaling.answers import local_exponent, needed
 from dielectric_gnn.scaling.comparison import compare, rmsle
+from dielectric_gnn.scaling.derived import local_exponent, required_size
 from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.intervals import bootstrap, bootstrap_interval, profile_intervals
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, Law, general_broken
-from dielectric_gnn.scaling.points import Points, Run, grouped, points, read_csv, runs_of
+from dielectric_gnn.scaling.points import Points, Run, group_runs
+from dielectric_gnn.scaling.reading import runs_from_csv, runs_from_records
 from dielectric_gnn.training.run_record import RunRecord
 from dielectric_gnn.utils.errors import InputError
 
@@ -25,7 +26,7 @@ LAWS = (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)
 
 @pytest.fixture(scope="module")
 def published() -> dict[str, Points]:
-    return {data.title: data for data in grouped(read_csv(PUBLISHED))}
+    return {data.title: data for data in group_runs(runs_from_csv(PUBLISHED)[0])}
 
 
 # Law, parameters in the form in which the study prints them, AICc (arXiv:2602.05702).
@@ -72,7 +73,7 @@ def test_printed_breaks_in_thousands(published: dict[str, Points]) -> None:
 
 def test_published_mode_equals_scipy_curve_fit(published: dict[str, Points]) -> None:
     data = published["OptiMetal2B-CGC"]
-    mean, deviation = (np.array([f(losses) for losses in data.members]) for f in (np.mean, np.std))
+    mean, deviation = (np.array([f(losses) for losses in data.losses_by_size]) for f in (np.mean, np.std))
 
     def broken(d: np.ndarray, a1: float, a2: float, xc: float) -> np.ndarray:
         return np.asarray((xc / d) ** a2 * (1 + xc / d) ** (a1 - a2))
@@ -88,20 +89,20 @@ def test_profile_interval_of_a_straight_line_is_the_textbook_one() -> None:
     rng = np.random.default_rng(1)
     x = np.repeat(2.0 ** np.arange(4, 10), 2)
     y = 0.5 - 0.3 * np.log(x) + 0.02 * rng.standard_normal(x.size)
-    found = profile_intervals(fit(POWER, points("line", x, np.exp(y))))["a"]
+    found = profile_intervals(fit(POWER, Points.from_arrays("line", x, np.exp(y))))["a"]
     (slope, _), covariance = np.polyfit(np.log(x), y, 1, cov="unscaled")
     residuals = y - np.polyval(np.polyfit(np.log(x), y, 1), np.log(x))
     half = t.ppf(0.95, x.size - 2) * np.sqrt(covariance[0, 0] * residuals @ residuals / (x.size - 2))
     np.testing.assert_allclose([found.low, found.high], [-slope - half, -slope + half], rtol=2e-3)
 
 
-def test_a_diverged_run_does_not_bend_the_law() -> None:
+def test_a_diverged_run_does_not_distort_the_law() -> None:
     x = np.repeat(2500 * 2.0 ** np.arange(7), 3)
     losses = BROKEN.loss(np.array([0.15, 0.42, 4.72]), x) * np.exp(0.01 * np.random.default_rng(0).standard_normal(21))
-    clean = fit(BROKEN, points("clean", x, losses)).parameters
+    clean = fit(BROKEN, Points.from_arrays("clean", x, losses)).parameters
     losses[20] *= 3.0
-    bent = fit(BROKEN, points("bent", x, losses)).parameters
-    assert abs(bent["a2"] - clean["a2"]) < 0.03 and abs(np.log10(bent["xc"] / clean["xc"])) < 0.1
+    distorted = fit(BROKEN, Points.from_arrays("diverged", x, losses)).parameters
+    assert abs(distorted["a2"] - clean["a2"]) < 0.03 and abs(np.log10(distorted["xc"] / clean["xc"])) < 0.1
 
 
 DIGITS = np.array([160, 192, 256, 320, 384, 448, 480, 512, 544, 576, 608, 640, 672, 736, 800, 864, 928], dtype=float)
@@ -112,8 +113,8 @@ ADDITION = np.array([
 
 
 def test_one_break_extrapolates_four_digit_addition() -> None:
-    """The example of arXiv:2210.14891: fitted to 14 sizes, asked for the last three."""
-    first = points("addition", DIGITS[:14], ADDITION[:14], "x")
+    """The example of arXiv:2210.14891: fitted to 14 sizes, evaluated at the last three."""
+    first = Points.from_arrays("addition", DIGITS[:14], ADDITION[:14], "x")
     errors = {}
     for law in (POWER, general_broken(1)):
         found = fit(law, first)
@@ -123,27 +124,27 @@ def test_one_break_extrapolates_four_digit_addition() -> None:
 
 
 @pytest.mark.parametrize("law", [*LAWS, general_broken(1), general_broken(2)], ids=lambda law: law.name)
-def test_noiseless_laws_are_found_again(law: Law) -> None:
+def test_noiseless_laws_are_recovered(law: Law) -> None:
     theta = {
         "power": [0.3, 4.0], "power+floor": [0.5, 4.0, 0.3], "broken": [0.1, 0.4, 4.5],
         "broken*A": [0.1, 0.4, 4.5, 0.2], "bnsl1": [0.2, 0.6, 0.1, 0.5, 4.0, -0.5],
         "bnsl2": [0.1, 0.5, 0.05, 0.4, 3.0, -0.7, 0.3, 5.0, -0.7],
     }[law.name]  # fmt: skip
     x = np.geomspace(1e2, 1e6, 24)
-    found = fit(law, points("exact", x, law.loss(np.array(theta), x)))
+    found = fit(law, Points.from_arrays("exact", x, law.loss(np.array(theta), x)))
     np.testing.assert_allclose(found.loss(x), law.loss(np.array(theta), x), rtol=2e-3)
 
 
 def test_limits_of_the_broken_law() -> None:
     theta = np.array([0.15, 0.42, 4.0])
-    found = fit(BROKEN, points("exact", (x := np.geomspace(1e2, 1e6, 9)), BROKEN.loss(theta, x)))
+    found = fit(BROKEN, Points.from_arrays("exact", (x := np.geomspace(1e2, 1e6, 9)), BROKEN.loss(theta, x)))
     exponents = local_exponent(found, np.array([1e-2, 1e10]))
     np.testing.assert_allclose(exponents, [0.15, 0.42], atol=1e-4)
-    np.testing.assert_allclose(needed(found, float(BROKEN.loss(theta, 3e6))), 3e6, rtol=1e-4)
-    floor = fit(POWER_FLOOR, points("floor", x, POWER_FLOOR.loss(np.array([0.5, 3.0, 0.2]), x)))
-    assert needed(floor, 0.1) == np.inf
+    np.testing.assert_allclose(required_size(found, float(BROKEN.loss(theta, 3e6))), 3e6, rtol=1e-4)
+    floor = fit(POWER_FLOOR, Points.from_arrays("floor", x, POWER_FLOOR.loss(np.array([0.5, 3.0, 0.2]), x)))
+    assert required_size(floor, 0.1) == np.inf
     with pytest.raises(InputError, match="expected more than 0"):
-        needed(found, -1.0)
+        required_size(found, -1.0)
 
 
 def test_bootstrap_over_seeds(published: dict[str, Points]) -> None:
@@ -152,65 +153,65 @@ def test_bootstrap_over_seeds(published: dict[str, Points]) -> None:
     interval = bootstrap_interval(draws, lambda one: one.parameters["a2"])
     assert found.parameters["a2"] in interval and 0.005 < interval.high - interval.low < 0.1
     with pytest.raises(InputError, match="more than one seed"):
-        bootstrap(fit(POWER, points("single", [1, 2, 4, 8], [1.0, 0.9, 0.8, 0.7])))
+        bootstrap(fit(POWER, Points.from_arrays("single", [1, 2, 4, 8], [1.0, 0.9, 0.8, 0.7])))
 
 
 def test_verdict_of_the_published_data(published: dict[str, Points]) -> None:
-    assert compare(LAWS, published["OptiMetal2B-CGC"]).chosen == "broken"
-    assert compare((POWER, POWER_FLOOR, BROKEN), published["OptiMetal2B-CGC width"]).chosen == "saturating"
+    assert compare(LAWS, published["OptiMetal2B-CGC"]).shape == "broken"
+    assert compare((POWER, POWER_FLOOR, BROKEN), published["OptiMetal2B-CGC width"]).shape == "saturating"
     width = compare(LAWS, published["OptiMetal2B-CGC width"])
-    assert width.chosen == "saturating" and width.best.law is POWER_FLOOR
+    assert width.shape == "saturating" and width.best.law is POWER_FLOOR
     assert "broken*A, with its break outside the runs, is no better" in width.verdict
 
 
 def test_mistakes_are_named(published: dict[str, Points], tmp_path: Path) -> None:
-    few = points("few", [1.0, 2.0, 4.0], [1.0, 0.9, 0.8])
+    few = Points.from_arrays("few", [1.0, 2.0, 4.0], [1.0, 0.9, 0.8])
     with pytest.raises(InputError, match=r"few: 3 sizes are too few for the law broken, which has 3 parameters"):
         fit(BROKEN, few)
     with pytest.raises(InputError, match=r"D = 1 has none \(one run, or equal losses\); run more seeds"):
         fit(POWER, few, "published")
     runs = [Run("a", "", {"D": 1.0}, 1.0, 1), Run("b", "", {"D": 1.0}, 1.1, 1)]
     with pytest.raises(InputError, match="same size and seed: a, b"):
-        grouped(runs)
-    with pytest.raises(InputError, match="the loss is no positive number in diverged"):
-        grouped([*runs[:1], Run("diverged", "", {"D": 2.0}, float("nan"), 1)])
+        group_runs(runs)
+    with pytest.raises(InputError, match="not a positive number in diverged"):
+        group_runs([*runs[:1], Run("diverged", "", {"D": 2.0}, float("nan"), 1)])
     with pytest.raises(InputError, match="all have the same D"):
-        grouped([Run("a", "", {"D": 1.0}, 1.0, 1), Run("b", "", {"D": 1.0}, 1.1, 2)])
+        group_runs([Run("a", "", {"D": 1.0}, 1.0, 1), Run("b", "", {"D": 1.0}, 1.1, 2)])
     for text, message in (
         ("D,lost\n1,2\n", "expected `loss` with"), ("D,loss\n1,x\n", "line 2: loss is 'x'"), ("x,N,loss\n", "expected"),
         ("D,loss\n", "no rows below the header"),
     ):  # fmt: skip
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(InputError, match=message):
-            read_csv(tmp_path / "bad.csv")
+            runs_from_csv(tmp_path / "bad.csv")
 
 
 def test_a_law_that_rises_again_reaches_its_losses_before_the_minimum() -> None:
     theta, x = np.array([0.3, -0.1, 4.7]), 2500 * 2.0 ** np.arange(7)
-    found = fit(BROKEN, points("rising", x, BROKEN.loss(theta, x)))
-    np.testing.assert_allclose(needed(found, float(BROKEN.loss(theta, 1e4))), 1e4, rtol=1e-4)
-    assert needed(found, 0.5) == np.inf
+    found = fit(BROKEN, Points.from_arrays("rising", x, BROKEN.loss(theta, x)))
+    np.testing.assert_allclose(required_size(found, float(BROKEN.loss(theta, 1e4))), 1e4, rtol=1e-4)
+    assert required_size(found, 0.5) == np.inf
 
 
-def test_a_law_that_is_low_left_of_the_data_still_answers_right_of_them() -> None:
-    """a1 < 0: the loss at a thousandth of the smallest size is below the target, which says nothing."""
+def test_the_required_size_is_not_searched_far_left_of_the_data() -> None:
+    """With a1 < 0 the loss at a thousandth of the smallest size is below the target, which is not the required size."""
     theta, x = np.array([-0.3, 0.3, 4.2, 0.3]), 2500 * 2.0 ** np.arange(7)
-    found = fit(BROKEN_AMPLITUDE, points("hill", x, BROKEN_AMPLITUDE.loss(theta, x)))
+    found = fit(BROKEN_AMPLITUDE, Points.from_arrays("hill", x, BROKEN_AMPLITUDE.loss(theta, x)))
     target = float(BROKEN_AMPLITUDE.loss(theta, 3e5))
     assert float(found.loss(2.5)) < target < float(found.loss(2500))
-    np.testing.assert_allclose(needed(found, target), 3e5, rtol=1e-3)
+    np.testing.assert_allclose(required_size(found, target), 3e5, rtol=1e-3)
 
 
 def test_a_law_in_one_variable_does_not_mix_values_of_the_other() -> None:
     runs = [Run(f"{n} {d}", "net", {"N": n, "D": d}, 1 / n + 1 / d, 1) for n in (1.0, 2.0) for d in (1.0, 2.0, 4.0)]
-    assert [data.title for data in grouped(runs, "D")] == ["net, N = 1", "net, N = 2"]
-    assert [len(data.runs) for data in grouped(runs, "N")] == [2, 2, 2]
-    assert [data.variables for data in grouped(runs)] == [("N", "D")]
+    assert [data.title for data in group_runs(runs, "D")] == ["net, N = 1", "net, N = 2"]
+    assert [len(data.runs) for data in group_runs(runs, "N")] == [2, 2, 2]
+    assert [data.variables for data in group_runs(runs)] == [("N", "D")]
 
 
-def test_ends_that_only_the_search_sets_are_open() -> None:
-    """The exponent of a fall steeper than the search allows: 3 is where the search ends, not what the data say."""
-    found = profile_intervals(fit(BROKEN, points("addition", DIGITS[:14], ADDITION[:14], "x")))
+def test_intervals_that_reach_a_bound_of_the_search_are_open() -> None:
+    """The exponent of a steeper decrease than the search allows: 3 is a bound of the search, not of the data."""
+    found = profile_intervals(fit(BROKEN, Points.from_arrays("addition", DIGITS[:14], ADDITION[:14], "x")))
     assert found["a2"].high == np.inf and found["a2"].low < 3.0
 
 
@@ -227,14 +228,16 @@ def test_runs_continued_on_other_materials_are_left_out() -> None:
 
     clean = replace(record("a"), segments=(segment(0, 100, "s"),))
     mixed = replace(record("b", size=200), segments=(segment(0, 100, "s"), segment(1, 200, "t")))
-    runs, remarks = runs_of([clean, mixed])
+    runs, remarks = runs_from_records([clean, mixed])
     assert [run.name for run in runs] == ["a (seed 1)"]
     assert len(remarks) == 1 and "left out: b" in remarks[0] and "100, then 200" in remarks[0]
 
 
 def test_records_become_runs_and_unfinished_ones_are_named() -> None:
-    runs, remarks = runs_of([record("a"), record("b", "interrupted"), record("c", size=200)])
+    runs, remarks = runs_from_records([record("a"), record("b", "interrupted"), record("c", size=200)])
     assert [run.values["D"] for run in runs] == [100, 200] and remarks == ["left out: b (seed 1) is interrupted"]
-    assert runs[0].group == "Net / Head" and runs_of([record("a")], "test/loss")[0][0].loss == 2.0
-    with pytest.raises(InputError, match=r"run a .seed 1. has no 'test/mae'; it has best_validation_loss, test/loss"):
-        runs_of([record("a")], "test/mae")
+    assert runs[0].group == "Net / Head" and runs_from_records([record("a")], "test/loss")[0][0].loss == 2.0
+    with pytest.raises(
+        InputError, match=r"run a .seed 1. .*'test/mae'; its metrics are best_validation_loss, test/loss"
+    ):
+        runs_from_records([record("a")], "test/mae")

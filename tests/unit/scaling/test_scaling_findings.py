@@ -1,17 +1,17 @@
-"""What follows from fits: breaks, sizes for a loss, budgets, regimes; in words and as values."""
+"""Findings of fits: breaks, sizes for a loss, budgets, regimes; as sentences and as values."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dielectric_gnn.scaling.analysis import Request, analyse
+from dielectric_gnn.scaling.analysis import FitOptions, analyse
+from dielectric_gnn.scaling.figures import curves_figure
 from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.intervals import bootstrap, profile_intervals
 from dielectric_gnn.scaling.latex import latex, symbol
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, general_broken
-from dielectric_gnn.scaling.pictures import curves_figure
-from dielectric_gnn.scaling.points import Points, Run, points
+from dielectric_gnn.scaling.points import Points, Run
 from tests.unit.scaling.test_scaling import ADDITION, DIGITS
 
 LAWS = (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)
@@ -21,7 +21,9 @@ TRUTH = np.array([0.15, 0.42, 4.72])
 
 def study(noise: float = 0.01) -> Points:
     x = np.repeat(SIZES, 3)
-    return points("study", x, BROKEN.loss(TRUTH, x) * np.exp(noise * np.random.default_rng(0).standard_normal(x.size)))
+    return Points.from_arrays(
+        "study", x, BROKEN.loss(TRUTH, x) * np.exp(noise * np.random.default_rng(0).standard_normal(x.size))
+    )
 
 
 def test_equal_seeds_of_an_exact_law_are_fitted_exactly() -> None:
@@ -31,17 +33,18 @@ def test_equal_seeds_of_an_exact_law_are_fitted_exactly() -> None:
     np.testing.assert_allclose([interval.low, interval.high], 0.42, atol=1e-4)
 
 
-def test_equal_seeds_with_luck_of_the_subset_are_fitted_by_least_squares() -> None:
-    """No spread over seeds at all, 1 % over sizes: Huber's loss must not turn the sum of squares into one of sizes."""
+def test_equal_seeds_with_scatter_between_sizes_are_fitted_by_least_squares() -> None:
+    """No scatter over seeds, 1 % over sizes: Huber's loss must not replace the sum of squares by absolute values."""
     x = np.repeat(SIZES, 3)
-    luck = np.repeat(0.01 * np.random.default_rng(3).standard_normal(7), 3)
-    found = fit(BROKEN, points("luck", x, BROKEN.loss(TRUTH, x) * np.exp(luck)))
-    assert (found.residuals**2).sum() < (luck**2).sum() and found.objective == pytest.approx((found.residuals**2).sum())
+    scatter = np.repeat(0.01 * np.random.default_rng(3).standard_normal(7), 3)
+    found = fit(BROKEN, Points.from_arrays("scatter", x, BROKEN.loss(TRUTH, x) * np.exp(scatter)))
+    squares = (found.residuals**2).sum()
+    assert squares < (scatter**2).sum() and found.objective == pytest.approx(squares)
     np.testing.assert_allclose(found.theta, TRUTH, atol=0.15)
 
 
 def test_a_bootstrap_of_the_published_fit_keeps_its_weights() -> None:
-    """Draws of three seeds are often all equal, which says nothing about their spread."""
+    """Draws of three seeds are often all equal, so their standard deviation is no weight."""
     found = fit(BROKEN, study(), "published")
     draws = bootstrap(found, 40)
     deviations = found.problem.deviation
@@ -49,38 +52,40 @@ def test_a_bootstrap_of_the_published_fit_keeps_its_weights() -> None:
     assert 0.001 < np.std([draw.parameters["a2"] for draw in draws]) < 0.1
 
 
-def test_the_general_law_tells_its_break_with_an_interval() -> None:
-    found = analyse(points("addition", DIGITS, ADDITION, "x"), Request((*LAWS, general_broken(1))))
-    assert found.comparison.chosen == "broken" and found.comparison.best.law.name == "bnsl1"
-    (fact,) = (fact for fact in found.findings[0].facts if fact["law"] == "bnsl1")
-    assert 590 < fact["low"] < fact["value"] < fact["high"] < 630 and fact["within_runs"]
-    assert fact["bootstrap"] is None and "One seed per size" in found.remarks[-1]
+def test_the_break_of_the_general_law_has_an_interval() -> None:
+    found = analyse(Points.from_arrays("addition", DIGITS, ADDITION, "x"), FitOptions((*LAWS, general_broken(1))))
+    assert found.comparison.shape == "broken" and found.comparison.best.law.name == "bnsl1"
+    (detail,) = (detail for detail in found.findings[0].details if detail["law"] == "bnsl1")
+    assert 590 < detail["low"] < detail["value"] < detail["high"] < 630 and detail["within_runs"]
+    assert detail["bootstrap"] is None and "One seed per size" in found.remarks[-1]
 
 
-def test_a_broken_law_within_reach_of_a_straight_one_is_told() -> None:
+def test_the_break_of_a_plausible_law_is_reported() -> None:
     x = np.repeat(SIZES, 3)
     noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(x.size))
-    found = analyse(points("line", x, POWER.loss(np.array([0.23, 4.29]), x) * noise), Request(LAWS, draws=10))
-    assert found.comparison.chosen == "power"
+    found = analyse(
+        Points.from_arrays("line", x, POWER.loss(np.array([0.23, 4.29]), x) * noise), FitOptions(LAWS, draws=10)
+    )
+    assert found.comparison.shape == "power"
     assert found.findings[0].text.startswith("If there is a break, it lies around D = ")
     assert "given broken" in found.findings[0].text and "behind in AICc with the exponents" in found.findings[0].text
 
 
-def test_a_size_for_a_loss_is_told_by_every_law_within_reach() -> None:
-    found = analyse(study(), Request(LAWS, draws=30, targets=(0.4, 1e-9, 99.0)))
+def test_a_size_for_a_loss_is_given_by_every_plausible_law() -> None:
+    found = analyse(study(), FitOptions(LAWS, draws=30, target=(0.4, 1e-9, 99.0)))
     size, never, above = found.findings[-3:]
-    assert {fact["law"] for fact in size.facts} == {one.law.name for one in found.comparison.within_reach}
-    assert len(size.facts) > 1 and all(fact["low"] < fact["value"] < fact["high"] for fact in size.facts)
-    assert "behind in AICc, says" in size.text
-    assert "is never reached" in never.text or "needs D" in never.text
-    assert "is not answered: the target loss 99 is reached long before" in above.text
+    assert {detail["law"] for detail in size.details} == {one.law.name for one in found.comparison.plausible}
+    assert len(size.details) > 1 and all(detail["low"] < detail["value"] < detail["high"] for detail in size.details)
+    assert "behind in AICc, gives" in size.text
+    assert "is never reached" in never.text or "requires D" in never.text
+    assert "the target loss 99 is reached far below" in above.text
 
 
 def test_tables_in_latex() -> None:
     assert [symbol(name) for name in ("a", "a1", "aD2", "x0", "Linf", "A")] == [
         r"\alpha", r"\alpha_{1}", r"\alpha_{D2}", "x_{0}", r"L_\infty", "A",
     ]  # fmt: skip
-    text = latex([analyse(study(), Request(LAWS, draws=10))])
+    text = latex([analyse(study(), FitOptions(LAWS, draws=10))])
     assert text.count(r"\midrule") == 4 and r"broken $\times A$" in text and r"90 \% by profile" in text
     columns = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     assert {line.count(" & ") for line in columns.splitlines() if line.endswith(r"\\")} == {6}
@@ -89,7 +94,9 @@ def test_tables_in_latex() -> None:
 @pytest.mark.parametrize("span", [1.3, 100.0])
 def test_figures_label_losses_however_little_they_span(span: float) -> None:
     exponent = np.log(span) / np.log(64.0)
-    figure = curves_figure([analyse(points("line", SIZES, (SIZES / 2e4) ** -exponent), Request((POWER,)))])
+    figure = curves_figure(
+        [analyse(Points.from_arrays("line", SIZES, (SIZES / 2e4) ** -exponent), FitOptions((POWER,)))]
+    )
     figure.canvas.draw()
     axes = figure.axes[0]
     low, high = axes.get_ylim()
@@ -100,7 +107,7 @@ def test_figures_label_losses_however_little_they_span(span: float) -> None:
 def test_bands_have_the_level_of_the_intervals() -> None:
     heights = []
     for level in (0.5, 0.95):
-        found = analyse(study(), Request((BROKEN,), draws=40, level=level))
+        found = analyse(study(), FitOptions((BROKEN,), draws=40, level=level))
         band = curves_figure([found]).axes[0].collections[0].get_paths()[0]
         heights.append(float(np.ptp(band.vertices[:, 1])))
         assert found.profiles["broken"]["a2"].level == level
@@ -114,6 +121,6 @@ def test_regimes_are_listed_run_by_run() -> None:
         Run(f"run {i}", "", {"N": a, "D": b}, float(0.1 + (1e4 / a) ** 0.4 + (1e3 / b) ** 0.3), 1)
         for i, (a, b) in enumerate(zip(n, d, strict=True))
     )
-    found = analyse(Points("grid", ("N", "D"), runs), Request(()))
+    found = analyse(Points("grid", ("N", "D"), runs), FitOptions(()))
     assert [row["run"] for row in found.regimes] == [run.name for run in runs]
     assert {row["regime"] for row in found.regimes} == {"data-limited", "model-limited"}

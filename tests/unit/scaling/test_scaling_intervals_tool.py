@@ -1,4 +1,4 @@
-"""tools/check_scaling_intervals.py: do the intervals and the verdict hold what they promise?"""
+"""tools/check_scaling_intervals.py: coverage of the intervals and reliability of the verdict."""
 
 from __future__ import annotations
 

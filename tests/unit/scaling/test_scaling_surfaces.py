@@ -17,7 +17,7 @@ SURFACE_TRUTH = {
 
 
 @pytest.mark.parametrize("name", SURFACE_TRUTH)
-def test_surfaces_are_found_again_and_equal_their_formulas(name: str) -> None:
+def test_surfaces_are_recovered_and_equal_their_formulas(name: str) -> None:
     law, t = SURFACES[name], SURFACE_TRUTH[name]
     n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e5, 1e8, 5), np.geomspace(2.5e3, 1.6e5, 7)))
     loss = law.loss(np.array(t), n, d)
@@ -59,12 +59,12 @@ def test_a_budget_below_one_parameter_and_datum_is_refused() -> None:
     runs = tuple(
         Run("", "", {"N": float(a), "D": float(b)}, float(law.loss(theta, a, b))) for a, b in zip(n, d, strict=True)
     )
-    with pytest.raises(InputError, match="less than one datum and one parameter cost"):
+    with pytest.raises(InputError, match="less than the cost of one datum and one parameter"):
         compute_optimal(fit(law, Points("grid", ("N", "D"), runs)), 1.0, Cost(6.0))
 
 
 def test_flops_that_do_not_grow_with_the_parameters_in_proportion() -> None:
-    """Small networks use a parameter more often: FLOPs = 40 N^0.8 D."""
+    """Small networks use each parameter more often: FLOPs = 40 N^0.8 D."""
     runs = tuple(
         Run("", "", {"N": n, "D": d}, 1.0, flops=40.0 * n**0.8 * d) for n in (1e5, 1e6, 1e7) for d in (1e3, 1e4)
     )

@@ -1,4 +1,4 @@
-"""Studies: what a YAML file may say, which runs follow, and what each command is."""
+"""Studies: specification in YAML, planned runs, and their command lines."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def study_of(tmp_path: Path, **changes: object) -> Study:
     return read_study(path)
 
 
-def test_the_test_of_a_run_is_told_where_its_materials_are(tmp_path: Path) -> None:
+def test_the_test_of_a_run_names_the_source_of_its_materials(tmp_path: Path) -> None:
     overlay = tmp_path / "data.yaml"
     source = {"class_path": "EntryJson", "init_args": {"path": "my entries"}}
     overlay.write_text(yaml.safe_dump({"data": {"source": source, "batch_size": 8}, "trainer": {"max_epochs": 3}}))
@@ -149,7 +149,7 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[str, object], message:
         plan_runs(study_of(tmp_path, **changes))
 
 
-def test_files_that_are_no_studies(tmp_path: Path) -> None:
+def test_files_that_are_not_studies(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     with pytest.raises(InputError, match="cannot be read"):
         read_study(path)
@@ -164,7 +164,7 @@ def test_files_that_are_no_studies(tmp_path: Path) -> None:
 def test_sizes_larger_than_the_data(tmp_path: Path) -> None:
     store = tmp_path / "store"
     study = study_of(tmp_path, data={"store": str(store)})
-    check_sizes(study, plan_runs(study))  # not there yet: cannot be known
+    check_sizes(study, plan_runs(study))  # the store does not exist yet
     store.mkdir()
     with pytest.raises(InputError, match="not a store with a split"):
         check_sizes(study, plan_runs(study))
@@ -176,7 +176,7 @@ def test_sizes_larger_than_the_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["laptop", "a.b", "Größe 2", "cgc+tc=(1,2)", "_x", "x" * 64, "7"])
-def test_usual_names_are_taken(tmp_path: Path, name: str) -> None:
+def test_usual_names_are_accepted(tmp_path: Path, name: str) -> None:
     models = {name: PLAIN["models"]["goten"]}  # type: ignore[index]
     study = study_of(tmp_path, name=name, models=models, grid={**BLOCK, "models": [name], "seeds": [0, 2**32 - 1]})
     assert all(run.folder.parent == Path("runs/elsewhere") for run in plan_runs(study))
@@ -206,7 +206,7 @@ def test_state_follows_from_the_record(tmp_path: Path, status: Status, metrics: 
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "commands.json").write_text('{"fit": ["fit", "--lr", "1"], "test": []}')
     check_commands(planned(tmp_path, "--lr", "1"))
-    with pytest.raises(InputError, match=r"begun with other settings \('--lr 1', now '--lr 2'\)"):
+    with pytest.raises(InputError, match=r"with other settings \('--lr 1', now '--lr 2'\)"):
         check_commands(planned(tmp_path, "--lr", "2"))
     (tmp_path / "commands.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
@@ -221,7 +221,7 @@ def test_shipped_studies(path: Path) -> None:
         "laptop": 30,
         "published_data_scaling": 4 * sizes * seeds,
         "published_width_scaling": 3 * widths * seeds,
-        # Both axes of one model, which share a run; one axis of OptiMate; and two whole grids, which hold their axes.
+        # Both axes of one model, which share a run; one axis of OptiMate; and two complete grids with their axes.
         "published_grid": (sizes + widths - 1 + sizes + 2 * sizes * widths) * seeds,
         "published_learning_rates": 11 * widths * seeds,
         "published_spectrum_widths": 4 * seeds,
@@ -244,14 +244,14 @@ def test_the_published_runs_are_all_there(repository: Path) -> None:
     for model, scaled in models.items():
         data = [key for key in axes if key[0] == f"{model}-h256"]
         width = [key for key in axes if key[0].startswith(f"{model}-h") and key[1] == 20000]
-        whole = [key for key in axes if key[0].startswith(f"{model}-h")]
-        assert (len(data), len(width), len(whole)) == (21, 21, 147 if scaled else 39)
-        assert all(axes[key] is scaled for key in whole), "the learning-rate rule is for the TransformerConv models"
+        grid = [key for key in axes if key[0].startswith(f"{model}-h")]
+        assert (len(data), len(width), len(grid)) == (21, 21, 147 if scaled else 39)
+        assert all(axes[key] is scaled for key in grid), "the learning-rate rule is for the TransformerConv models"
     assert sum(key[0] == "optimate" for key in axes) == 21 and len(axes) == 39 + 21 + 2 * 147
 
 
 def test_the_laptop_study_trains_every_size_equally_long(repository: Path) -> None:
-    """Else its curve would tell of the number of steps, not of the data."""
+    """Otherwise its curve would reflect the number of steps, not the data."""
     lengths = set()
     for run in plan_runs(read_study(repository / "configs/study/laptop.yaml")):
         option = dict(zip(run.fit, run.fit[1:], strict=False))
@@ -266,7 +266,7 @@ def test_the_laptop_study_trains_every_size_equally_long(repository: Path) -> No
     assert lengths == {(120_000, 30, 64 / 480)}
 
 
-def test_the_shell_sees_the_words(tmp_path: Path) -> None:
+def test_commands_are_quoted_for_a_shell(tmp_path: Path) -> None:
     """Options with spaces and lists survive a shell."""
     study = study_of(tmp_path, options={"data.split_fractions": [0.7, 0.2, 0.1], "figures.every_n_epochs": None})
     command = plan_runs(study)[0].commands()[0]

@@ -21,8 +21,7 @@ from dielectric_gnn.optics.spectrum import Spectrum, TensorSpectrum
 from dielectric_gnn.prediction.files import write_material
 from dielectric_gnn.prediction.page import prediction_page
 from dielectric_gnn.prediction.summary import RANKABLE, write_summary
-from dielectric_gnn.scaling.report import comma_separated
-from dielectric_gnn.scaling.table import read_rows
+from dielectric_gnn.scaling.table import read_csv
 from dielectric_gnn.utils.csv_cells import csv_row, guarded, unguarded
 from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.files import file_stem, write_csv, write_text
@@ -157,9 +156,8 @@ def test_lists_of_ids_give_back_the_true_id(tmp_path: Path) -> None:
 
 def test_tables_of_runs_are_read_as_they_were_written(tmp_path: Path) -> None:
     write_csv(tmp_path / "runs.csv", ["group", "loss"], [["=a", "0.5"], ["b", "-1"]])
-    _, rows, _ = read_rows(tmp_path / "runs.csv", ["group", "loss"])
+    rows = read_csv(tmp_path / "runs.csv", ["group", "loss"]).rows
     assert [row.cells for row in rows] == [{"group": "=a", "loss": "0.5"}, {"group": "b", "loss": "-1"}]
-    assert callable(comma_separated)
 
 
 ENERGIES = np.linspace(0, 20, 41)

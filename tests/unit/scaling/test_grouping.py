@@ -1,4 +1,4 @@
-"""Runs that differ in more than the variable of a law: some share none, some do with a warning, some have their own."""
+"""Runs that differ in more than the variable of a law: they are refused, accepted with a remark, or grouped apart."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from dielectric_gnn.scaling.points import grouped, runs_of
+from dielectric_gnn.scaling.points import group_runs
+from dielectric_gnn.scaling.reading import runs_from_records
 from dielectric_gnn.training.run_record import RunRecord
 from dielectric_gnn.utils.errors import InputError
 
@@ -24,32 +25,32 @@ def with_settings(record: RunRecord, **settings: object) -> RunRecord:
     return replace(record, settings={**record.settings, **settings})
 
 
-def test_runs_of_one_kind_share_a_law_without_a_word() -> None:
-    runs, remarks = runs_of([ONE, TWO])
+def test_runs_of_one_model_share_a_law_without_remarks() -> None:
+    runs, remarks = runs_from_records([ONE, TWO])
     assert [run.group for run in runs] == [LABEL, LABEL] and not remarks
-    assert len(grouped(runs)) == 1
+    assert len(group_runs(runs)) == 1
 
 
 @pytest.mark.parametrize(
     ("other", "metric", "message"),
     [
         (replace(TWO, objective="Mae(w=2)"), "best_validation_loss",
-         r"runs with different objectives share no law: Mae\(w=1\) in one .seed 1.; Mae\(w=2\) in two .seed 1.; keep"),
+         r"different objectives .*: Mae\(w=1\) in one .seed 1.; Mae\(w=2\) in two .seed 1.; keep"),
         (with_settings(TWO, source="b (Measured)"), "best_validation_loss",
-         r"different sources of materials share no law: Made in one \(seed 1\); Measured in two \(seed 1\)"),
+         r"different sources of materials .*: Made in one \(seed 1\); Measured in two \(seed 1\)"),
         (with_settings(TWO, validation="9-c"), "best_validation_loss", r"different validation sets .* 9-c in two"),
         (with_settings(TWO, test="9-c"), "test/loss", r"different test sets .* 10-b in one .* 9-c in two"),
     ],
     ids=["objective", "source", "validation set", "test set"],
 )  # fmt: skip
-def test_losses_of_another_meaning_share_no_law(other: RunRecord, metric: str, message: str) -> None:
+def test_losses_that_are_not_comparable_are_refused(other: RunRecord, metric: str, message: str) -> None:
     with pytest.raises(InputError, match=f"^{LABEL}: .*{message}"):
-        runs_of([ONE, other], metric)
+        runs_from_records([ONE, other], metric)
 
 
-def test_a_metric_of_equal_meaning_is_not_refused() -> None:
-    """The test set does not matter for a validation loss, nor where a store lies."""
-    assert not runs_of([ONE, with_settings(TWO, test="9-c", source="elsewhere/b (Made)")])[1]
+def test_a_comparable_metric_is_accepted() -> None:
+    """A validation loss does not depend on the test set, nor on the folder of a store."""
+    assert not runs_from_records([ONE, with_settings(TWO, test="9-c", source="elsewhere/b (Made)")])[1]
 
 
 @pytest.mark.parametrize(
@@ -61,44 +62,44 @@ def test_a_metric_of_equal_meaning_is_not_refused() -> None:
         (replace(ONE, name="two", seed=2, subset="100-b", best_validation_loss=0.9),
          "different training sets at D = 100: 100-a in one (seed 1); 100-b in two (seed 2)"),
         (replace(TWO, epochs=500, steps=4000),
-         "epochs (10 to 500) and steps (40 to 4,000) both differ, so that the law tells of the length of training, "
-         "too: from one (seed 1) to two (seed 1)"),
+         "epochs (10 to 500) and steps (40 to 4,000) both differ, so that the law also reflects the length "
+         "of training: from one (seed 1) to two (seed 1)"),
     ],
     ids=["study", "batch size", "optimiser", "subset", "length"],
 )  # fmt: skip
-def test_what_may_bend_a_law_is_told(other: RunRecord, message: str) -> None:
-    runs, (remark,) = runs_of([ONE, other])
+def test_what_may_distort_a_law_is_a_remark(other: RunRecord, message: str) -> None:
+    runs, (remark,) = runs_from_records([ONE, other])
     assert len(runs) == 2 and remark.startswith(f"{LABEL}: {message}")
 
 
-def test_equal_steps_are_as_good_as_equal_epochs() -> None:
-    """A last batch that is not full makes some more: 480 epochs of 8 steps, 30 of 125."""
+def test_equal_steps_need_no_remark() -> None:
+    """Incomplete last batches change the number slightly: 480 epochs of 8 steps, 30 of 125."""
     few, many = replace(ONE, epochs=480, steps=3840), replace(TWO, epochs=30, steps=3750)
-    assert not runs_of([few, many])[1]
+    assert not runs_from_records([few, many])[1]
 
 
-def test_models_of_other_options_have_laws_of_their_own() -> None:
-    """Pooling, layers, heads: classes alone do not tell models apart."""
+def test_models_with_other_options_have_separate_laws() -> None:
+    """Classes alone do not distinguish models: pooling, layers and heads have options."""
     others = [replace(record, family="fedcba9876", seed=1) for record in (ONE, TWO)]
-    runs, (remark,) = runs_of([ONE, TWO, *others])
-    assert [data.title for data in grouped(runs)] == [f"{LABEL}, family abcdef", f"{LABEL}, family fedcba"]
-    assert "have a law each: abcdef0123 in one (seed 1), two (seed 1); fedcba9876 in one (seed 1), two" in remark
+    runs, (remark,) = runs_from_records([ONE, TWO, *others])
+    assert [data.title for data in group_runs(runs)] == [f"{LABEL}, family abcdef", f"{LABEL}, family fedcba"]
+    assert "law each: abcdef0123 in one (seed 1), two (seed 1); fedcba9876 in one (seed 1), two" in remark
 
 
-def test_groups_of_different_objectives_are_not_compared_without_a_word() -> None:
+def test_groups_of_different_objectives_get_a_remark() -> None:
     other = replace(ONE, name="im", head="Other", family="123456", objective="Im()")
-    assert runs_of([ONE, other])[1] == [
+    assert runs_from_records([ONE, other])[1] == [
         "losses of different objectives cannot be compared: Mae(w=1) in one (seed 1); Im() in im (seed 1)"
     ]
 
 
 def test_records_that_do_not_state_their_model() -> None:
     old = replace(TWO, family="", objective="", settings={})
-    runs, (remark,) = runs_of([ONE, old])
-    assert {run.group for run in runs} == {LABEL} and "taken to be those of the others: two (seed 1)" in remark
-    runs, remarks = runs_of([ONE, replace(ONE, name="x", family="fedcba"), old])
-    assert len({run.group for run in runs}) == 3 and "taken to differ from all others: two (seed 1)" in remarks[1]
-    assert not runs_of([old, replace(old, name="three", num_train=300)])[1]
+    runs, (remark,) = runs_from_records([ONE, old])
+    assert {run.group for run in runs} == {LABEL} and "to be those of the others: two (seed 1)" in remark
+    runs, remarks = runs_from_records([ONE, replace(ONE, name="x", family="fedcba"), old])
+    assert len({run.group for run in runs}) == 3 and "to differ from all others: two (seed 1)" in remarks[1]
+    assert not runs_from_records([old, replace(old, name="three", num_train=300)])[1]
 
 
 @pytest.mark.parametrize(
@@ -112,9 +113,9 @@ def test_records_that_do_not_state_their_model() -> None:
 def test_losses_that_are_not_finite(changes: Mapping[str, object], metric: str) -> None:
     diverged = replace(TWO, **changes)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=rf"{metric} is not finite in two \(seed 1\): these trainings diverged"):
-        runs_of([ONE, diverged], metric)
+        runs_from_records([ONE, diverged], metric)
 
 
 def test_a_run_without_validation_has_no_best_loss() -> None:
-    with pytest.raises(InputError, match=r"run two .seed 1. has no 'best_validation_loss'; it has test/loss$"):
-        runs_of([ONE, replace(TWO, best_validation_loss=None, metrics={"test/loss": 1.0})])
+    with pytest.raises(InputError, match=r"run two .seed 1. .*'best_validation_loss'; .* test/loss$"):
+        runs_from_records([ONE, replace(TWO, best_validation_loss=None, metrics={"test/loss": 1.0})])

@@ -1,0 +1,156 @@
+"""Runs from wherever they are stored: a folder of run records, a CSV file, a data frame or records in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from dielectric_gnn.scaling.grouping import check_compatible, group_records, run_name
+from dielectric_gnn.scaling.points import Run, shortened
+from dielectric_gnn.scaling.table import Row, Table, read_csv, table_from_dataframe
+from dielectric_gnn.training.run_record import RunRecord, read_records
+from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.files import user_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Source: TypeAlias = "str | Path | pd.DataFrame | Iterable[RunRecord]"
+"""A folder with run records, a CSV file, a data frame with the columns of such a file, or run records."""
+
+DEFAULT_METRIC = "best_validation_loss"
+"""Metric of run records that is fitted unless another is named: the lowest validation loss of a run."""
+
+_COLUMNS = ("loss", "x", "N", "D", "seed", "run", "group", "flops")
+_HIGHER_IS_BETTER = ("r2", "sc")
+"""Beginnings of the names of metrics that grow as a model learns."""
+
+
+def read_runs(source: Source, metric: str | None = None) -> tuple[list[Run], list[str]]:
+    """Read runs from any source.
+
+    Args:
+        source: Folder, CSV file, data frame or run records.
+        metric: Metric of run records; None takes the lowest validation loss.
+
+    Returns:
+        The runs, and remarks: what was left out, what has no effect, and what may distort a law.
+
+    Raises:
+        InputError: The source cannot be read, or its runs cannot share a law.
+    """
+    if metric is not None and metric.rpartition("/")[2].startswith(_HIGHER_IS_BETTER):
+        raise InputError(
+            f"metric {metric}: higher is better, but scaling laws decrease; give an error or a loss, such as "
+            "test/loss or test/mae"
+        )
+    if isinstance(source, str | Path):
+        return _runs_from_path(user_path(str(source)), metric)
+    if hasattr(source, "columns"):
+        return _runs_from_table(table_from_dataframe(source, _COLUMNS), metric)
+    return runs_from_records(source, metric or DEFAULT_METRIC)
+
+
+def metric_name(source: Source, metric: str | None) -> str:
+    """Name of the quantity that is fitted: `loss` of a table, or a metric of run records."""
+    is_table = Path(source).expanduser().is_file() if isinstance(source, str | Path) else hasattr(source, "columns")
+    return "loss" if is_table else metric or DEFAULT_METRIC
+
+
+def _runs_from_path(path: Path, metric: str | None) -> tuple[list[Run], list[str]]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; give a folder with run records, or a CSV file")
+    if path.is_file():
+        return runs_from_csv(path, metric)
+    return runs_from_records(read_records(path), metric or DEFAULT_METRIC)
+
+
+def runs_from_csv(path: Path, metric: str | None = None) -> tuple[list[Run], list[str]]:
+    """Runs from a CSV with the columns `loss`, `x` or `D` or `N` or both, and if known `seed`, `run`, `group`, `flops`.
+
+    Returns:
+        The runs, and remarks on columns that are not used and on a metric, which has no effect.
+
+    Raises:
+        InputError: A column or a number is missing; the message names the line.
+    """
+    return _runs_from_table(read_csv(path, _COLUMNS), metric)
+
+
+def _runs_from_table(table: Table, metric: str | None) -> tuple[list[Run], list[str]]:
+    axes = [name for name in ("x", "N", "D") if name in table.columns]
+    if "loss" not in table.columns or not axes or ("x" in axes and len(axes) > 1):
+        raise InputError(
+            f"{table.name}: the known columns that it has are {', '.join(table.columns) or 'none'}; expected `loss` "
+            "with `x`, `D`, `N`, or `N` and `D`"
+        )
+    remarks = [f"metric {metric} has no effect: the column `loss` of {table.name} is fitted"] if metric else []
+    return [_run(row, axes) for row in table.rows], [*remarks, *table.remarks]
+
+
+def _run(row: Row, axes: Sequence[str]) -> Run:
+    return Run(
+        row.cells.get("run", row.where),
+        row.cells.get("group", ""),
+        {name: row.number(name) for name in axes},
+        row.number("loss"),
+        row.integer("seed") if "seed" in row.cells else None,
+        row.number("flops") if "flops" in row.cells else None,
+    )
+
+
+def runs_from_records(records: Iterable[RunRecord], metric: str = DEFAULT_METRIC) -> tuple[list[Run], list[str]]:
+    """Runs from run records, and remarks: what was left out, and what may distort a law.
+
+    Runs that are not finished are left out, and those that were continued on other materials than they began with.
+
+    Raises:
+        InputError: A finished run lacks the metric, which the message names with the metrics that the run has; the
+            metric is not finite; or runs of one group cannot share a law.
+    """
+    finished, remarks = [], []
+    for record in records:
+        if record.status != "finished":
+            remarks.append(f"left out: {run_name(record)} is {record.status}")
+        elif record.trained_on_several_sets:
+            sizes = ", then ".join(str(segment["num_train"]) for segment in record.segments)
+            remarks.append(f"left out: {run_name(record)} was continued on other materials (on {sizes})")
+        else:
+            finished.append(record)
+    losses = [_loss(record, metric) for record in finished]
+    if bad := [run_name(record) for record, loss in zip(finished, losses, strict=True) if not math.isfinite(loss)]:
+        raise InputError(
+            f"{metric} is not finite in {shortened(bad)}: these trainings diverged; repeat them with a lower learning "
+            "rate, or move their folders elsewhere"
+        )
+    groups, group_remarks = group_records(finished)
+    remarks += group_remarks
+    for group in dict.fromkeys(groups):
+        members = [record for record, own in zip(finished, groups, strict=True) if own == group]
+        remarks += check_compatible(group, members, metric)
+    runs = [
+        Run(
+            run_name(record),
+            group,
+            {"N": float(record.num_parameters), "D": float(record.num_train)},
+            loss,
+            record.seed,
+            record.training_flops,
+        )
+        for record, group, loss in zip(finished, groups, losses, strict=True)
+    ]
+    return runs, remarks
+
+
+def _loss(record: RunRecord, metric: str) -> float:
+    """The metric of a run; NaN if it was measured but was not finite."""
+    loss = record.best_validation_loss if metric == DEFAULT_METRIC else record.metrics.get(metric)
+    if loss is not None:
+        return loss
+    if metric == DEFAULT_METRIC and any("validation/loss" in point for point in record.learning_curve):
+        return math.nan
+    best = [DEFAULT_METRIC] if record.best_validation_loss is not None else []
+    known = ", ".join([*best, *sorted(record.metrics)]) or "none"
+    raise InputError(f"run {run_name(record)} has no metric {metric!r}; its metrics are {known}")
