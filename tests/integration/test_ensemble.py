@@ -39,7 +39,7 @@ def test_ensemble_is_reported_with_its_spread(command: Command, trained: Path, t
         eps = np.stack([load_model(path)(store.gather([0])).eps_inter[0].numpy() for path in paths])
     shown = np.array([[float(row[key]) for key in ("eps_inter_re", "eps_inter_im")] for row in table])
     np.testing.assert_allclose(shown, eps.mean(0), rtol=1e-3, atol=1e-4)
-    spreads = np.array([[float(row[f"eps_inter_{part}_spread"]) for part in ("re", "im")] for row in table])
+    spreads = np.array([[float(row[f"eps_inter_{part}_std"]) for part in ("re", "im")] for row in table])
     np.testing.assert_allclose(spreads, eps.std(0, ddof=1), rtol=1e-3, atol=1e-4)
     (summary,) = rows_of(out / "predictions" / "summary.csv")
     assert float(summary["drude_std_ev"]) >= 0 and float(summary["eps_inter_std"]) > 0
