@@ -7,7 +7,7 @@ over atoms get: arrays of neighbours, and pairs of short edges by NumPy. A `Data
 result.
 
 Ours are the edges as preparation makes them, and the list of pairs of a whole batch (`models.layers.triplets`).
-OptiMetal3B arranges its pairs otherwise within its step (`models.layers.angles`), which `training` times. All start
+OptiMetal3B arranges its pairs otherwise within its step (`models.fused.angles`), which `training` times. All start
 from crystals without labels that were read and checked, and make the same edges, pairs and angles, which is checked one
 by one; they take turns in one process of one thread.
 

@@ -27,7 +27,8 @@ from torch.utils._pytree import tree_leaves
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.models.layers import angle_features, neighbourhoods
+from dielectric_gnn.models.fused import angle_features
+from dielectric_gnn.models.fused import neighbour_list as neighbourhoods
 from dielectric_gnn.training.module import DielectricModule
 
 _WAITING = (

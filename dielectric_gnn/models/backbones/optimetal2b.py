@@ -8,9 +8,9 @@ from torch import nn
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph, Orbits
 from dielectric_gnn.models.backbones.base import AtomFeatures, Backbone
+from dielectric_gnn.models.fused.edge_features import EdgeFeatures, Edges, FactoredFeatures, Undirected
 from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.models.layers.interaction import ConvolutionBlock, InteractionBlock
-from dielectric_gnn.models.layers.links import EdgeFeatures, Edges, FactoredFeatures, Undirected
 from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing
 from dielectric_gnn.models.layers.mlp import MLP, Activation
 from dielectric_gnn.models.layers.radial import GaussianBasis, RadialBasis

@@ -13,11 +13,11 @@ from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.models.backbones.base import AtomFeatures, Backbone
 from dielectric_gnn.models.backbones.optimetal2b import edge_features
-from dielectric_gnn.models.layers.angle_features import AngleFeatures
-from dielectric_gnn.models.layers.angles import EveryAngle, OrbitAngles
+from dielectric_gnn.models.fused.angle_features import AngleFeatures
+from dielectric_gnn.models.fused.angles import EveryAngle, OrbitAngles
+from dielectric_gnn.models.fused.edge_features import EdgeFeatures, FactoredFeatures
 from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding, NodeEmbedding
 from dielectric_gnn.models.layers.interaction import InteractionBlock
-from dielectric_gnn.models.layers.links import EdgeFeatures, FactoredFeatures
 from dielectric_gnn.models.layers.message_passing import MessagePassing, MessagePassingFactory, TransformerConv
 from dielectric_gnn.models.layers.mlp import MLP, Activation
 from dielectric_gnn.models.layers.norm import GraphLayerNorm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dielectric_gnn.models.layers.links import FactoredFeatures
+from dielectric_gnn.models.fused.edge_features import FactoredFeatures
 from dielectric_gnn.models.layers.message_passing import MessagePassingFactory
 from dielectric_gnn.models.layers.mlp import MLP, Activation
 from dielectric_gnn.models.layers.norm import GraphLayerNorm

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dielectric_gnn.models.layers.attention import attend
-from dielectric_gnn.models.layers.links import EdgeFeatures, FactoredFeatures, LinkFeatures
+from dielectric_gnn.models.fused.attention import attend
+from dielectric_gnn.models.fused.edge_features import EdgeFeatures, FactoredFeatures, LinkFeatures
 from dielectric_gnn.models.layers.segment import at_least_float32, segment_softmax, segment_sum, weight_by_count
 from dielectric_gnn.utils.errors import InputError
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dielectric_gnn.models.layers.hidden_layer import hidden_layer, residual_mlp
+from dielectric_gnn.models.fused.hidden_layer import hidden_layer, residual_mlp
 from dielectric_gnn.models.layers.segment import at_least_float32
 from dielectric_gnn.utils.errors import InputError
 

@@ -9,7 +9,7 @@ from dielectric_gnn.data.graphs.reverse import reverse_edges
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store.descriptions import graph_sizes
 from dielectric_gnn.models.backbones import OptiMetal3B
-from dielectric_gnn.models.layers.angles import EveryAngle
+from dielectric_gnn.models.fused.angles import EveryAngle
 from dielectric_gnn.models.layers.triplets import triplets_of
 from dielectric_gnn.testing import crystal, graph_of, random_rotation, sample_crystals, supercell, transformed
 from dielectric_gnn.utils.errors import InputError, RecordError

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.models.layers.angle_features import moments_of_blocks, second_moments
-from dielectric_gnn.models.layers.angles import EveryAngle
-from dielectric_gnn.models.layers.attention import attend
-from dielectric_gnn.models.layers.links import EdgeFeatures, Edges, Undirected
+from dielectric_gnn.models.fused.angle_features import moments_of_blocks, second_moments
+from dielectric_gnn.models.fused.angles import EveryAngle
+from dielectric_gnn.models.fused.attention import attend
+from dielectric_gnn.models.fused.edge_features import EdgeFeatures, Edges, Undirected
+from dielectric_gnn.models.fused.neighbour_list import atom_neighbourhoods, groups_of_equal_size
 from dielectric_gnn.models.layers.message_passing import CGConv, TransformerConv
 from dielectric_gnn.models.layers.mlp import MLP
-from dielectric_gnn.models.layers.neighbourhoods import atom_neighbourhoods, groups_of_equal_size
 from dielectric_gnn.models.layers.norm import GraphLayerNorm
 from dielectric_gnn.models.layers.triplets import triplets_of
 from dielectric_gnn.testing import crystal, graph_of, sample_crystals

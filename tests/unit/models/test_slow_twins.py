@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.models.backbones import OptiMetal2B, OptiMetal3B
 from dielectric_gnn.models.backbones.optimetal3b import AnglesOf, PairUpdate
-from dielectric_gnn.models.layers.angle_features import AngleFeatures
-from dielectric_gnn.models.layers.angles import EveryAngle
+from dielectric_gnn.models.fused.angle_features import AngleFeatures
+from dielectric_gnn.models.fused.angles import EveryAngle
+from dielectric_gnn.models.fused.edge_features import EdgeFeatures, Edges
 from dielectric_gnn.models.layers.interaction import InteractionBlock
-from dielectric_gnn.models.layers.links import EdgeFeatures, Edges
 from dielectric_gnn.models.layers.message_passing import (
     CGConv,
     GATv2Conv,

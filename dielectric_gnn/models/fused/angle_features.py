@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dielectric_gnn.models.layers.angles import Angles
-from dielectric_gnn.models.layers.links import FactoredFeatures, LinkFeatures
-from dielectric_gnn.models.layers.neighbourhoods import segment_sum_of_ones
+from dielectric_gnn.models.fused.angles import Angles
+from dielectric_gnn.models.fused.edge_features import FactoredFeatures, LinkFeatures
+from dielectric_gnn.models.fused.neighbour_list import segment_sum_of_ones
 from dielectric_gnn.models.layers.norm import GraphLayerNorm
 from dielectric_gnn.models.layers.segment import Blocks, at_least_float32
 

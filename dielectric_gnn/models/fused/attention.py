@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dielectric_gnn.models.layers.neighbourhoods import Bucket, Neighbourhoods
+from dielectric_gnn.models.fused.neighbour_list import Bucket, Neighbourhoods
 
 _DENSE = torch.contiguous_format
 """Products into a block of a transposed tensor would be done one by one."""

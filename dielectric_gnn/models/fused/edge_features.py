@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dielectric_gnn.models.layers.neighbourhoods import Neighbourhoods, atom_neighbourhoods, gather_rows
+from dielectric_gnn.models.fused.neighbour_list import Neighbourhoods, atom_neighbourhoods, gather_rows
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph, Orbits
 from dielectric_gnn.data.graphs.neighbours import within
-from dielectric_gnn.models.layers.neighbourhoods import (
+from dielectric_gnn.models.fused.neighbour_list import (
     Bucket,
     Neighbourhoods,
     atom_neighbourhoods,
