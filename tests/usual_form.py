@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.models.backbones import AtomFeatures, Backbone, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.models.backbones.optimetal3b import PairUpdate, TripletLayer
 from dielectric_gnn.models.layers.interaction import InteractionBlock
 from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing, TransformerConv
 from dielectric_gnn.models.layers.mlp import MLP
 from dielectric_gnn.models.layers.norm import GraphLayerNorm
-from dielectric_gnn.models.layers.triplets import Triplets, triplets_of
+from dielectric_gnn.models.layers.triplet_layer import PairUpdate, TripletLayer
+from dielectric_gnn.models.layers.triplets import Triplets
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch_geometric compiles with TorchScript when imported
@@ -160,7 +160,7 @@ class UsualOptiMetal3B(Backbone):
         self.layers = nn.ModuleList(UsualTripletLayer(layer) for layer in source.layers)  # type: ignore[arg-type]
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
-        triplets = triplets_of(graph, self.three_body_cutoff)
+        triplets = Triplets.from_graph(graph, self.three_body_cutoff)
         x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
         edges = self.edge_mlp(self.edge_embedding(graph.edge_lengths))
         angles = self.angle_mlp(self.angle_embedding(triplets.cosines))

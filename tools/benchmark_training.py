@@ -46,7 +46,7 @@ from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals  # noqa: 
 from dielectric_gnn.data.store.crystal_store import CrystalStore  # noqa: E402
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF  # noqa: E402
 from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B  # noqa: E402
-from dielectric_gnn.models.fused.angles import EveryAngle  # noqa: E402
+from dielectric_gnn.models.fused.angles import FullGraphAngles  # noqa: E402
 from dielectric_gnn.models.layers.message_passing import TransformerConv  # noqa: E402
 from dielectric_gnn.studies.flops import IN_PLACE_PRODUCTS  # noqa: E402
 from dielectric_gnn.training.evaluation import labels_of  # noqa: E402
@@ -220,4 +220,4 @@ def num_pairs(graph: CrystalGraph) -> int:
     """Three-body pairs, or classes of them."""
     if graph.orbits is not None:
         return graph.orbits.cosines.shape[0]
-    return EveryAngle.of(graph, THREE_BODY_CUTOFF).slots_of_angle.numel()
+    return FullGraphAngles.from_graph(graph, THREE_BODY_CUTOFF).slots_of_angle.numel()

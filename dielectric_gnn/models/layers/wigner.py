@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dielectric_gnn.models.layers.so3 import checked_degree, coupling, sizes_of
+from dielectric_gnn.models.layers.so3 import coupling, degree_sizes, validated_degree
 
 
 def edge_frames(directions: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class WignerD(nn.Module):
 
     def __init__(self, l_max: int) -> None:
         super().__init__()
-        self.l_max = checked_degree(l_max, type(self).__name__)
+        self.l_max = validated_degree(l_max, type(self).__name__)
         for degree in range(2, l_max + 1):
             step = coupling(degree - 1, 1, degree)
             twice = torch.einsum("iak,jbl->ijabkl", step, step).flatten(4).flatten(0, 3)
@@ -58,7 +58,7 @@ class WignerD(nn.Module):
 
     def _block_diagonal(self, blocks: list[Tensor]) -> Tensor:
         rows, before, total = [], 0, (self.l_max + 1) ** 2
-        for block, size in zip(blocks, sizes_of(range(self.l_max + 1)), strict=True):
+        for block, size in zip(blocks, degree_sizes(range(self.l_max + 1)), strict=True):
             rows.append(F.pad(block, (before, total - before - size)))
             before += size
         return torch.cat(rows, dim=1)
