@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from dielectric_gnn.models.layers.fusable import Fusable
 from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
@@ -15,6 +14,7 @@ from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.models.fused.edge_features import FactoredFeatures, factored_edge_features
+from dielectric_gnn.models.layers.fusable import Fusable
 from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing, ResidualGATv2, TransformerConv
 from dielectric_gnn.testing import crystal, graph_of, sample_crystals, supercell
 from dielectric_gnn.utils.errors import InputError
