@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import benchmark_entries
+import benchmark_forms
 import benchmark_graphs
 import benchmark_launches
 import benchmark_loading
@@ -171,6 +172,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 
 OTHERS = {
     "training": (benchmark_training, "training steps of the published models against their usual form"),
+    "forms": (benchmark_forms, "fused against plain layers of the published models"),
     "graphs": (benchmark_graphs, "building graphs and orbits"),
     "entries": (benchmark_entries, "reading raw files of the published layout"),
     "launches": (benchmark_launches, "what a training step asks of a GPU"),
