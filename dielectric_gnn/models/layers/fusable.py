@@ -8,8 +8,11 @@ from torch import nn
 
 from dielectric_gnn.utils.errors import InputError
 
-FusedOption: TypeAlias = Literal["auto", "off"]
-"""`auto`: the fused forms; `off`: the plain forms, to read and to step through. Both are the same function."""
+FusedOption: TypeAlias = Literal["auto", "off", False]
+"""`auto`: the fused forms; `off`: the plain forms, to read and to step through. Both are the same function.
+
+YAML reads an unquoted `off` as false, which therefore means the same.
+"""
 
 
 class Fusable(nn.Module):

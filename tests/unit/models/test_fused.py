@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
@@ -125,6 +126,17 @@ def test_form_of_a_loaded_backbone_can_be_changed() -> None:
     backbone.set_fused("auto")
     assert backbone.edge_mlp.fused
     assert backbone.blocks[0].norm.fused
+
+
+def test_off_in_yaml_may_be_unquoted() -> None:
+    """YAML reads `off` as false."""
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(Backbone, "backbone")
+    parser.add_argument("--config", action="config")
+    text = "backbone:\n  class_path: dielectric_gnn.models.backbones.OptiMetal2B\n  init_args:\n    fused: {}\n"
+    for word, expected in {"off": False, "'off'": False, "auto": True}.items():
+        settings = parser.parse_string(text.format(word))
+        assert parser.instantiate_classes(settings).backbone.fused is expected
 
 
 def test_other_options_are_errors() -> None:
