@@ -1,7 +1,8 @@
-"""The published models as one usually writes them, from stock PyG layers: the slow twins of the fast backbones.
+"""The published models built from stock layers of torch_geometric, with the weights of a backbone of this package.
 
-Written from the description of the study: links are rows of source and target, and PyG collects at the target. Nothing
-is shared with the package but the embeddings, the head and the list of three-body pairs.
+Written from the description of the study: links are rows of source and target, and PyG collects at the target. Only
+the embeddings, the head and the list of three-body pairs are those of the package. Tests and benchmarks compare with
+it.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class UsualTripletLayer(nn.Module):
 
 
 class UsualOptiMetal2B(Backbone):
-    """Slow twin of `OptiMetal2B`, with its own copy of the weights."""
+    """`OptiMetal2B` from stock layers, with its own copy of the weights."""
 
     def __init__(self, source: OptiMetal2B) -> None:
         super().__init__(source.scalar_dim, source.cutoff)
@@ -149,7 +150,7 @@ class UsualOptiMetal2B(Backbone):
 
 
 class UsualOptiMetal3B(Backbone):
-    """Slow twin of `OptiMetal3B`, with its own copy of the weights."""
+    """`OptiMetal3B` from stock layers, with its own copy of the weights."""
 
     def __init__(self, source: OptiMetal3B) -> None:
         super().__init__(source.scalar_dim, source.cutoff)
@@ -170,5 +171,5 @@ class UsualOptiMetal3B(Backbone):
 
 
 def usual_form(model: OptiMetal2B | OptiMetal3B) -> Backbone:
-    """The slow twin of a model."""
+    """The same model from stock layers."""
     return UsualOptiMetal3B(model) if isinstance(model, OptiMetal3B) else UsualOptiMetal2B(model)

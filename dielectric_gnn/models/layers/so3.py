@@ -18,7 +18,11 @@ MAX_DEGREE = 3
 
 
 def validated_degree(l_max: int, owner: str, least: int = 1) -> int:
-    """The same number, if harmonics up to this degree exist here; `owner` is named if not."""
+    """The degree, if spherical harmonics up to it are implemented.
+
+    Raises:
+        InputError: They are not; the message names `owner`.
+    """
     if not least <= l_max <= MAX_DEGREE:
         raise InputError(f"{owner}: l_max is {l_max}, expected {least} to {MAX_DEGREE}")
     return l_max

@@ -10,11 +10,11 @@ from dielectric_gnn.models.layers.so3 import coupling, degree_sizes, validated_d
 
 
 def edge_frames(directions: Tensor) -> Tensor:
-    """A rotation for each edge that turns it onto y, the polar axis.
+    """A rotation for each edge that maps its direction to y, the polar axis.
 
     With u the direction and h the Cartesian axis least parallel to it, the rows are a = h × u / |h × u|, u and
     a × u. |h × u|² ≥ 2/3, so nothing is singular; Euler angles have infinite gradients along ±y, where every cubic
-    crystal has edges. Which h is taken changes the frame by a turn about u, of which nothing may depend.
+    crystal has edges. Which h is taken changes the frame by a rotation about u, on which no result may depend.
 
     Shapes:
         directions (E, 3), unit vectors → (E, 3, 3).

@@ -1,4 +1,4 @@
-"""Whole layers against naive twins that loop over atoms, edges and pairs, in values and gradients (float64)."""
+"""Layers against formulas in loops over atoms, edges and pairs, in values and gradients (float64)."""
 
 import math
 from collections.abc import Callable, Sequence

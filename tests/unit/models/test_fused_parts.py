@@ -1,4 +1,4 @@
-"""Whole models against their usual form from stock PyG layers, and each reformulation against its definition."""
+"""Published models against their form from stock PyG layers, and each part of the fused forms against its definition."""
 
 import re
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def batch(dtype: torch.dtype = torch.float64) -> CrystalGraph:
 
 
 def built(name: str, width: int = 16, seed: int = 0) -> OptiMetal2B | OptiMetal3B:
-    """A model whose norms do something."""
+    """A model whose norms have random scales and shifts."""
     torch.manual_seed(seed)
     model = MODELS[name](width)
     for parameter in model.parameters():
