@@ -1,4 +1,4 @@
-"""Published models against their form from stock PyG layers, and each part of the fused forms against its definition."""
+"""Published models against their form from stock PyG layers, and parts of the fused forms against their definition."""
 
 import re
 from collections.abc import Callable
