@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.models.layers.angle_basis import AngleBasis
 from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding
 from dielectric_gnn.models.layers.radial import BesselBasis, GaussianBasis
-from dielectric_gnn.models.layers.triplets import AngleBasis, triplets_of
+from dielectric_gnn.models.layers.triplets import Triplets
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch_geometric compiles with TorchScript when imported
@@ -177,7 +178,7 @@ class PublishedModel(nn.Module):
         return self.spectra_mlp(x).view(-1, NUM_ENERGIES, 2), self.drude_mlp(x).relu().squeeze(1)
 
     def triplets(self, x: Tensor, edges: Tensor, graph: CrystalGraph) -> Tensor:
-        found = triplets_of(graph, 4.0)
+        found = Triplets.from_graph(graph, 4.0)
         angles = self.angle_mlp(self.angle_embedding.basis(found.cosines))
         of_edge = graph.batch[graph.edge_index[0]]
         for parts in self.triplet_block["layers"]:

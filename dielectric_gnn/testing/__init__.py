@@ -1,4 +1,4 @@
-"""Contracts that users inherit to test their own parts, and crystals to test them with."""
+"""Contracts that users inherit to test their own parts, and structures for such tests."""
 
 from dielectric_gnn.testing.backbones import (
     BackboneContract,

@@ -1,4 +1,4 @@
-"""A test kit for backbones: inherit `BackboneContract` and pytest checks what every backbone promises.
+"""Tests for backbones: a test class that inherits `BackboneContract` runs the tests that every backbone must pass.
 
 from dielectric_gnn.testing import BackboneContract
 from my_backbone import MyBackbone
@@ -37,7 +37,7 @@ def crystal(
     numbers: Sequence[int],
     fractional: Sequence[Sequence[float]],
 ) -> CrystalRecord:
-    """An unlabelled crystal from lattice rows (Å), atomic numbers and fractional coordinates."""
+    """An unlabelled material from lattice rows (Å), atomic numbers and fractional coordinates."""
     cell = np.array(lattice, dtype=np.float64)
     positions = np.array(fractional, dtype=np.float64).reshape(-1, 3) @ cell
     return CrystalRecord(name, cell, np.array(numbers, dtype=np.int64), positions)
@@ -64,7 +64,7 @@ def sample_crystals() -> list[CrystalRecord]:
 
 
 def labelled(record: CrystalRecord, grid: EnergyGrid | None = None, drude: float = 5.0) -> CrystalRecord:
-    """The same crystal with a small causal response: one Lorentz oscillator per axis."""
+    """The same material with a causal response: one Lorentz oscillator per axis."""
     grid = grid or EnergyGrid()
     energies = grid.energies()
     resonance = 2.0 + record.atomic_numbers.mean() / 20 + np.arange(3)[:, None]
@@ -88,7 +88,7 @@ def random_rotation(seed: int, improper: bool = False) -> NDArray[np.float64]:
 
 
 def transformed(record: CrystalRecord, rotation: NDArray[np.float64], shift: NDArray[np.float64]) -> CrystalRecord:
-    """The crystal rotated about the origin and then shifted."""
+    """The structure rotated about the origin and then shifted."""
     return CrystalRecord(
         record.material_id,
         record.lattice @ rotation.T,
@@ -98,7 +98,7 @@ def transformed(record: CrystalRecord, rotation: NDArray[np.float64], shift: NDA
 
 
 def supercell(record: CrystalRecord, multiples: tuple[int, int, int]) -> CrystalRecord:
-    """The crystal repeated along its lattice vectors; copies of an atom follow each other."""
+    """The structure repeated along its lattice vectors; the copies of an atom are contiguous."""
     shifts = np.stack(np.meshgrid(*map(np.arange, multiples), indexing="ij"), axis=-1).reshape(-1, 3)
     positions = record.positions[:, None] + shifts @ record.lattice
     return CrystalRecord(
@@ -110,20 +110,20 @@ def supercell(record: CrystalRecord, multiples: tuple[int, int, int]) -> Crystal
 
 
 def rotated(tensors: torch.Tensor, rotation: NDArray[np.float64]) -> torch.Tensor:
-    """Even l = 2 features (N, 5, F) of the crystal after it was rotated: T → R T Rᵀ as 3 × 3 matrices."""
+    """Even l = 2 features (N, 5, F) of the rotated structure: T → R T Rᵀ as 3 × 3 matrices."""
     basis, matrix = traceless_basis().to(tensors), torch.from_numpy(rotation).to(tensors)
     wigner = torch.einsum("kij,ia,jb,lab->kl", basis, matrix, matrix, basis)
     return torch.einsum("kl,nlf->nkf", wigner, tensors)
 
 
 def over_atoms(function: Callable[[torch.Tensor], torch.Tensor], features: AtomFeatures) -> AtomFeatures:
-    """The same function of the rows of scalars and, where there are any, of tensors."""
+    """A function of rows, applied to scalars and, if present, to tensors."""
     tensors = None if features.tensors is None else function(features.tensors)
     return AtomFeatures(function(features.scalars), tensors)
 
 
 def joined(parts: Sequence[AtomFeatures]) -> AtomFeatures:
-    """The features of several batches as if they were one."""
+    """The features of several batches, concatenated."""
     tensors = [part.tensors for part in parts if part.tensors is not None]
     return AtomFeatures(torch.cat([part.scalars for part in parts]), torch.cat(tensors) if tensors else None)
 
@@ -146,7 +146,7 @@ class BackboneContract(ABC):
 
     @pytest.fixture
     def backbone(self, dtype: torch.dtype) -> Iterator[Backbone]:
-        """An instance in evaluation mode whose batch-norm statistics have seen the sample crystals."""
+        """An instance in evaluation mode with batch-norm statistics of the sample structures."""
         default = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         try:
@@ -178,7 +178,7 @@ class BackboneContract(ABC):
             assert features.tensors.shape == (num_atoms, 5, backbone.tensor_dim)
             assert features.tensors.isfinite().all()
 
-    def test_features_tell_crystals_apart(self, backbone: Backbone, dtype: torch.dtype) -> None:
+    def test_features_differ_between_structures(self, backbone: Backbone, dtype: torch.dtype) -> None:
         """Without this, constant scalars and vanishing tensors would pass every invariance below."""
         features = self.features(backbone, sample_crystals(), dtype)
         scalars, least = features.scalars, 10 * TOLERANCE[dtype] * features.scalars.abs().max()
@@ -205,7 +205,7 @@ class BackboneContract(ABC):
         expected = over_atoms(lambda rows: rows[order], self.features(backbone, [record], dtype))
         self.assert_same(expected, self.features(backbone, [permuted], dtype), dtype)
 
-    def test_choice_of_cell_does_not_matter(self, backbone: Backbone, dtype: torch.dtype) -> None:
+    def test_invariant_under_choice_of_cell(self, backbone: Backbone, dtype: torch.dtype) -> None:
         record = sample_crystals()[3]
         sheared = np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ record.lattice
         wrapped = record.positions + np.array([1, -2, 0]) @ record.lattice
@@ -218,7 +218,7 @@ class BackboneContract(ABC):
         big = self.features(backbone, [supercell(record, (1, 3, 2))], dtype)
         self.assert_same(over_atoms(lambda rows: rows.repeat_interleave(6, dim=0), small), big, dtype)
 
-    def test_no_crystal_sees_its_batch(self, backbone: Backbone, dtype: torch.dtype) -> None:
+    def test_features_are_independent_of_the_batch(self, backbone: Backbone, dtype: torch.dtype) -> None:
         records = sample_crystals()
         together = self.features(backbone, records, dtype)
         alone = joined([self.features(backbone, [record], dtype) for record in records])
@@ -243,9 +243,9 @@ class BackboneContract(ABC):
         assert not missing, f"no gradient reaches {missing}"
 
     def test_orbit_graphs_give_the_same(self, backbone: Backbone, dtype: torch.dtype) -> None:
-        """Sums over the atoms of each crystal, of classes counted as often as they occur, while norms are training."""
+        """Sums over the atoms of each material, weighted by the counts of the classes, in training mode."""
         if not backbone.supports_orbits:
-            pytest.skip("supports_orbits is false, so this backbone is never given orbit graphs")
+            pytest.skip("supports_orbits is false")
         records = [*sample_crystals()[:2], *(supercell(record, (1, 2, 3)) for record in sample_crystals()[:3])]
         full = graph_of(records, backbone.cutoff, dtype)
         store = CrystalStore.from_records(records, backbone.cutoff, edge_dtype=np.float64, symmetry="orbit")
@@ -263,7 +263,7 @@ class BackboneContract(ABC):
         features = self.features(backbone, [lonely], dtype)
         assert features.scalars.isfinite().all()
         if features.tensors is not None:
-            assert features.tensors.abs().max() <= TOLERANCE[dtype], "nothing distinguishes a direction"
+            assert features.tensors.abs().max() <= TOLERANCE[dtype], "an isolated atom has no preferred direction"
 
     def test_weights_survive_a_safe_checkpoint(self, backbone: Backbone, dtype: torch.dtype) -> None:
         buffer = io.BytesIO()

@@ -37,9 +37,9 @@ for name, build in BACKBONES.items():
 
 
 class TestESCNChiral(BackboneContract):
-    """The published form is equivariant under proper rotations only, so that is all it is asked for.
+    """The published form is equivariant under proper rotations only, so only these are tested.
 
-    `tests/unit/models/test_equivariant_symmetry.py` shows what it gets wrong.
+    `tests/unit/models/test_equivariant_symmetry.py` shows which symmetry it breaks.
     """
 
     def make_backbone(self) -> Backbone:

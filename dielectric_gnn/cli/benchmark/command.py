@@ -17,7 +17,8 @@ from dielectric_gnn.utils.entry import command
 
 BENCHMARKS = {
     "cost": "forward pass and training step of every backbone",
-    "training": "training steps of the published models against their plain form",
+    "training": "training steps of the published models against those of torch_geometric",
+    "forms": "the fused layers against the plain ones (`fused: auto` and `off`)",
     "graphs": "building graphs and orbits",
     "entries": "reading raw files of the published layout",
     "launches": "operations and synchronisations of a training step on a GPU",

@@ -7,7 +7,7 @@ over atoms get: arrays of neighbours, and pairs of short edges by NumPy. A `Data
 result.
 
 Ours are the edges as preparation makes them, and the list of pairs of a whole batch (`models.layers.triplets`).
-OptiMetal3B arranges its pairs otherwise within its step (`models.layers.angles`), which `training` times. All start
+OptiMetal3B arranges its pairs otherwise within its step (`models.fused.angles`), which `training` times. All start
 from crystals without labels that were read and checked, and make the same edges, pairs and angles, which is checked one
 by one; they take turns in one process of one thread.
 
@@ -38,7 +38,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
-from dielectric_gnn.models.layers.triplets import Triplets, triplets_of
+from dielectric_gnn.models.layers.triplets import Triplets
 from dielectric_gnn.utils.errors import InputError
 
 _BATCH = 64
@@ -130,7 +130,7 @@ def our_graphs(records: Sequence[CrystalRecord], batch_size: int = _BATCH) -> li
     for start in range(0, len(records), batch_size):
         part = records[start : start + batch_size]
         graph = CrystalStore.from_records(part, DEFAULT_CUTOFF).gather(range(len(part)))
-        batches.append((graph, triplets_of(graph, THREE_BODY_CUTOFF)))
+        batches.append((graph, Triplets.from_graph(graph, THREE_BODY_CUTOFF)))
     return batches
 
 

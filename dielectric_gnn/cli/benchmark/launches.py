@@ -27,7 +27,7 @@ from dielectric_gnn.cli.benchmark.predict import MODELS
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.models.layers import angle_features, neighbourhoods
+from dielectric_gnn.models.fused import angle_features, neighbour_list, second_moments
 from dielectric_gnn.training.module import DielectricModule
 
 _WAITING = (
@@ -81,10 +81,10 @@ def step(model: DielectricModule, optimizer: torch.optim.Optimizer, graph: Cryst
 
 def run(options: argparse.Namespace) -> None:
     """Print a table."""
-    neighbourhoods.MAX_BUCKETS = neighbourhoods.MIN_BUCKETS
+    neighbour_list.MAX_BUCKETS = neighbour_list.MIN_BUCKETS
     # On a GPU the losses are looked at every 50 steps, on the CPU in every one.
     DielectricModule._check_losses = lambda self: None  # type: ignore[method-assign]
-    angle_features.second_moments = angle_features.moments_of_blocks
+    angle_features.second_moments = second_moments.padded_second_moments  # type: ignore[attr-defined]
     records = list(SyntheticMetals(options.batch, rattle=0.02).records())
     graph = CrystalStore.from_records(records, DEFAULT_CUTOFF).gather(range(options.batch))
     print(f"training step of {options.batch} rattled synthetic crystals\n")

@@ -28,7 +28,6 @@ from collections.abc import Callable
 from ctypes.util import find_library
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,24 +35,20 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dielectric_gnn.cli.benchmark.options import positive
-
-ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT))  # the usual form belongs to the tests
-
-from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph  # noqa: E402
-from dielectric_gnn.data.graphs.orbits import Symmetry  # noqa: E402
-from dielectric_gnn.data.record import CrystalRecord  # noqa: E402
-from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals  # noqa: E402
-from dielectric_gnn.data.store.crystal_store import CrystalStore  # noqa: E402
-from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF  # noqa: E402
-from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B  # noqa: E402
-from dielectric_gnn.models.layers.angles import EveryAngle  # noqa: E402
-from dielectric_gnn.models.layers.message_passing import TransformerConv  # noqa: E402
-from dielectric_gnn.studies.flops import IN_PLACE_PRODUCTS  # noqa: E402
-from dielectric_gnn.training.evaluation import labels_of  # noqa: E402
-from dielectric_gnn.training.module import DielectricModule  # noqa: E402
-from dielectric_gnn.utils.errors import InputError  # noqa: E402
-from tests.usual_form import usual_form  # noqa: E402
+from dielectric_gnn.cli.benchmark.torch_geometric_form import torch_geometric_form
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.graphs.orbits import Symmetry
+from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
+from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.fused.angles import FullGraphAngles
+from dielectric_gnn.models.layers.message_passing import TransformerConv
+from dielectric_gnn.studies.flops import IN_PLACE_PRODUCTS
+from dielectric_gnn.training.evaluation import labels_of
+from dielectric_gnn.training.module import DielectricModule
+from dielectric_gnn.utils.errors import InputError
 
 TWO_HEADS = partial(TransformerConv, heads=2)
 """Attention of OptiMetal2B (TC) as in every published run."""
@@ -149,7 +144,7 @@ def measure(name: str, full: CrystalGraph, graph: CrystalGraph, options: argpars
     """Print one row for training and one for prediction; the usual form has the full graph."""
     torch.manual_seed(0)
     backbone = MODELS[name](options.width)
-    usual, ours = Training(usual_form(backbone), full, False), Training(backbone, graph, True)
+    usual, ours = Training(torch_geometric_form(backbone), full, False), Training(backbone, graph, True)
     crystals = graph.num_crystals
     speed = multiplication_speed()
     for kind, first, second in (("train", usual.step, ours.step), ("predict", usual.predict, ours.predict)):
@@ -221,4 +216,4 @@ def num_pairs(graph: CrystalGraph) -> int:
     """Three-body pairs, or classes of them."""
     if graph.orbits is not None:
         return graph.orbits.cosines.shape[0]
-    return EveryAngle.of(graph, THREE_BODY_CUTOFF).slots_of_angle.numel()
+    return FullGraphAngles.from_graph(graph, THREE_BODY_CUTOFF).slots_of_angle.numel()

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.models.layers.fusable import Fusable, FusedOption, set_fused
 from dielectric_gnn.utils.described import Described
 from dielectric_gnn.utils.errors import InputError
 
 
 @dataclass(frozen=True)
 class AtomFeatures:
-    """What a backbone says about every atom.
+    """The output of a backbone: features of every atom.
 
     Shapes:
         scalars: (N, F₀), invariant under rotation, inversion and translation.
@@ -25,16 +26,16 @@ class AtomFeatures:
     tensors: Tensor | None = None
 
 
-class Backbone(Described, nn.Module, ABC):
-    """A graph neural network: batch of crystals → features of every atom.
+class Backbone(Described, Fusable, ABC):
+    """A graph neural network: batch of structures → features of every atom.
 
-    To add an architecture, subclass this, set the dimensions in `super().__init__`, and write `forward`; name the
-    class by its path in the configuration, and test it with `dielectric_gnn.testing.BackboneContract`. Collect over
-    `edge_index` only (both directions of every pair are there, sorted by source) and build no feature from a frame,
-    an absolute position, or another crystal of the batch.
+    To add an architecture, subclass this, set the dimensions in `super().__init__`, and write `forward`; give the class
+    path in the configuration, and test the class with `dielectric_gnn.testing.BackboneContract`. Sum messages along
+    `edge_index` only (it holds every edge in both directions, sorted by source), and compute no feature from a frame of
+    reference, an absolute position, or another structure of the batch.
 
-    A network that sees elements, distances and angles alone, and counts every atom, edge and pair of `graph.orbits` as
-    often as it occurs, may say so with `supports_orbits`; others are never given such graphs.
+    A network that depends on elements, distances and angles only, and weights every atom, edge and pair of
+    `graph.orbits` by its count, may set `supports_orbits`; orbit graphs are passed to such networks only.
 
     Args:
         scalar_dim: F₀, the number of invariant features.
@@ -51,6 +52,16 @@ class Backbone(Described, nn.Module, ABC):
         self.scalar_dim = scalar_dim
         self.tensor_dim = tensor_dim
         self.cutoff = cutoff
+
+    def set_fused(self, fused: FusedOption) -> None:
+        """Use the fused forms of all layers (`auto`), or the plain ones (`off`), for reading and debugging.
+
+        Both are the same function of the same parameters. A subclass with such layers calls this when all are built.
+
+        Raises:
+            InputError: The option is neither `auto` nor `off`.
+        """
+        set_fused(self, fused)
 
     @abstractmethod
     def forward(self, graph: CrystalGraph) -> AtomFeatures:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.models.backbones.equivariant import EquivariantBackbone
 from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding, NodeEmbedding
-from dielectric_gnn.models.layers.equivariant import MESSAGE_SCALE, DegreeLinear, Edges, EquivariantNorm, FeedForward
+from dielectric_gnn.models.layers.equivariant import DegreeLinear, EquivariantNorm, FeedForward
+from dielectric_gnn.models.layers.equivariant_edges import MESSAGE_SCALE, Edges
+from dielectric_gnn.models.layers.fusable import FusedOption
 from dielectric_gnn.models.layers.radial import GaussianBasis, RadialBasis
-from dielectric_gnn.models.layers.segment import segment_sum
-from dielectric_gnn.models.layers.so3 import coupling, sizes_of
+from dielectric_gnn.models.layers.so3 import coupling, degree_sizes
 
 
 def paths_to(l3: int, l_max: int) -> list[tuple[int, int]]:
@@ -41,7 +42,7 @@ class TensorProduct(nn.Module):
 
     def __init__(self, l_max: int) -> None:
         super().__init__()
-        self.sizes = sizes_of(range(l_max + 1))
+        self.sizes = degree_sizes(range(l_max + 1))
         self.paths: list[list[tuple[int, int]]] = [[] for _ in self.sizes]
         """For each l2, the (l1, l3) that it couples."""
         for l3 in range(l_max + 1):
@@ -76,8 +77,8 @@ class TensorProduct(nn.Module):
 class ClebschGordanLayer(nn.Module):
     """x_i += W Σ_j env_ij [w(t_ij) ⊙ (V x_j ⊗ Y(r̂_ij))], then feed-forward.
 
-    The weights w are linear in the edge state t. So for all edges of a pair of atoms, which share x_j, the product
-    needs M = Σ env w(t) ⊙ Y = w(Σ env Y ⊗ t) only, and the sum on the right is that of all layers.
+    The weights w are linear in the edge state t, so env w(t) ⊙ Y = w(env Y ⊗ t), and the products env Y ⊗ t are the
+    same for all layers. Edges to several images of one atom may share their sum (`Edges.merge_products`).
 
     Args:
         width: C.
@@ -95,11 +96,11 @@ class ClebschGordanLayer(nn.Module):
         self.after = DegreeLinear(degrees, width, width)
         self.feed_forward = FeedForward(degrees, out_degrees, width)
 
-    def forward(self, x: Tensor, edges: Edges, moments: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, edges: Edges, products: list[Tensor]) -> Tensor:
         """Update every atom."""
-        neighbours = self.before(self.norm(x)).index_select(0, edges.pairs.target)
-        factors = [linear(moment) for linear, moment in zip(self.radial, moments, strict=True)]
-        messages = segment_sum(self.product(neighbours, factors), edges.pairs.source, x.shape[0]) * MESSAGE_SCALE
+        neighbours = edges.at_target(self.before(self.norm(x)))
+        factors = [linear(product) for linear, product in zip(self.radial, products, strict=True)]
+        messages = edges.sum_at_source(self.product(neighbours, factors)) * MESSAGE_SCALE
         out: Tensor = self.feed_forward(x + self.after(messages))
         return out
 
@@ -117,7 +118,8 @@ class ClebschGordan(EquivariantBackbone):
         node_embedding: Elements as features; a subclass of `NodeEmbedding`, by class path.
         edge_embedding: Distances as features; a subclass of `RadialBasis`, by class path.
         cutoff: Distance up to which atoms are neighbours (Å).
-        tensors: Whether to yield l = 2 features too, for heads that predict tensors; needs l_max ≥ 2.
+        tensors: Whether to return l = 2 features too, for heads that predict tensors; needs l_max ≥ 2.
+        fused: `auto` for the fused forms of the layers, `off` for the plain ones, which are slower but easy to read.
     """
 
     def __init__(
@@ -129,18 +131,18 @@ class ClebschGordan(EquivariantBackbone):
         edge_embedding: Callable[[float], RadialBasis] = GaussianBasis,
         cutoff: float = DEFAULT_CUTOFF,
         tensors: bool = False,
+        fused: FusedOption = "auto",
     ) -> None:
         super().__init__(width, l_max, num_layers, cutoff, tensors, node_embedding, edge_embedding)
         self.layers = nn.ModuleList(
             ClebschGordanLayer(width, l_max, self.degrees_after(layer)) for layer in range(num_layers)
         )
+        self.set_fused(fused)
 
     def propagate(self, x: Tensor, edges: Edges) -> Tensor:
         """Run the layers."""
-        with torch.autocast(x.device.type, enabled=False):
-            blocks = edges.pairs.blocks()
-            moments = blocks.weighted_sum(blocks.spread(edges.harmonics), edges.state.to(edges.harmonics.dtype))
-        of_degree = list(torch.split(moments, sizes_of(range(self.l_max + 1)), dim=1))
+        products = edges.merge_products(edges.state)
+        of_degree = list(torch.split(products, degree_sizes(range(self.l_max + 1)), dim=1))
         for layer in self.layers:
             x = layer(x, edges, of_degree)
         return x

@@ -1,4 +1,4 @@
-"""What the equivariant backbones have in common."""
+"""Base class of the equivariant backbones."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.models.backbones.base import AtomFeatures, Backbone
+from dielectric_gnn.models.layers.edge_encoder import EdgeEncoder
 from dielectric_gnn.models.layers.embedding import NodeEmbedding
-from dielectric_gnn.models.layers.equivariant import EdgeEncoder, Edges, EquivariantNorm, NeighbourEmbedding
+from dielectric_gnn.models.layers.equivariant import EquivariantNorm, NeighbourEmbedding
+from dielectric_gnn.models.layers.equivariant_edges import Edges
 from dielectric_gnn.models.layers.radial import RadialBasis
-from dielectric_gnn.models.layers.so3 import checked_degree
+from dielectric_gnn.models.layers.so3 import validated_degree
 from dielectric_gnn.utils.errors import InputError
 
 
 class EquivariantBackbone(Backbone):
-    """Scalars and tensors of natural parity, (−1)^l for degree l, on every atom: elements in, layers, norm, read-out.
+    """Scalars and tensors of natural parity, (−1)^l for degree l, on every atom: embedding of elements, layers, norm.
 
-    A subclass builds its layers with `degrees_after(layer)` and runs them in `propagate`.
+    A subclass builds its layers with `degrees_after(layer)`, calls `set_fused`, and applies the layers in `propagate`.
 
     Args:
         width: C, channels of every degree.
         l_max: Highest degree of the features, 1 to 3.
         num_layers: Layers, at least one.
         cutoff: Distance up to which atoms are neighbours (Å).
-        tensors: Whether to yield l = 2 features too.
+        tensors: Whether to return l = 2 features too.
         node_embedding: Elements as features; a subclass of `NodeEmbedding`, by class path.
         edge_embedding: Distances as features; a subclass of `RadialBasis`, by class path.
     """
@@ -43,11 +45,11 @@ class EquivariantBackbone(Backbone):
     ) -> None:
         super().__init__(scalar_dim=width, cutoff=cutoff, tensor_dim=width if tensors else 0)
         name = type(self).__name__
-        self.l_max = checked_degree(l_max, name)
+        self.l_max = validated_degree(l_max, name)
         self.num_layers = num_layers
         if tensors and l_max < 2:
             raise InputError(
-                f"{name} is asked for tensors, which have l = 2, but its l_max is {l_max}; give l_max 2 or 3, or "
+                f"{name} was given tensors true, which needs l = 2, but its l_max is {l_max}; give l_max 2 or 3, or "
                 "tensors false"
             )
         if num_layers < 1:
@@ -59,22 +61,22 @@ class EquivariantBackbone(Backbone):
         self.final_norm = EquivariantNorm(self.degrees_after(num_layers - 1), width)
 
     def degrees_after(self, layer: int) -> list[int]:
-        """Degrees that a layer returns: all of them, but for the last one only those that are read."""
+        """Degrees that a layer returns: all of them, or in the last layer those that are used."""
         if layer < self.num_layers - 1:
             return list(range(self.l_max + 1))
         return [0, 2] if self.tensor_dim else [0]
 
     @abstractmethod
     def propagate(self, x: Tensor, edges: Edges) -> Tensor:
-        """Run the layers: features (N, (l_max + 1)², C) → those of the degrees that are read."""
+        """Run the layers: features (N, (l_max + 1)², C) → those of the degrees that are used."""
 
     def read_out(self, x: Tensor) -> AtomFeatures:
-        """Features of the last layer as what the backbone yields."""
+        """Output of the backbone from the features of the last layer."""
         x = self.final_norm(x)
         return AtomFeatures(x[:, 0], x[:, 1:] if self.tensor_dim else None)
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
-        """Features of every atom: scalars (N, C) and, if asked for, tensors (N, 5, C)."""
+        """Features of every atom: scalars (N, C) and, with `tensors`, tensors (N, 5, C)."""
         elements = self.node_mlp(self.node_embedding(graph.atomic_numbers))
         edges = self.edge_encoder(graph, elements)
         return self.read_out(self.propagate(self.neighbour_embedding(elements, edges), edges))

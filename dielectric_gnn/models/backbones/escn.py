@@ -10,10 +10,14 @@ from torch.nn import functional as F
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.models.backbones.equivariant import EquivariantBackbone
+from dielectric_gnn.models.fused.atom_pairs import PairedEdges
+from dielectric_gnn.models.fused.paired_frames import PairedFrames
 from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding, NodeEmbedding
-from dielectric_gnn.models.layers.equivariant import MESSAGE_SCALE, DegreeLinear, Edges, EquivariantNorm, FeedForward
+from dielectric_gnn.models.layers.equivariant import DegreeLinear, EquivariantNorm, FeedForward
+from dielectric_gnn.models.layers.equivariant_edges import MESSAGE_SCALE, Edges
+from dielectric_gnn.models.layers.frames import Frames
+from dielectric_gnn.models.layers.fusable import FusedOption
 from dielectric_gnn.models.layers.radial import GaussianBasis, RadialBasis
-from dielectric_gnn.models.layers.segment import segment_sum
 from dielectric_gnn.models.layers.wigner import WignerD, edge_frames
 from dielectric_gnn.utils.errors import InputError
 
@@ -30,60 +34,13 @@ def components_by_order(l_max: int) -> list[tuple[int, int]]:
     return zero + [(degree, m) for m in signed for degree in range(abs(m), l_max + 1)]
 
 
-class Frames:
-    """Turns features into the frame of each edge, and messages back.
-
-    All edges between one pair of atoms turn the same features. So rotations are kept in blocks of edges of one pair,
-    and a block turns in one matrix product, without a copy of the features for each edge.
-
-    Shapes:
-        rotations (E, K, K), block-diagonal in e3nn's order.
-
-    Args:
-        edges: Edges of a batch.
-        rotations: Wigner matrices of their frames.
-        order: Places of the components of `components_by_order`: (K,) int64.
-        rows: How many components each |m| has.
-    """
-
-    def __init__(self, edges: Edges, rotations: Tensor, order: Tensor, rows: list[int]) -> None:
-        self.blocks = edges.pairs.blocks()
-        self.source = edges.pairs.source.index_select(0, self.blocks.owner)
-        by_order = torch.split(rotations.index_select(1, order), rows, dim=1)
-        self.into = [self.stacked(rotation) for rotation in by_order]
-        self.back = [self.stacked(rotation * edges.envelope[:, :, None]).mT for rotation in by_order]
-
-    def stacked(self, rotation: Tensor) -> Tensor:
-        """Matrices of edges (E, rows, K) below each other for each block: (num_blocks, size · rows, K)."""
-        rows, columns = rotation.shape[1:]
-        return self.blocks.spread(rotation.flatten(1)).view(-1, self.blocks.size * rows, columns)
-
-    def turn_in(self, x: Tensor) -> list[Tensor]:
-        """D x of every edge: pairs (P, K, C) → for each |m|, (E, rows · C)."""
-        width, size = x.shape[2], self.blocks.size
-        # As the sums over neighbours, in full precision: turning back must undo turning.
-        with torch.autocast(x.device.type, enabled=False):
-            of_block = x.to(self.into[0].dtype).index_select(0, self.blocks.owner)
-            turned = [rotation @ of_block for rotation in self.into]
-            return [self.blocks.gather(rows.view(-1, rows.shape[1] // size * width)) for rows in turned]
-
-    def collect(self, messages: list[Tensor], width: int, num_atoms: int) -> Tensor:
-        """Σ_j env_ij Dᵀ m_ij: for each |m|, (E, rows · C) → (N, K, C)."""
-        with torch.autocast(messages[0].device.type, enabled=False):
-            spread = [self.blocks.spread(message.to(self.back[0].dtype)) for message in messages]
-            sums = [
-                rotation @ message.view(message.shape[0], rotation.shape[2], width)
-                for rotation, message in zip(self.back, spread, strict=True)
-            ]
-            return segment_sum(torch.stack(sums).sum(dim=0), self.source, num_atoms)
-
-
 class SO2Linear(nn.Module):
     """A linear map in the frame of an edge: all channels of all degrees, but each |m| on its own.
 
-    For m > 0 the pair (x_+m, x_−m) turns with the frame about the edge like a complex number. The general map is
-    y_+ = W1 x_+ − W2 x_−, y_− = W1 x_− + W2 x_+. A mirror plane that holds the edge changes the sign of x_−m alone,
-    so W2 breaks it: the network then tells left from right, and ε, which cannot, gets forbidden components.
+    For m > 0 a rotation of the frame about the edge acts on (x_+m, x_−m) as on a complex number. The general map is
+    y_+ = W1 x_+ − W2 x_−, y_− = W1 x_− + W2 x_+. A mirror plane that contains the edge changes the sign of x_−m alone,
+    so W2 breaks this symmetry: the network then distinguishes mirror images, and ε gets components that symmetry
+    forbids.
 
     Shapes:
         for each |m| from 0 to l_max, (E, 1 or 2 signs, (l_max + 1 − |m|) · C) → the same with D in place of C.
@@ -121,11 +78,11 @@ class SO2Linear(nn.Module):
 class SO2Convolution(nn.Module):
     """x_i += W Σ_j env_ij Dᵀ L2(φ(L1(w(t_ij) ⊙ D (A x_i + B x_j)))), with D the rotation into the frame of the edge.
 
-    A, B and W are matrices for each degree. They commute with rotations, so they act on atoms, and an edge carries only
-    what its frame is needed for: H channels of A x_i + B x_j, half of those of an atom by default (as the hidden
-    channels of the attention of EquiformerV2, arXiv:2306.12059, are half of its features).
+    A, B and W are matrices for each degree. They commute with rotations, so they act on atoms, and only what
+    depends on the frame is computed per edge: H channels of A x_i + B x_j, half of those of an atom by default (as the
+    hidden channels of the attention of EquiformerV2, arXiv:2306.12059, are half of its features).
 
-    Components with m = 0 do not change when the frame turns about the edge. So φ may be SiLU for them, and their
+    Components with m = 0 do not change when the frame rotates about the edge. So φ may be SiLU for them, and their
     sigmoids may be gates of all other components, one for each degree and |m|. The radial weights w of the others
     multiply these gates instead of the components themselves, which are twice as many.
 
@@ -156,20 +113,19 @@ class SO2Convolution(nn.Module):
 
     def forward(self, x: Tensor, edges: Edges, frames: Frames) -> Tensor:
         """Update every atom."""
-        zero, *others = self.turned(self.norm(x), edges, frames)
+        zero, *others = self.rotated(self.norm(x), edges, frames)
         zero = zero * self.radial(edges.state)[:, None]
         gates = self.gates(zero).sigmoid() * self.gate_radial(edges.state)[:, None]
         zero, *others = self.first([zero, *others])
         gated = [block * gate for block, gate in zip(others, gates.split(self.sizes[1:], dim=2), strict=True)]
         messages = self.second([F.silu(zero), *gated])
-        sums = frames.collect([message.flatten(1) for message in messages], self.edge_width, x.shape[0])
+        sums = frames.rotate_back_and_sum([message.flatten(1) for message in messages], self.edge_width)
         return x + self.out(sums * MESSAGE_SCALE)
 
-    def turned(self, x: Tensor, edges: Edges, frames: Frames) -> list[Tensor]:
+    def rotated(self, x: Tensor, edges: Edges, frames: Frames) -> list[Tensor]:
         """D (A x_i + B x_j) of every edge, by |m|: (E, 1 or 2, count · H)."""
-        pairs = edges.pairs
-        both = self.of_source(x).index_select(0, pairs.source) + self.of_target(x).index_select(0, pairs.target)
-        blocks = zip(frames.turn_in(both), self.sizes, strict=True)
+        both = edges.at_source(self.of_source(x)) + edges.at_target(self.of_target(x))
+        blocks = zip(frames.rotate_in(both), self.sizes, strict=True)
         return [block.view(block.shape[0], block.shape[1] // size, size) for block, size in blocks]
 
 
@@ -196,10 +152,11 @@ class ESCNLayer(nn.Module):
 
 
 class ESCN(EquivariantBackbone):
-    """SO(2) convolutions: each edge is turned onto an axis, where a full map over degrees and channels is cheap.
+    """SO(2) convolutions: each edge is rotated onto an axis, where a full map over degrees and channels is cheap.
 
-    The most expressive messages here, and the most expensive. Source: eSCN (arXiv:2302.03655), eSEN
-    (arXiv:2502.12147). The published maps are equivariant under rotations only; here they respect mirror planes too.
+    The most expressive messages of the equivariant backbones, and the most expensive. Source: eSCN (arXiv:2302.03655),
+    eSEN (arXiv:2502.12147). The published maps are equivariant under rotations only; here they respect mirror planes
+    too.
 
     Args:
         width: Channels of every degree.
@@ -209,8 +166,9 @@ class ESCN(EquivariantBackbone):
         node_embedding: Elements as features; a subclass of `NodeEmbedding`, by class path.
         edge_embedding: Distances as features; a subclass of `RadialBasis`, by class path.
         cutoff: Distance up to which atoms are neighbours (Å).
-        tensors: Whether to yield l = 2 features too, for heads that predict tensors; needs l_max ≥ 2.
+        tensors: Whether to return l = 2 features too, for heads that predict tensors; needs l_max ≥ 2.
         chiral: Whether to use the published maps, which break mirror symmetry: for comparison.
+        fused: `auto` for the fused forms of the layers, `off` for the plain ones, which are slower but easy to read.
     """
 
     def __init__(
@@ -224,6 +182,7 @@ class ESCN(EquivariantBackbone):
         cutoff: float = DEFAULT_CUTOFF,
         tensors: bool = False,
         chiral: bool = False,
+        fused: FusedOption = "auto",
     ) -> None:
         super().__init__(width, l_max, num_layers, cutoff, tensors, node_embedding, edge_embedding)
         edge_width = (width + 1) // 2 if edge_width is None else edge_width
@@ -236,12 +195,14 @@ class ESCN(EquivariantBackbone):
         self.layers = nn.ModuleList(
             ESCNLayer(width, edge_width, l_max, chiral, self.degrees_after(layer)) for layer in range(num_layers)
         )
+        self.set_fused(fused)
 
     def propagate(self, x: Tensor, edges: Edges) -> Tensor:
-        """Run the layers, in frames that are made once."""
+        """Run the layers, in frames that are computed once."""
         with torch.autocast(x.device.type, enabled=False):
             rotations = self.wigner(edge_frames(edges.directions))
-            frames = Frames(edges, rotations, self.get_buffer("order"), self.rows)
+            arguments = (rotations, self.get_buffer("order"), self.rows)
+            frames = PairedFrames(edges, *arguments) if isinstance(edges, PairedEdges) else Frames(edges, *arguments)
         for layer in self.layers:
             x = layer(x, edges, frames)
         return x

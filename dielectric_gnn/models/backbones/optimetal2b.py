@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from torch import nn
 
-from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph, Orbits
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.models.backbones.base import AtomFeatures, Backbone
+from dielectric_gnn.models.fused.edge_features import factored_edge_features
 from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding, NodeEmbedding
+from dielectric_gnn.models.layers.fusable import FusedOption
 from dielectric_gnn.models.layers.interaction import ConvolutionBlock, InteractionBlock
-from dielectric_gnn.models.layers.links import EdgeFeatures, Edges, FactoredFeatures, Undirected
 from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing
 from dielectric_gnn.models.layers.mlp import MLP, Activation
 from dielectric_gnn.models.layers.radial import GaussianBasis, RadialBasis
-from dielectric_gnn.models.layers.segment import segment_sum
 
 
 class OptiMetal2B(Backbone):
@@ -32,6 +32,7 @@ class OptiMetal2B(Backbone):
         activation: Of all MLPs.
         residual_blocks: Whether x + MLP(x) and a norm follow each message passing; without them, this is the
             `no_residual` variant of the published search.
+        fused: `auto` for the fused forms of the layers, `off` for the plain ones, which are slower but easy to read.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class OptiMetal2B(Backbone):
         depth: int = 2,
         activation: Activation = "relu",
         residual_blocks: bool = True,
+        fused: FusedOption = "auto",
     ) -> None:
         super().__init__(scalar_dim=width, cutoff=cutoff)
         widths = [width] * (depth + 1)
@@ -60,32 +62,19 @@ class OptiMetal2B(Backbone):
             for _ in range(num_layers)
         ]
         self.blocks = nn.ModuleList(blocks)
-        self.supports_orbits = all(FactoredFeatures in block.conv.takes for block in blocks)
+        self.supports_orbits = all(block.conv.supports_orbits for block in blocks)
+        self.set_fused(fused)
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, h)."""
-        counts = graph.orbits.atom_counts if graph.orbits else None
-        x = self.node_mlp(self.node_embedding(graph.atomic_numbers), 1 if counts is None else counts)
-        edges = edge_features(graph, self.edge_embedding, self.edge_mlp)
+        orbits, edge_index, size = graph.orbits, graph.edge_index, graph.num_crystals
+        x = self.node_mlp(self.node_embedding(graph.atomic_numbers), orbits.atom_counts if orbits else 1)
+        if self.fused:
+            edges = factored_edge_features(graph, self.edge_embedding, self.edge_mlp)
+        else:
+            edge_counts = orbits.edge_totals(edge_index[0]) if orbits else 1
+            edges = self.edge_mlp(self.edge_embedding(graph.edge_lengths), edge_counts)
+        counts = (orbits.atom_counts, orbits.edge_counts) if orbits else (None, None)
         for block in self.blocks:
-            x = block(x, graph.edge_index, edges, graph.batch, graph.num_crystals, counts)
+            x = block(x, edge_index, edges, graph.batch, size, *counts)
         return AtomFeatures(x)
-
-
-def edge_features(graph: CrystalGraph, embedding: RadialBasis, mlp: MLP) -> EdgeFeatures:
-    """Features of every edge from its length: one row for both directions, and the last linear layer still to come."""
-    if graph.orbits is not None:
-        return _orbit_edge_features(graph, graph.orbits, embedding, mlp)
-    undirected = Undirected.of(graph.edge_index, graph.edge_lengths, graph.num_atoms)
-    rows = mlp.hidden(embedding(undirected.lengths), 2)
-    edges = Edges(graph.edge_index, graph.num_atoms)
-    return EdgeFeatures(edges, rows, undirected.index, undirected.uses, mlp.last.weight, mlp.last.bias)
-
-
-def _orbit_edge_features(graph: CrystalGraph, orbits: Orbits, embedding: RadialBasis, mlp: MLP) -> EdgeFeatures:
-    """One row for every length of the batch, which counts for all edges that have it."""
-    lengths, index = graph.edge_lengths.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-    counts = segment_sum(orbits.edge_totals(graph.edge_index[0]), index, lengths.shape[0])
-    rows = mlp.hidden(embedding(lengths), counts)
-    edges = Edges(graph.edge_index, graph.num_atoms, orbits.edge_counts)
-    return EdgeFeatures(edges, rows, index, None, mlp.last.weight, mlp.last.bias)

@@ -1,4 +1,4 @@
-"""From pooled crystal features to optical responses, interchangeable by class path."""
+"""Heads: from pooled features of materials to optical responses, interchangeable by class path."""
 
 from dielectric_gnn.models.heads.base import Head
 from dielectric_gnn.models.heads.free_form import FreeFormHead

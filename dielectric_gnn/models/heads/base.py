@@ -1,4 +1,4 @@
-"""The contract of heads."""
+"""Base class of the heads."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 
 Quantity: TypeAlias = Literal["re", "im", "drude"]
-"""Re ε_inter, Im ε_inter and the Drude frequency: what a response consists of."""
+"""The parts of a response: Re ε_inter, Im ε_inter and the Drude frequency."""
 
 
 class Head(nn.Module, ABC):
-    """Turns the pooled features of a crystal into its optical response.
+    """Maps the pooled features of a material to its optical response.
 
-    The first three arguments are given by the model when it is built; a configuration states the others. A subclass
+    The model sets the first three arguments when it is built; a configuration sets the others. A subclass
     that predicts whole tensors sets `tensorial`.
 
     Args:
@@ -29,7 +29,7 @@ class Head(nn.Module, ABC):
         outputs: The quantities this head predicts; it fills the others with NaN.
 
     Raises:
-        InputError: It needs l = 2 features and there are none, or it has no use for them.
+        InputError: The head needs l = 2 features and there are none, or it does not use them.
     """
 
     tensorial: ClassVar[bool] = False
@@ -39,13 +39,13 @@ class Head(nn.Module, ABC):
         name = type(self).__name__
         if self.tensorial and tensor_dim == 0:
             raise InputError(
-                f"{name} predicts tensors, but the backbone yields invariant features only; choose an equivariant one "
+                f"{name} predicts tensors, but the backbone returns invariant features only; choose an equivariant one "
                 "(Goten, ESCN or ClebschGordan) with tensors: true (if it is one of them, set model.backbone.tensors "
                 "to true), or a scalar head (FreeFormHead)"
             )
         if tensor_dim > 0 and not self.tensorial:
             raise InputError(
-                f"{name} predicts averages over directions and would leave the backbone's l = 2 features idle; set "
+                f"{name} predicts averages over directions and does not use the l = 2 features of the backbone; set "
                 "tensors of the backbone to false, or choose a tensor head (FreeFormTensorHead)"
             )
         self.dim = dim
@@ -54,8 +54,8 @@ class Head(nn.Module, ABC):
         self.outputs = outputs
 
     def prepare(self, statistics: TrainingStatistics) -> None:
-        """Take over, before training, what the head needs of the training data; what it keeps must be a buffer."""
+        """Set, before training, what the head needs of the training data; the head must keep it in buffers."""
 
     @abstractmethod
     def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
-        """Pooled features, (B, F₀) and for a tensorial head (B, 5, F₂) → response of B crystals."""
+        """Pooled features, (B, F₀) and for a tensorial head (B, 5, F₂) → response of B materials."""

@@ -59,7 +59,7 @@ class FreeFormHead(Head):
         self.drude_mlp = MLP([dim, *drude_hidden, 1], activation) if drude else None
 
     def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
-        """Pooled features (B, F) → response of B crystals."""
+        """Pooled features (B, F) → response of B materials."""
         spectrum = self.spectrum_mlp(features)
         if self.leaky_output:
             spectrum = F.leaky_relu(spectrum)

@@ -21,7 +21,7 @@ class FreeFormTensorHead(Head):
 
     The isotropic parts come from the scalars, as in `FreeFormHead`, the deviators from the l = 2 features. Re ε is
     free. Im ε = M² and ω_D² = R² are squares of symmetric matrices: positive semidefinite, and smooth where eigenvalues
-    meet, as in every cubic crystal.
+    are degenerate, as in every cubic crystal.
 
     Args:
         dim: Number F₀ of pooled invariant features.
@@ -50,11 +50,11 @@ class FreeFormTensorHead(Head):
         self.drude_deviator = GatedTensors(dim, tensor_dim, tensor_dim, 1)
 
     def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
-        """Pooled features (B, F₀) and (B, 5, F₂) → response of B crystals, with its anisotropy."""
+        """Pooled features (B, F₀) and (B, 5, F₂) → response of B materials, with its anisotropy."""
         if tensors is None:
             raise ValueError("FreeFormTensorHead needs l = 2 features")
         real, root = self.isotropic_mlp(features).view(-1, self.grid.num, 2).unbind(dim=2)
-        root = 1 + root  # where M starts: at M = 0 its square has no gradient
+        root = 1 + root  # the initial M is 1: at M = 0 the gradient of its square vanishes
         real_deviator, root_deviator = self.deviator(features, tensors).view(-1, 5, self.grid.num, 2).unbind(dim=3)
         imaginary, imaginary_deviator = square(root, root_deviator)
         drude_root = F.softplus(self.drude_mlp(features)).squeeze(1)

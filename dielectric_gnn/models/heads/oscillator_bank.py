@@ -15,10 +15,10 @@ from dielectric_gnn.utils.errors import InputError
 
 
 class OscillatorBank(nn.Module):
-    """Spectra of strengths that are given in units of typical ones: 1 + Σ_n scale_n g_n · 2 ω_n / (ω_n² − (ω + iΓ)²).
+    """Spectra of strengths in units of typical strengths: 1 + Σ_n scale_n g_n · 2 ω_n / (ω_n² − (ω + iΓ)²).
 
-    The scale and Γ come from the training data, once (`prepare`), and travel in the checkpoint; the kernel follows from
-    them and is computed anew.
+    The scale and Γ are set once from the training data (`prepare`) and stored in the checkpoint; the kernel is computed
+    from them.
 
     Shapes:
         strengths (..., n) → (..., W, 2), Re and Im of ε, or of ε − 1.
@@ -26,7 +26,7 @@ class OscillatorBank(nn.Module):
     Args:
         grid: Photon energies, W of them.
         dictionary: Transition energies, n of them.
-        broadening_ev: Γ in eV; None takes that of the training data.
+        broadening_ev: Γ in eV; None means that of the training data.
     """
 
     broadening: Tensor
@@ -59,10 +59,10 @@ class OscillatorBank(nn.Module):
         return self.scale.shape[0]
 
     def prepare(self, statistics: TrainingStatistics) -> None:
-        """Take Γ and the sizes of strengths and ω_D from the training data; sizes that are there already stay.
+        """Set Γ and the scales of strengths and ω_D from the training data; scales that are set already are kept.
 
         Raises:
-            InputError: The data do not say their broadening, or contradict the configuration.
+            InputError: The broadening of the data is unknown, or differs from that of the configuration.
         """
         stated = statistics.broadening
         if not self.broadening.isnan():  # a continued or fine-tuned model; strengths do not depend on Γ
@@ -81,7 +81,7 @@ class OscillatorBank(nn.Module):
                 f"model.head.init_args.broadening_ev is {self.broadening_ev} eV, but the training spectra have "
                 f"{stated} eV; drop the option"
             )
-        # In place, because DistributedDataParallel knows these very tensors by now.
+        # In place, because DistributedDataParallel holds references to these tensors.
         self.broadening.fill_(broadening)
         mean_eps_inter, mean_drude = statistics.means()
         self.typical_drude.copy_(mean_drude.clamp(min=0.1))
@@ -90,7 +90,7 @@ class OscillatorBank(nn.Module):
         self.build_kernel()
 
     def build_kernel(self) -> None:
-        """Compute the kernel of the present broadening."""
+        """Compute the kernel for the current broadening."""
         kernel = self.dictionary.kernel(self.grid, float(self.broadening))
         parts = torch.view_as_real(torch.from_numpy(kernel))
         self.kernel.copy_(parts.reshape(self.kernel.shape))
@@ -100,7 +100,7 @@ class OscillatorBank(nn.Module):
         return self.susceptibility(strengths) + self.kernel.new_tensor([1.0, 0.0])
 
     def susceptibility(self, strengths: Tensor) -> Tensor:
-        """ε − 1 of the strengths; what a deviator, which no vacuum has, adds up to."""
+        """ε − 1 of the strengths, which for deviators is their contribution to ε."""
         # Under autocast too: Re and Im, rounded to half precision, would no longer be Kramers-Kronig partners.
         with torch.autocast(strengths.device.type, enabled=False):
             spectra = (strengths.to(self.kernel.dtype) * self.scale) @ self.kernel

@@ -1,4 +1,4 @@
-"""Tensor spectra that cannot break causality, passive in every direction."""
+"""Tensor spectra that are causal, and passive in every direction, by construction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dielectric_gnn.targets.training_statistics import TrainingStatistics
 
 
 class OscillatorTensorHead(Head):
-    """`OscillatorHead` with tensors for strengths: F_n = M_n², so that no direction gains energy; and ω_D² = R².
+    """`OscillatorHead` with tensors for strengths: F_n = M_n², passive in every direction; and ω_D² = R².
 
     M_n = a_n·1 + Σ_k s_nk Q^k; a from the scalars, s from the l = 2 features.
 
@@ -33,7 +33,7 @@ class OscillatorTensorHead(Head):
         tensor_hidden_dim: Channels of the gated deviators; null means 4 F₂.
         dictionary: Transition energies; null means 400 up to the end of the grid and 24 up to
             200 eV.
-        broadening_ev: Γ in eV, for data that do not state theirs; null takes that of the training data.
+        broadening_ev: Γ in eV, for data without a stated broadening; null means that of the training data.
     """
 
     tensorial = True
@@ -58,11 +58,11 @@ class OscillatorTensorHead(Head):
         self.drude_deviator = GatedTensors(dim, tensor_dim, tensor_dim, 1)
 
     def prepare(self, statistics: TrainingStatistics) -> None:
-        """Take broadening and typical sizes from the training data."""
+        """Set broadening and scales from the training data."""
         self.bank.prepare(statistics)
 
     def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:
-        """Pooled features (B, F₀) and (B, 5, F₂) → response of B crystals, with its anisotropy."""
+        """Pooled features (B, F₀) and (B, 5, F₂) → response of B materials, with its anisotropy."""
         if tensors is None:
             raise ValueError("OscillatorTensorHead needs l = 2 features")
         root, deviator = 1 + self.root_mlp(features), self.root_deviator(features, tensors)
@@ -71,14 +71,14 @@ class OscillatorTensorHead(Head):
         eps_inter, eps_average = self.bank(torch.stack([strengths, average], dim=1)).unbind(dim=1)
         drude = self.bank.typical_drude * F.softplus(self.drude_mlp(features)).squeeze(1) / math.log(2)
         drude_deviator = self.bank.typical_drude * self.drude_deviator(features, tensors).squeeze(2)
-        known = torch.ones(features.shape[0], 5, dtype=torch.bool, device=features.device)
+        component_mask = torch.ones(features.shape[0], 5, dtype=torch.bool, device=features.device)
         return Response(
             eps_inter,
             root_mean_square(drude, drude_deviator),
             anisotropy=Anisotropy(
                 eps_inter=self.bank.susceptibility(strengths_deviator),
                 drude=torch.cat([drude[:, None], drude_deviator], dim=1),
-                component_mask=known,
+                component_mask=component_mask,
                 average=Response(eps_average, root_mean_square(drude, drude_deviator.detach())),
             ),
         )

@@ -1,1 +1,1 @@
-"""Bricks shared by backbones and heads: embeddings, radial bases, MLPs, message passing, norms and pooling."""
+"""Plain layers that read as the published formulas: embeddings, MLPs, message passing, norms, poolings and others."""

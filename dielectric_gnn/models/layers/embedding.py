@@ -54,7 +54,7 @@ class AtomEmbedding(NodeEmbedding):
 class GroupPeriodEmbedding(NodeEmbedding):
     """One-hot group (18) and one-hot period (6) of each element, without parameters.
 
-    Elements never seen in training share group and period with seen ones
+    Elements absent from the training set share group and period with others
     (doi:10.1103/PhysRevMaterials.8.L122201).
     """
 

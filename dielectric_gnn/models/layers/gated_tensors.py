@@ -1,4 +1,4 @@
-"""Deviators of crystals from their l = 2 features."""
+"""Deviators of materials from their l = 2 features."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch.nn import functional as F
 class GatedTensors(nn.Module):
     """Deviators from l = 2 features, with gates from scalars: W_b [SiLU(W_g x⁰) ⊙ (W_m x²)].
 
-    Weights are shared over the five components and nothing is added to them, so deviators turn with the crystal, and
-    are zero where symmetry makes the features zero.
+    Weights are shared by the five components and there are no biases, so deviators rotate with the structure, and
+    vanish where symmetry makes the features vanish.
 
     Shapes:
         scalars (B, F₀), tensors (B, 5, F₂) → (B, 5, D).
@@ -18,7 +18,7 @@ class GatedTensors(nn.Module):
     Args:
         dim: F₀.
         tensor_dim: F₂.
-        hidden_dim: Channels between.
+        hidden_dim: Hidden channels.
         out_dim: D.
     """
 

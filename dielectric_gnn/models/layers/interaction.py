@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dielectric_gnn.models.layers.links import FactoredFeatures
+from dielectric_gnn.models.fused.edge_features import FactoredFeatures
 from dielectric_gnn.models.layers.message_passing import MessagePassingFactory
 from dielectric_gnn.models.layers.mlp import MLP, Activation
 from dielectric_gnn.models.layers.norm import GraphLayerNorm
@@ -15,8 +15,9 @@ class ConvolutionBlock(nn.Module):
     """Message passing alone.
 
     Shapes:
-        x (N, C), edge_index (2, E), edges (E, C), batch (N,) the crystal of each node, counts (N,), how many nodes
-        each row stands for; None means one → (N, C).
+        x (N, C); edge_index (2, E), receivers and senders; edges (E, C), or the same features in factors, which include
+        edge_index and edge_counts; batch (N,) int64, the material of each node; counts (N,) and edge_counts (E,), how
+        many equal nodes and edges each row stands for, None means one → (N, C).
 
     Args:
         dim: Width C of nodes and edges.
@@ -30,18 +31,34 @@ class ConvolutionBlock(nn.Module):
     def forward(
         self,
         x: Tensor,
-        edge_index: Tensor | None,
+        edge_index: Tensor,
         edges: Tensor | FactoredFeatures,
         batch: Tensor,
         num_crystals: int,
         counts: Tensor | None = None,
+        edge_counts: Tensor | None = None,
     ) -> Tensor:
-        """Update every node; features in factors know their links themselves."""
-        if isinstance(edges, FactoredFeatures) and not isinstance(edges, self.conv.takes):
-            edge_index, edges, link_counts = edges.dense()
-            if link_counts is not None:
-                raise InputError(f"{type(self.conv).__name__} takes no orbit graphs; set data.symmetry to full")
-        out: Tensor = self.conv(x, edge_index, edges)
+        """Update every node."""
+        return self.convolve(x, edge_index, edges, counts, edge_counts)
+
+    def convolve(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edges: Tensor | FactoredFeatures,
+        counts: Tensor | None,
+        edge_counts: Tensor | None,
+    ) -> Tensor:
+        """The message passing.
+
+        Raises:
+            InputError: The graph is an orbit graph, which the layer does not support.
+        """
+        if counts is not None and not self.conv.supports_orbits:
+            raise InputError(f"{type(self.conv).__name__} does not support orbit graphs; set data.symmetry to full")
+        if isinstance(edges, FactoredFeatures):
+            return self.conv.forward_factored(x, edges)
+        out: Tensor = self.conv(x, edge_index, edges, **({} if edge_counts is None else {"counts": edge_counts}))
         return out
 
 
@@ -68,14 +85,15 @@ class InteractionBlock(ConvolutionBlock):
     def forward(
         self,
         x: Tensor,
-        edge_index: Tensor | None,
+        edge_index: Tensor,
         edges: Tensor | FactoredFeatures,
         batch: Tensor,
         num_crystals: int,
         counts: Tensor | None = None,
+        edge_counts: Tensor | None = None,
     ) -> Tensor:
         """Update every node."""
-        x = super().forward(x, edge_index, edges, batch, num_crystals, counts)
+        x = self.convolve(x, edge_index, edges, counts, edge_counts)
         x = self.mlp.residual(x, 1 if counts is None else counts)
         out: Tensor = self.norm(x, batch, num_crystals, counts)
         return out

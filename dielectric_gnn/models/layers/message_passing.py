@@ -1,7 +1,7 @@
-"""Message-passing layers: each node collects from the neighbours that its edges point to.
+"""Message-passing layers: each receiver sums messages of its senders.
 
-Edges are sorted by source and every edge has its reverse, so collecting at the source is the same sum as at the
-target, over contiguous rows.
+`edge_index` holds the receiver (row 0) and the sender (row 1) of every edge. Graphs contain every edge in both
+directions, so the sum over the edges that leave an atom equals the sum over those that end there.
 """
 
 from __future__ import annotations
@@ -9,20 +9,26 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dielectric_gnn.models.layers.attention import attend
-from dielectric_gnn.models.layers.links import EdgeFeatures, FactoredFeatures, LinkFeatures
-from dielectric_gnn.models.layers.segment import at_least_float32, segment_softmax, segment_sum, weight_by_count
+from dielectric_gnn.models.fused.cgconv import split_cgconv
+from dielectric_gnn.models.fused.transformer_conv import gated_skip, weighted_sum_of_values
+from dielectric_gnn.models.layers.segment import segment_softmax, segment_sum, weight_by_count
 from dielectric_gnn.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from dielectric_gnn.models.fused.edge_features import FactoredFeatures
 
 
 class MessagePassing(nn.Module, ABC):
     """A layer that keeps the width of its nodes, so that layers can be exchanged and stacked.
+
+    A subclass that sets `supports_orbits` has a further argument counts (E,): how many equal edges each edge stands
+    for; None means one.
 
     Shapes:
         x (N, C), edge_index (2, E), edges (E, D) → (N, C).
@@ -30,12 +36,9 @@ class MessagePassing(nn.Module, ABC):
     Args:
         dim: C.
         edge_dim: D.
-
-    `takes` names the classes of features in factors that `forward` accepts in place of `edges`; then it may be given
-    None for `edge_index`. A layer that takes `FactoredFeatures` can work on orbit graphs.
     """
 
-    takes: ClassVar[tuple[type[FactoredFeatures], ...]] = ()
+    supports_orbits: ClassVar[bool] = False
 
     def __init__(self, dim: int, edge_dim: int) -> None:
         super().__init__()
@@ -46,6 +49,12 @@ class MessagePassing(nn.Module, ABC):
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
         """Update every node."""
 
+    def forward_factored(self, x: Tensor, edges: FactoredFeatures) -> Tensor:
+        """The same for features of edges in factors; a subclass may have a faster form."""
+        edge_index, features, counts = edges.to_dense()
+        out: Tensor = self(x, edge_index, features, **({} if counts is None else {"counts": counts}))
+        return out
+
 
 MessagePassingFactory: TypeAlias = Callable[[int, int], MessagePassing]
 
@@ -53,33 +62,27 @@ MessagePassingFactory: TypeAlias = Callable[[int, int], MessagePassing]
 class CGConv(MessagePassing):
     """Crystal-graph convolution: x_i + Σ_j σ(W_f z_ij + b_f) ⊙ softplus(W_s z_ij + b_s), z_ij = [x_i, x_j, e_ij].
 
-    The weight of z splits into blocks for x_i, x_j and e_ij: the node blocks act once per node instead of once per
-    edge, which is exact. Source: doi:10.1103/PhysRevLett.120.145301.
+    Source: doi:10.1103/PhysRevLett.120.145301.
     """
 
-    takes = (FactoredFeatures,)
+    supports_orbits = True
 
     def __init__(self, dim: int, edge_dim: int) -> None:
         super().__init__(dim, edge_dim)
         self.filter = nn.Linear(2 * dim + edge_dim, dim)
         self.core = nn.Linear(2 * dim + edge_dim, dim)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | FactoredFeatures) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, counts: Tensor | None = None) -> Tensor:
         """Update every node."""
-        counts = None
-        if isinstance(edges, EdgeFeatures):
-            edge_index, counts = edges.edges.index, edges.edges.counts
-        elif isinstance(edges, FactoredFeatures):
-            edge_index, edges, counts = edges.dense()
+        receiver, sender = edge_index
+        z = torch.cat([x[receiver], x[sender], edges], dim=1)
+        messages = self.filter(z).sigmoid() * F.softplus(self.core(z))
+        return x + segment_sum(weight_by_count(messages, counts), receiver, x.shape[0])
+
+    def forward_factored(self, x: Tensor, edges: FactoredFeatures) -> Tensor:
+        """The same with the blocks of the weights for nodes and edges applied separately."""
         weight = torch.cat([self.filter.weight, self.core.weight])
-        bias = torch.cat([self.filter.bias, self.core.bias])
-        center, neighbour, edge = weight.tensor_split([self.dim, 2 * self.dim], dim=1)
-        source, target = edge_index
-        z = edges.linear(edge) if isinstance(edges, EdgeFeatures) else F.linear(edges, edge)
-        z = z + F.linear(x, center, bias).index_select(0, source)
-        z = z + F.linear(x, neighbour).index_select(0, target)
-        gate, value = z.chunk(2, dim=1)
-        return x + segment_sum(weight_by_count(gate.sigmoid() * F.softplus(value), counts), source, x.shape[0])
+        return split_cgconv(x, edges, weight, torch.cat([self.filter.bias, self.core.bias]))
 
 
 class TransformerConv(MessagePassing):
@@ -94,11 +97,11 @@ class TransformerConv(MessagePassing):
         heads: Attention heads of C / heads channels.
     """
 
-    takes = (FactoredFeatures,)
+    supports_orbits = True
 
     def __init__(self, dim: int, edge_dim: int, heads: int = 8) -> None:
         super().__init__(dim, edge_dim)
-        self.heads = _checked_heads(type(self).__name__, dim, heads)
+        self.heads = validated_heads(type(self).__name__, dim, heads)
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
@@ -106,40 +109,25 @@ class TransformerConv(MessagePassing):
         self.skip = nn.Linear(dim, dim)
         self.gate = nn.Linear(3 * dim, 1, bias=False)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | FactoredFeatures) -> Tensor:
-        """Update every node; one without neighbours collects zero."""
-        if isinstance(edges, Tensor):
-            edges = EdgeFeatures.of(edges, edge_index, x.shape[0])
-        collected = self._collect(x, edges.links())
-        skip = self.skip(x)
-        # w · [o, s, o − s] without forming the concatenation.
-        first, second, difference = self.gate.weight.chunk(3, dim=1)
-        beta = (F.linear(collected, first + difference) + F.linear(skip, second - difference)).sigmoid()
-        return torch.lerp(collected, skip.to(collected.dtype), beta.to(collected.dtype))
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Update every node; one without neighbours sums to zero."""
+        receiver, sender = edge_index
+        edge, by_head = self.edge(edges), (-1, self.heads, self.dim // self.heads)
+        keys, values = (self.key(x)[sender] + edge).view(by_head), (self.value(x)[sender] + edge).view(by_head)
+        logits = (self.query(x)[receiver].view(by_head) * keys).sum(dim=2) / math.sqrt(by_head[2])
+        weights = segment_softmax(logits, receiver, x.shape[0], counts)
+        messages = (weights[:, :, None] * values).flatten(1)
+        summed, skip = segment_sum(messages, receiver, x.shape[0]), self.skip(x)
+        beta = self.gate(torch.cat([summed, skip, summed - skip], dim=1)).sigmoid()
+        return beta * skip + (1 - beta) * summed
 
-    def _collect(self, x: Tensor, links: LinkFeatures) -> Tensor:
-        """o_i: the edge matrix acts on queries and on sums over neighbours, so never on an edge."""
-        hoods = links.hoods
-        x = x.index_select(0, hoods.nodes)
-        edge = self.edge.weight
-        query, key, value = self.query(x) / math.sqrt(self.dim // self.heads), self.key(x), self.value(x)
-        # What depends on the collecting node alone shifts all its logits equally, so that it matters for values only.
-        if links.second is not None:
-            second = F.linear(links.second, edge)
-            key, value = key + second, value + second
-        matrix = edge if links.matrix is None else edge @ links.matrix
-        by_head = matrix.view(self.heads, -1, matrix.shape[1])
-        link_query = torch.bmm(self._by_head(links.scaled(query)), by_head).transpose(0, 1)
-        heads = (-1, self.heads, self.dim // self.heads)
-        out, sums = attend(query.view(heads), key.view(heads), value.view(heads), link_query, links.features, hoods)
-        through = torch.bmm(sums.transpose(0, 1), by_head.mT).transpose(0, 1).flatten(1)
-        out = out.flatten(1) + links.scaled(through)
-        if links.first is not None:
-            out = out + F.linear(links.first, edge)
-        return hoods.spread(at_least_float32(out))
-
-    def _by_head(self, rows: Tensor) -> Tensor:
-        return rows.view(-1, self.heads, self.dim // self.heads).transpose(0, 1)
+    def forward_factored(self, x: Tensor, edges: FactoredFeatures) -> Tensor:
+        """The same with the matrix of the edges applied to queries and to sums over neighbours."""
+        links = edges.to_links()
+        nodes = x.index_select(0, links.neighbour_list.nodes)
+        projections = self.query(nodes), self.key(nodes), self.value(nodes)
+        summed = weighted_sum_of_values(*projections, links, self.edge.weight, self.heads)
+        return gated_skip(summed, self.skip(x), self.gate.weight)
 
 
 class GATv2Conv(nn.Module):
@@ -173,14 +161,14 @@ class GATv2Conv(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, counts: Tensor | None = None) -> Tensor:
-        """Update every node; one without neighbours gets the bias."""
-        source, target = edge_index
-        values = self.neighbour(x).index_select(0, target)
-        keys = values + self.center(x).index_select(0, source) + self.edge(edges)
+        """Update every node; the result for one without neighbours is the bias."""
+        receiver, sender = edge_index
+        values = self.neighbour(x)[sender]
+        keys = values + self.center(x)[receiver] + self.edge(edges)
         keys = F.leaky_relu(keys, self.slope).view(-1, *self.attention.shape)
-        weights = segment_softmax((keys * self.attention).sum(dim=2), source, x.shape[0], counts)
+        weights = segment_softmax((keys * self.attention).sum(dim=2), receiver, x.shape[0], counts)
         messages = values.view_as(keys) * weights[:, :, None]
-        return segment_sum(messages.flatten(1), source, x.shape[0]) + self.bias
+        return segment_sum(messages.flatten(1), receiver, x.shape[0]) + self.bias
 
 
 class ResidualGATv2(MessagePassing):
@@ -192,25 +180,27 @@ class ResidualGATv2(MessagePassing):
         heads: Attention heads of C / heads channels.
     """
 
-    takes = (FactoredFeatures,)
+    supports_orbits = True
 
     def __init__(self, dim: int, edge_dim: int, heads: int = 8) -> None:
         super().__init__(dim, edge_dim)
-        heads = _checked_heads(type(self).__name__, dim, heads)
+        heads = validated_heads(type(self).__name__, dim, heads)
         self.attention = GATv2Conv(dim, dim // heads, edge_dim, heads)
         self.residual = nn.Linear(dim, dim, bias=False)
         nn.init.xavier_uniform_(self.residual.weight)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | FactoredFeatures) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor, counts: Tensor | None = None) -> Tensor:
         """Update every node."""
-        counts = None
-        if isinstance(edges, FactoredFeatures):
-            edge_index, edges, counts = edges.dense()
         out: Tensor = self.attention(x, edge_index, edges, counts) + self.residual(x)
         return out
 
 
-def _checked_heads(layer: str, dim: int, heads: int) -> int:
+def validated_heads(layer: str, dim: int, heads: int) -> int:
+    """The number of heads, if it divides the width.
+
+    Raises:
+        InputError: It does not.
+    """
     if heads < 1 or dim % heads:
         raise InputError(f"{layer} has {heads} heads, which do not divide the width {dim} of the backbone")
     return heads

@@ -1,4 +1,4 @@
-"""From atoms to crystals. Weights come from invariant scalars only, so pooling keeps every symmetry."""
+"""Pooling of atom features. Weights depend on invariant scalars only, so pooling preserves every symmetry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dielectric_gnn.utils.errors import InputError
 
 
 class Pooling(nn.Module, ABC):
-    """Reduces atom features to crystal features, intensively: a supercell gives what its cell gives.
+    """Reduces atom features to features of the material, intensively: the result for a supercell is that of its cell.
 
     Shapes:
         scalars (N, F), batch (N,) int64 → (B, F).
@@ -21,8 +21,8 @@ class Pooling(nn.Module, ABC):
     Args:
         dim: F.
 
-    A subclass that sets `supports_orbits` has a further argument counts (N,): how many atoms each row stands for; None
-    means one.
+    A subclass that sets `supports_orbits` has a further argument counts (N,): how many equal atoms each row stands for;
+    None means one.
     """
 
     supports_orbits: ClassVar[bool] = False
@@ -33,16 +33,16 @@ class Pooling(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
-        """Pool the atoms of each crystal."""
+        """Pool the atoms of each material."""
 
 
 class MeanPooling(Pooling):
-    """Mean over the atoms of each crystal."""
+    """Mean over the atoms of each material."""
 
     supports_orbits = True
 
     def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
-        """Mean of each crystal's rows."""
+        """Mean of the rows of each material."""
         sizes = segment_sum(weight_by_count(scalars.new_ones(scalars.shape[0], 1), counts), batch, num_crystals)
         return segment_sum(weight_by_count(scalars, counts), batch, num_crystals) / sizes.clamp(min=1)
 
@@ -57,7 +57,7 @@ class VectorAttentionPooling(Pooling):
         self.attention = nn.Linear(dim, dim)
 
     def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
-        """Weighted mean of each crystal's rows."""
+        """Weighted mean of the rows of each material."""
         weights = segment_softmax(self.attention(scalars), batch, num_crystals, counts)
         return segment_sum(weights * scalars, batch, num_crystals)
 
@@ -72,13 +72,13 @@ class ScalarAttentionPooling(Pooling):
         self.attention = nn.Linear(dim, 1)
 
     def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
-        """Weighted mean of each crystal's rows."""
+        """Weighted mean of the rows of each material."""
         weights = segment_softmax(self.attention(scalars), batch, num_crystals, counts)
         return segment_sum(weights * scalars, batch, num_crystals)
 
 
 class TensorPooling(nn.Module):
-    """l = 2 features of crystals: each channel is averaged over the atoms, with softmax weights of their scalars.
+    """l = 2 features of materials: each channel is averaged over the atoms, with softmax weights of their scalars.
 
     Shapes:
         scalars (N, F₀), tensors (N, 5, F₂), batch (N,) int64 → (B, 5, F₂).
@@ -93,17 +93,17 @@ class TensorPooling(nn.Module):
         self.attention = nn.Linear(scalar_dim, tensor_dim)
 
     def forward(self, scalars: Tensor, tensors: Tensor, batch: Tensor, num_crystals: int) -> Tensor:
-        """Weighted mean of each crystal's tensors."""
+        """Weighted mean of the tensors of each material."""
         weights = segment_softmax(self.attention(scalars), batch, num_crystals)
         return segment_sum(weights[:, None] * tensors, batch, num_crystals)
 
 
 class Set2SetPooling(Pooling):
-    """Set2Set (arXiv:1511.06391): an LSTM asks the atoms several times; the result is projected back to F.
+    """Set2Set (arXiv:1511.06391): an LSTM attends to the atoms several times; the result is projected to F channels.
 
     Args:
         dim: F.
-        steps: How many times it asks.
+        steps: Number of attention steps.
     """
 
     supports_orbits = True
@@ -117,13 +117,13 @@ class Set2SetPooling(Pooling):
         self.projection = nn.Linear(2 * dim, dim)
 
     def forward(self, scalars: Tensor, batch: Tensor, num_crystals: int, counts: Tensor | None = None) -> Tensor:
-        """Answer of each crystal's rows."""
+        """Set2Set of the rows of each material."""
         hidden = memory = scalars.new_zeros(num_crystals, self.dim)
-        answer = scalars.new_zeros(num_crystals, 2 * self.dim)
+        summary = scalars.new_zeros(num_crystals, 2 * self.dim)
         for _ in range(self.steps):
-            hidden, memory = self.cell(answer, (hidden, memory))
+            hidden, memory = self.cell(summary, (hidden, memory))
             logits = (scalars * hidden.index_select(0, batch)).sum(dim=1, keepdim=True)
             weights = segment_softmax(logits, batch, num_crystals, counts)
-            answer = torch.cat([hidden, segment_sum(weights * scalars, batch, num_crystals)], dim=1)
-        out: Tensor = self.projection(answer)
+            summary = torch.cat([hidden, segment_sum(weights * scalars, batch, num_crystals)], dim=1)
+        out: Tensor = self.projection(summary)
         return out

@@ -1,4 +1,4 @@
-"""Distances as features: radial bases and the envelope that fades them out at the cutoff."""
+"""Distances as features: radial bases, and the envelope that vanishes smoothly at the cutoff."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RadialBasis(nn.Module, ABC):
 
     Args:
         dim: Number of features.
-        cutoff: Distance at which the envelope reaches zero; a backbone gives its own.
+        cutoff: Distance at which the envelope reaches zero; set by the backbone.
         envelope_exponent: p of the envelope; None leaves it out.
     """
 
@@ -93,7 +93,7 @@ class BesselBasis(RadialBasis):
 
     Args:
         cutoff: c (Å).
-        num_basis: How many.
+        num_basis: Number of functions.
         trainable: Whether the wave numbers k_n are learned.
         envelope_exponent: p of the envelope; null leaves it out.
     """

@@ -17,28 +17,32 @@ from dielectric_gnn.utils.errors import InputError
 MAX_DEGREE = 3
 
 
-def checked_degree(l_max: int, owner: str, least: int = 1) -> int:
-    """The same number, if harmonics up to this degree exist here; `owner` is named if not."""
+def validated_degree(l_max: int, owner: str, least: int = 1) -> int:
+    """The degree, if spherical harmonics up to it are implemented.
+
+    Raises:
+        InputError: They are not; the message names `owner`.
+    """
     if not least <= l_max <= MAX_DEGREE:
         raise InputError(f"{owner}: l_max is {l_max}, expected {least} to {MAX_DEGREE}")
     return l_max
 
 
-def sizes_of(degrees: Sequence[int]) -> list[int]:
+def degree_sizes(degrees: Sequence[int]) -> list[int]:
     """Number of components of each degree.
 
     Example:
-        >>> sizes_of([0, 2])
+        >>> degree_sizes([0, 2])
         [1, 5]
     """
     return [2 * degree + 1 for degree in degrees]
 
 
-def components_of(degrees: Sequence[int]) -> list[int]:
+def component_degrees(degrees: Sequence[int]) -> list[int]:
     """The degree of each component.
 
     Example:
-        >>> components_of([0, 2])
+        >>> component_degrees([0, 2])
         [0, 2, 2, 2, 2, 2]
     """
     return [degree for degree in degrees for _ in range(2 * degree + 1)]
@@ -56,7 +60,7 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
         directions: Unit vectors.
         l_max: Highest degree, 0 to 3.
     """
-    checked_degree(l_max, "spherical_harmonics", least=0)
+    validated_degree(l_max, "spherical_harmonics", least=0)
     x, y, z = directions.unbind(dim=1)
     harmonics = [torch.ones_like(x)]
     if l_max >= 1:

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dielectric_gnn.models.layers.so3 import checked_degree, coupling, sizes_of
+from dielectric_gnn.models.layers.so3 import coupling, degree_sizes, validated_degree
 
 
 def edge_frames(directions: Tensor) -> Tensor:
-    """A rotation for each edge that turns it onto y, the polar axis.
+    """A rotation for each edge that maps its direction to y, the polar axis.
 
     With u the direction and h the Cartesian axis least parallel to it, the rows are a = h × u / |h × u|, u and
     a × u. |h × u|² ≥ 2/3, so nothing is singular; Euler angles have infinite gradients along ±y, where every cubic
-    crystal has edges. Which h is taken changes the frame by a turn about u, of which nothing may depend.
+    crystal has edges. Which h is taken changes the frame by a rotation about u, on which no result may depend.
 
     Shapes:
         directions (E, 3), unit vectors → (E, 3, 3).
@@ -40,7 +40,7 @@ class WignerD(nn.Module):
 
     def __init__(self, l_max: int) -> None:
         super().__init__()
-        self.l_max = checked_degree(l_max, type(self).__name__)
+        self.l_max = validated_degree(l_max, type(self).__name__)
         for degree in range(2, l_max + 1):
             step = coupling(degree - 1, 1, degree)
             twice = torch.einsum("iak,jbl->ijabkl", step, step).flatten(4).flatten(0, 3)
@@ -58,7 +58,7 @@ class WignerD(nn.Module):
 
     def _block_diagonal(self, blocks: list[Tensor]) -> Tensor:
         rows, before, total = [], 0, (self.l_max + 1) ** 2
-        for block, size in zip(blocks, sizes_of(range(self.l_max + 1)), strict=True):
+        for block, size in zip(blocks, degree_sizes(range(self.l_max + 1)), strict=True):
             rows.append(F.pad(block, (before, total - before - size)))
             before += size
         return torch.cat(rows, dim=1)

@@ -9,8 +9,8 @@ from dielectric_gnn.data.graphs.reverse import reverse_edges
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store.descriptions import graph_sizes
 from dielectric_gnn.models.backbones import OptiMetal3B
-from dielectric_gnn.models.layers.angles import EveryAngle
-from dielectric_gnn.models.layers.triplets import triplets_of
+from dielectric_gnn.models.fused.angles import FullGraphAngles
+from dielectric_gnn.models.layers.triplets import Triplets
 from dielectric_gnn.testing import crystal, graph_of, random_rotation, sample_crystals, supercell, transformed
 from dielectric_gnn.utils.errors import InputError, RecordError
 
@@ -74,8 +74,8 @@ def test_three_body_pairs_at_their_cutoff_count_everywhere() -> None:
         for dtype in (torch.float32, torch.float64):
             graph = graph_of([record], CUTOFF, dtype)
             pairs = 6 * 5 * record.atomic_numbers.size
-            assert triplets_of(graph, 4.0).pairs.shape[1] == pairs
-            assert EveryAngle.of(graph, 4.0).cosines.shape[0] == pairs // 2
+            assert Triplets.from_graph(graph, 4.0).pairs.shape[1] == pairs
+            assert FullGraphAngles.from_graph(graph, 4.0).cosines.shape[0] == pairs // 2
         index, vectors = neighbour_edges(record, CUTOFF)
         assert graph_sizes([record.atomic_numbers.size], [index.shape[1]], index[0], vectors)[0, 2] == pairs
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dielectric_gnn.cli.benchmark.torch_geometric_form import torch_geometric_form
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.graphs.graph import CrystalGraph, neighbour_edges
 from dielectric_gnn.data.graphs.orbits import CrystalOrbits, every_one, find_orbits
@@ -36,7 +37,6 @@ from dielectric_gnn.models.layers.pooling import (
 from dielectric_gnn.testing import crystal, sample_crystals, supercell
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
-from tests.usual_form import usual_form
 
 CUTOFF = 5.5
 FCC = crystal("fcc", [[0, 2, 2], [2, 0, 2], [2, 2, 0]], [29], [[0, 0, 0]])
@@ -193,9 +193,9 @@ def test_single_precision_is_not_worse_than_that_of_the_usual_form(name: str, mi
     for seed in range(3):
         model, poolings = built(name, 32, seed)
         assert isinstance(model, OptiMetal2B | OptiMetal3B)
-        usual = usual_form(model)
+        usual = torch_geometric_form(model)
         ours, theirs = pooled(model, poolings, orbit), pooled(usual, poolings, full)
-        wanted = pooled(usual_form(model).double(), poolings.double(), exact)
+        wanted = pooled(torch_geometric_form(model).double(), poolings.double(), exact)
         errors += torch.stack([(values.double() - wanted).norm() / wanted.norm() for values in (ours, theirs)]).detach()
     assert errors[0] <= errors[1]
 

@@ -30,7 +30,7 @@ from dielectric_gnn.data.store.files import map_array, open_store
 from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.writer import CHUNK, write_store
 from dielectric_gnn.models.backbones import OptiMetal3B
-from dielectric_gnn.models.layers.triplets import triplets_of
+from dielectric_gnn.models.layers.triplets import Triplets
 from dielectric_gnn.testing import crystal
 from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.utils.errors import InputError, RecordError
@@ -78,7 +78,7 @@ def test_sizes_are_what_a_three_body_model_makes(some: list[CrystalRecord]) -> N
     assert default == THREE_BODY_CUTOFF
     for row in range(len(store)):
         graph = store.gather([row])
-        pairs = triplets_of(graph, THREE_BODY_CUTOFF).pairs.shape[1]
+        pairs = Triplets.from_graph(graph, THREE_BODY_CUTOFF).pairs.shape[1]
         assert store.sizes[row].tolist() == [graph.num_atoms, graph.edge_index.shape[1], pairs]
     assert store.sizes[-3:, 2].tolist() == [30, 30, 0]
 

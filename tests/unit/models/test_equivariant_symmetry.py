@@ -72,7 +72,7 @@ def test_uniaxial_crystals_are_uniaxial(backbone: EquivariantBackbone, name: str
     assert tensor[:, 2, 2].abs().max() > 1e-4
 
 
-def test_forbidden_components_of_low_symmetry_vanish(backbone: EquivariantBackbone) -> None:
+def test_forbidden_component_degrees_low_symmetry_vanish(backbone: EquivariantBackbone) -> None:
     orthorhombic = tensor_of(backbone, prototype("Pmm2"))
     assert off_diagonal(orthorhombic).abs().max() < EXACT
     assert (orthorhombic[:, 0, 0] - orthorhombic[:, 1, 1]).abs().max() > 1e-3

@@ -1,4 +1,7 @@
-"""Backbones, pooling and head against outputs of the study's reference implementation, which nobody here made."""
+"""Backbones, pooling and head against outputs of the reference implementation of the published study.
+
+Both forms of the layers are tested: the plain and the fused ones.
+"""
 
 import json
 from dataclasses import dataclass
@@ -71,11 +74,12 @@ def assert_relative(found: Tensor, expected: Tensor, tolerance: float, scale: fl
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * scale)
 
 
+@pytest.mark.parametrize("fused", ["auto", "off"])
 @pytest.mark.parametrize("name", NAMES)
-def test_outputs_equal_those_of_the_reference(name: str) -> None:
+def test_outputs_equal_those_of_the_reference(name: str, fused: str) -> None:
     """In evaluation and in training mode, where batch norm acts on the joint batch."""
     file = reference(name)
-    model, graph = file.model(), graph_of(file.records(), 5.5)
+    model, graph = file.model(fused=fused), graph_of(file.records(), 5.5)
     for mode in ("eval", "train"):
         with torch.no_grad():
             response = model.train(mode == "train")(graph)
@@ -83,10 +87,11 @@ def test_outputs_equal_those_of_the_reference(name: str) -> None:
         assert_relative(response.drude, file.group(mode)["drude"], TOLERANCE)
 
 
+@pytest.mark.parametrize("fused", ["auto", "off"])
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_equal_those_of_the_reference(name: str) -> None:
+def test_gradients_equal_those_of_the_reference(name: str, fused: str) -> None:
     file = reference(name)
-    model = file.model().train()
+    model = file.model(fused=fused).train()
     loss = loss_of(model(graph_of(file.records(), 5.5)))
     loss.backward()
     assert_relative(loss, torch.tensor(float(file.values["train/loss"])), TOLERANCE)

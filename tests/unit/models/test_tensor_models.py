@@ -76,7 +76,7 @@ def test_uniaxial_crystals_are_uniaxial(model: DielectricModule, name: str) -> N
     assert np.abs(matrices[:, 0, 0] - matrices[:, 2, 2]).max() > 1e-5
 
 
-def test_forbidden_components_of_low_symmetry_vanish(model: DielectricModule) -> None:
+def test_forbidden_component_degrees_low_symmetry_vanish(model: DielectricModule) -> None:
     assert off_diagonal(tensors(model, prototype("Pmm2"))).max() < EXACT
     yz, xz, xy = off_diagonal(tensors(model, prototype("Pm")))
     assert max(yz.max(), xy.max()) < EXACT

@@ -7,7 +7,8 @@ from scipy.special import sph_harm_y
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.models.backbones import OptiMetal3B
-from dielectric_gnn.models.layers.triplets import AngleBasis, pairs_once, three_body_pairs, triplets_of
+from dielectric_gnn.models.layers.angle_basis import AngleBasis
+from dielectric_gnn.models.layers.triplets import Triplets, pairs_once, three_body_pairs
 from dielectric_gnn.testing import crystal, graph_of, sample_crystals, supercell
 from dielectric_gnn.utils.errors import InputError
 
@@ -28,7 +29,7 @@ def naive_pairs(graph_edges: torch.Tensor, lengths: torch.Tensor, cutoff: float)
 @pytest.mark.parametrize("records", [[r] for r in (*sample_crystals(), TINY, EIGHT, SPARSE)] + [sample_crystals()])
 def test_pairs_equal_a_brute_force_enumeration(records: list[CrystalRecord]) -> None:
     graph = graph_of(records, 5.5)
-    triplets = triplets_of(graph, 4.0)
+    triplets = Triplets.from_graph(graph, 4.0)
     found = list(zip(*triplets.pairs.tolist(), strict=True))
     expected = naive_pairs(graph.edge_index, graph.edge_lengths, 4.0)
     assert len(found) == len(expected) and set(found) == expected
@@ -43,8 +44,8 @@ def test_pairs_equal_a_brute_force_enumeration(records: list[CrystalRecord]) -> 
 def test_number_of_pairs_is_the_published_count() -> None:
     """n (n − 1) ordered pairs per atom of n short edges: 12 nearest and 6 second neighbours in fcc below 4 Å."""
     graph = graph_of([sample_crystals()[0]], 5.5)
-    assert triplets_of(graph, 3.0).pairs.shape == (2, 12 * 11)
-    assert triplets_of(graph, 4.0).pairs.shape == (2, 18 * 17)
+    assert Triplets.from_graph(graph, 3.0).pairs.shape == (2, 12 * 11)
+    assert Triplets.from_graph(graph, 4.0).pairs.shape == (2, 18 * 17)
 
 
 def test_no_edges_give_no_pairs() -> None:

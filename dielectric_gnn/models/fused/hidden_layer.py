@@ -1,4 +1,10 @@
-"""Linear → batch norm → ReLU without ever forming the normalised tensor, for layers that widen."""
+"""Linear → batch norm → ReLU as one autograd function that never forms the normalised tensor, for layers that widen.
+
+With x̃ = x − x̄ and S = x̃ᵀx̃ / R, channel k of W x + b has the variance w_kᵀ S w_k, so its batch norm is linear in x̃:
+γ_k w_kᵀ x̃ / √(w_kᵀ S w_k + ε) + β_k. The factor is multiplied into the weights, and the mean and b cancel. The
+statistics then cost one product of the narrow side (C channels), where the plain form reads and writes the wide side (K
+channels) several times, in the backward pass too. That pays where K is several times C.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +16,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _ALIGNMENT = 16
-"""Rows of matrices begin at multiples of so many numbers, which matrix products like."""
+"""Rows of matrices start at multiples of this many numbers, for which matrix products are faster."""
 
 
 def hidden_layer(
     x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, eps: float, counts: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     """ReLU of the batch norm of W x + b over the rows of x, with the statistics of this batch.
-
-    With x̃ = x − x̄ and S = x̃ᵀx̃ / R, channel k of W x + b has the variance w_kᵀ S w_k, so its batch norm is linear in x̃:
-    γ_k w_kᵀ x̃ / √(w_kᵀ S w_k + ε) + β_k. The factor goes into the weights, and the mean and b cancel. The statistics
-    then cost one product of the narrow side, where the usual way reads and writes the wide side again and again, in
-    the backward pass as well. That pays where K is several times C.
 
     Shapes:
         x (R, C), weight (K, C), bias, scale γ and shift β (K,), counts (R,): how many equal rows each stands for in the
@@ -45,7 +46,7 @@ def residual_mlp(
     eps: float,
     counts: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """X + V h + c with the hidden layer h of x; sums happen within the products, and h is stored once.
+    """The residual x + V h + c with the hidden layer h of x; h is stored once.
 
     Shapes:
         As `hidden_layer`; last_weight V (C, K), last_bias c (C,) → (R, C), and mean and biased variance (K,).
@@ -61,7 +62,8 @@ class _Folded:
     """Batch norm folded into the weights of the layer before it.
 
     Shapes:
-        rows: (R, C + 1), x̃ and a column of ones, whose weight is β: it adds β, and sums gradients, on the way.
+        rows: (R, C + 1), x̃ and a column of ones, whose weight is β: the matrix product then adds β and,
+        in the backward pass, sums the gradients.
         weight: W (K, C). projected: W S (K, C). scale: γ (K,). inverse: 1/σ (K,). share: of each row in the means
         (R, 1), or of all of them (1, 1).
     """
@@ -74,7 +76,7 @@ class _Folded:
     share: Tensor
 
     @classmethod
-    def of(
+    def from_input(
         cls, x: Tensor, weight: Tensor, scale: Tensor, eps: float, counts: Tensor | None
     ) -> tuple[_Folded, Tensor, Tensor]:
         """The folded layer, and mean of x (C,) and variance of W x (K,)."""
@@ -100,7 +102,7 @@ class _Folded:
         return (self.rows @ torch.cat([self.factor * self.weight, shift[:, None]], dim=1).T).relu_()
 
     def gradients(self, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of W, γ and β from that of W x̃ γ/σ + β (R, K), and the matrix that leads to x through σ."""
+        """Gradients of W, γ and β from that of W x̃ γ/σ + β (R, K), and the matrix dL/dS + its transpose."""
         both = grad.T @ self.rows
         folded, grad_shift = both[:, :-1], both[:, -1]
         grad_factor = (folded * self.weight).sum(dim=1)
@@ -111,7 +113,7 @@ class _Folded:
         return grad_weight, grad_factor * self.inverse, grad_shift, through_variance
 
     def grad_input(self, grad: Tensor, grad_shift: Tensor, through_variance: Tensor, rest: Tensor | None) -> Tensor:
-        """Gradient of x (R, C), plus what reaches x on another way."""
+        """Gradient of x (R, C), plus `rest`, that of other paths."""
         weight = self.factor * self.weight
         # The mean over the rows cancels, and that of x̃ vanishes.
         mean, centred = grad_shift @ weight, self.rows[:, :-1]
@@ -123,7 +125,7 @@ class _Folded:
         return total.addmm_(centred, through_variance)
 
     def saved(self) -> tuple[Tensor, ...]:
-        """What `_Folded(*saved)` restores."""
+        """The fields, for `_Folded(*saved)`."""
         return self.rows, self.weight, self.projected, self.scale, self.inverse, self.share
 
 
@@ -141,7 +143,7 @@ class _HiddenLayer(torch.autograd.Function):
         eps: float,
         counts: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        folded, mean, variance = _Folded.of(x, weight, scale, eps, counts)
+        folded, mean, variance = _Folded.from_input(x, weight, scale, eps, counts)
         hidden, mean = folded.hidden(shift), torch.addmv(bias, weight, mean)
         ctx.save_for_backward(hidden, *folded.saved())
         ctx.mark_non_differentiable(mean, variance)
@@ -172,7 +174,7 @@ class _ResidualMLP(torch.autograd.Function):
         eps: float,
         counts: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        folded, mean, variance = _Folded.of(x, weight, scale, eps, counts)
+        folded, mean, variance = _Folded.from_input(x, weight, scale, eps, counts)
         hidden, mean = folded.hidden(shift), torch.addmv(bias, weight, mean)
         ctx.save_for_backward(hidden, last_weight, *folded.saved())
         ctx.mark_non_differentiable(mean, variance)

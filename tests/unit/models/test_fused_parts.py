@@ -1,4 +1,4 @@
-"""Whole models against their usual form from stock PyG layers, and each reformulation against its definition."""
+"""Published models against their form from stock PyG layers, and parts of the fused forms against their definition."""
 
 import re
 from collections.abc import Callable
@@ -8,20 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dielectric_gnn.cli.benchmark.torch_geometric_form import PYG_NAMES, torch_geometric_form
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.models.layers.angle_features import moments_of_blocks, second_moments
-from dielectric_gnn.models.layers.angles import EveryAngle
-from dielectric_gnn.models.layers.attention import attend
-from dielectric_gnn.models.layers.links import EdgeFeatures, Edges, Undirected
+from dielectric_gnn.models.fused.angles import FullGraphAngles
+from dielectric_gnn.models.fused.attention import attend
+from dielectric_gnn.models.fused.edge_features import EdgeFeatures, SortedEdges, Undirected
+from dielectric_gnn.models.fused.neighbour_list import groups_of_equal_size, padded_neighbour_list
+from dielectric_gnn.models.fused.second_moments import padded_second_moments, second_moments
 from dielectric_gnn.models.layers.message_passing import CGConv, TransformerConv
 from dielectric_gnn.models.layers.mlp import MLP
-from dielectric_gnn.models.layers.neighbourhoods import atom_neighbourhoods, groups_of_equal_size
 from dielectric_gnn.models.layers.norm import GraphLayerNorm
-from dielectric_gnn.models.layers.triplets import triplets_of
+from dielectric_gnn.models.layers.triplets import Triplets
 from dielectric_gnn.testing import crystal, graph_of, sample_crystals
-from tests.usual_form import USUAL_NAMES, usual_form
 
 LONE = crystal("lone", [[9.0, 0, 0], [0, 9.1, 0], [0, 0, 9.2]], [19], [[0, 0, 0]])
 SPARSE = crystal("sparse", [[5.0, 0, 0], [0, 5.1, 0], [0, 0, 5.2]], [19], [[0, 0, 0]])
@@ -44,7 +44,7 @@ def batch(dtype: torch.dtype = torch.float64) -> CrystalGraph:
 
 
 def built(name: str, width: int = 16, seed: int = 0) -> OptiMetal2B | OptiMetal3B:
-    """A model whose norms do something."""
+    """A model whose norms have random scales and shifts."""
     torch.manual_seed(seed)
     model = MODELS[name](width)
     for parameter in model.parameters():
@@ -61,7 +61,7 @@ def of_usual(name: str) -> str:
         return f"{match[1]}.norms.{kind}.module" if number == 1 else f"{match[1]}.lins.{kind}"
 
     name = re.sub(r"(\w*mlp)\.layers\.(\d+)", layer, name)
-    return re.sub(r"conv\.(\w+)\.", lambda match: f"conv.{USUAL_NAMES[match[1]]}.", name)
+    return re.sub(r"conv\.(\w+)\.", lambda match: f"conv.{PYG_NAMES[match[1]]}.", name)
 
 
 def gradients(model: Backbone, graph: CrystalGraph) -> tuple[Tensor, dict[str, Tensor]]:
@@ -77,7 +77,7 @@ def gradients(model: Backbone, graph: CrystalGraph) -> tuple[Tensor, dict[str, T
 def test_model_equals_its_usual_form(name: str) -> None:
     """Values, gradients and running statistics in training, then values in evaluation."""
     ours = built(name)
-    usual, graph = usual_form(ours), batch()
+    usual, graph = torch_geometric_form(ours), batch()
     (values, mine), (expected, theirs) = gradients(ours.train(), graph), gradients(usual.train(), graph)
     torch.testing.assert_close(values, expected, rtol=1e-9, atol=1e-9)
     assert len(mine) == len(list(ours.parameters())) == len(theirs)
@@ -96,7 +96,7 @@ def test_model_equals_its_usual_form(name: str) -> None:
 def test_training_on_embedded_metals_is_that_of_the_usual_form(name: str) -> None:
     """Fifteen steps with the fused optimiser against the usual one, then values in evaluation."""
     ours = built(name)
-    usual = usual_form(ours)
+    usual = torch_geometric_form(ours)
     records = list(ExampleMetals().records())[:24]
     losses: list[list[float]] = []
     for model, fused in ((ours, True), (usual, False)):
@@ -123,7 +123,7 @@ def test_single_precision_is_not_worse_than_that_of_the_usual_form(name: str) ->
     graph, total = batch(torch.float32), torch.zeros(2, 2)
     for seed in range(3):
         ours = built(name, 32, seed)
-        usual, exact = usual_form(ours), usual_form(ours).double()
+        usual, exact = torch_geometric_form(ours), torch_geometric_form(ours).double()
         values, wanted = gradients(exact, batch())
         for row, (model, translate) in enumerate([(ours, of_usual), (usual, str)]):
             found_values, found = gradients(model, graph)
@@ -149,7 +149,7 @@ def test_half_precision_follows_single(name: str) -> None:
 @pytest.mark.usefixtures("float64")
 def test_both_directions_share_a_row_of_their_length() -> None:
     graph = batch()
-    shared = Undirected.of(graph.edge_index, graph.edge_lengths, graph.num_atoms)
+    shared = Undirected.from_edges(graph.edge_index, graph.edge_lengths, graph.num_atoms)
     torch.testing.assert_close(shared.lengths[shared.index], graph.edge_lengths)
     assert (shared.index.bincount() == 2).all()
     for row, edges in enumerate(shared.uses.T.tolist()):
@@ -160,12 +160,15 @@ def test_both_directions_share_a_row_of_their_length() -> None:
 @pytest.mark.usefixtures("float64")
 def test_angles_are_the_three_body_pairs_once() -> None:
     graph = batch()
-    angles, triplets = EveryAngle.of(graph, 4.0), triplets_of(graph, 4.0)
-    numbers, slots = angles.hoods.nodes, angles.slots_of_angle
+    angles, triplets = FullGraphAngles.from_graph(graph, 4.0), Triplets.from_graph(graph, 4.0)
+    numbers, slots = angles.neighbour_list.nodes, angles.slots_of_angle
     assert 2 * angles.cosines.shape[0] == triplets.cosines.shape[0] > 0
     found = {}
     for order in range(2):
-        first, second = numbers[angles.hoods.collector[slots[order]]], numbers[angles.hoods.neighbour[slots[order]]]
+        first, second = (
+            numbers[angles.neighbour_list.receiver[slots[order]]],
+            numbers[angles.neighbour_list.sender[slots[order]]],
+        )
         found |= dict(zip(zip(first.tolist(), second.tolist(), strict=True), angles.cosines.tolist(), strict=True))
     expected = dict(zip(zip(*triplets.pairs.tolist(), strict=True), triplets.cosines.tolist(), strict=True))
     assert found == pytest.approx(expected)
@@ -200,7 +203,7 @@ def test_gradients_equal_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda rows: norm(rows, segment, 4), (x,))
     order = segment.sort().values
     assert torch.autograd.gradcheck(lambda rows: second_moments(rows, order, 4), (x,))
-    torch.testing.assert_close(moments_of_blocks(x, order, 4), second_moments(x, order, 4))
+    torch.testing.assert_close(padded_second_moments(x, order, 4), second_moments(x, order, 4))
 
 
 @pytest.mark.usefixtures("float64")
@@ -208,13 +211,13 @@ def test_attention_equals_its_definition() -> None:
     """Nodes of 3, 0, 1 and 2 links, 2 heads: softmax of q · k + p · f, and the sums it weights."""
     torch.manual_seed(0)
     edge_index = torch.tensor([[0, 0, 0, 2, 3, 3], [1, 2, 2, 3, 0, 3]])
-    hoods, edge_of_slot, slot_of_edge = atom_neighbourhoods(edge_index, 4)
-    node, other = hoods.collector[slot_of_edge], hoods.neighbour[slot_of_edge]
-    torch.testing.assert_close(torch.stack([hoods.nodes[node], hoods.nodes[other]]), edge_index)
+    neighbour_list, edge_of_slot, slot_of_edge = padded_neighbour_list(edge_index, 4)
+    node, other = neighbour_list.receiver[slot_of_edge], neighbour_list.sender[slot_of_edge]
+    torch.testing.assert_close(torch.stack([neighbour_list.nodes[node], neighbour_list.nodes[other]]), edge_index)
     query, key, value = (torch.randn(4, 2, 3, requires_grad=True) for _ in range(3))
     link_query, features = torch.randn(4, 2, 5, requires_grad=True), torch.randn(6, 5, requires_grad=True)
     inputs = (query, key, value, link_query, features)
-    fast = attend(*inputs[:4], features[edge_of_slot], hoods)
+    fast = attend(*inputs[:4], features[edge_of_slot], neighbour_list)
     logits = (query[node] * key[other]).sum(2) + (link_query[node] * features[:, None]).sum(2)
     slow = [torch.zeros(4, 2, 3), torch.zeros(4, 2, 5)]
     for number in range(4):
@@ -248,5 +251,5 @@ def test_edges_in_any_order_give_the_same() -> None:
     order = torch.randperm(edges.shape[0])
     shuffled = layer(x, graph.edge_index[:, order], edges[order])
     torch.testing.assert_close(shuffled, layer(x, graph.edge_index, edges))
-    factored = EdgeFeatures(Edges(graph.edge_index, graph.num_atoms), edges)
-    torch.testing.assert_close(shuffled, layer(x, None, factored))
+    factored = EdgeFeatures(SortedEdges(graph.edge_index, graph.num_atoms), edges)
+    torch.testing.assert_close(shuffled, layer.forward_factored(x, factored))

@@ -1,4 +1,4 @@
-"""Whole layers against naive twins that loop over atoms, edges and pairs, in values and gradients (float64)."""
+"""Layers against formulas in loops over atoms, edges and pairs, in values and gradients (float64)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.models.backbones import OptiMetal2B, OptiMetal3B
-from dielectric_gnn.models.backbones.optimetal3b import AnglesOf, PairUpdate
-from dielectric_gnn.models.layers.angle_features import AngleFeatures
-from dielectric_gnn.models.layers.angles import EveryAngle
+from dielectric_gnn.models.fused.angle_features import AngleFeatures
+from dielectric_gnn.models.fused.angles import FullGraphAngles
+from dielectric_gnn.models.fused.edge_features import EdgeFeatures, SortedEdges
 from dielectric_gnn.models.layers.interaction import InteractionBlock
-from dielectric_gnn.models.layers.links import EdgeFeatures, Edges
 from dielectric_gnn.models.layers.message_passing import (
     CGConv,
     GATv2Conv,
@@ -23,7 +22,8 @@ from dielectric_gnn.models.layers.message_passing import (
     TransformerConv,
 )
 from dielectric_gnn.models.layers.norm import GraphLayerNorm
-from dielectric_gnn.models.layers.triplets import triplets_of
+from dielectric_gnn.models.layers.triplet_layer import AnglesOf, PairUpdate
+from dielectric_gnn.models.layers.triplets import Triplets
 from dielectric_gnn.testing import crystal, graph_of, sample_crystals
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -177,7 +177,7 @@ def test_triplet_layer(graph: CrystalGraph, name: str, angles_of: AnglesOf) -> N
     """As published, a pair (a, b) carries a message from a to b, and an edge i → j one from i to j."""
     sizes = {"num_layers": 1, "cutoff": 3.4, "three_body_cutoff": 3.2}
     layer = OptiMetal3B(4, message_passing=FACTORIES[name], angles=angles_of, **sizes).layers[0]
-    triplets = triplets_of(graph, 3.2)
+    triplets = Triplets.from_graph(graph, 3.2)
     pairs = triplets.pairs
     assert pairs.shape[1] > 100
     x = torch.randn(graph.num_atoms, 4, requires_grad=True)
@@ -186,8 +186,10 @@ def test_triplet_layer(graph: CrystalGraph, name: str, angles_of: AnglesOf) -> N
     numbers = {pair: number for number, pair in enumerate((a, b) for a, b in pairs.T.tolist() if a < b)}
     angle_of_pair = torch.tensor([numbers[min(a, b), max(a, b)] for a, b in pairs.T.tolist()])
     rows, last = torch.randn(len(numbers), 5, requires_grad=True), nn.Linear(5, 4)
-    angles = AngleFeatures.of(EveryAngle.of(graph, 3.2), rows, last)
-    fast_x, fast_edges, fast_angles = layer(x, EdgeFeatures(Edges(graph.edge_index, x.shape[0]), edges), angles, graph)
+    angles = AngleFeatures.from_rows(FullGraphAngles.from_graph(graph, 3.2), rows, last)
+    fast_x, fast_edges, fast_angles = layer.forward_factored(
+        x, EdgeFeatures(SortedEdges(graph.edge_index, x.shape[0]), edges), angles, graph
+    )
     batch = graph.batch[graph.edge_index[0]]
     slow_edges = naive_pair_update(layer.edge_update, edges, x, graph.edge_index, batch)
     slow_angles = naive_pair_update(layer.angle_update, last(rows)[angle_of_pair], slow_edges, pairs, triplets.batch)
@@ -195,7 +197,7 @@ def test_triplet_layer(graph: CrystalGraph, name: str, angles_of: AnglesOf) -> N
     links = (pairs, graph.edge_index) if angles_of == "at_receiver" else (pairs.flip(0), graph.edge_index.flip(0))
     slow_edges = naive_block(layer.edge_block, slow_edges, links[0], slow_angles, batch)
     slow_x = naive_block(layer.atom_block, x, links[1], slow_edges, graph.batch)
-    fast_pairs, fast_features, _ = fast_angles.dense()
+    fast_pairs, fast_features, _ = fast_angles.to_dense()
     place = {pair: number for number, pair in enumerate(map(tuple, links[0].T.tolist()))}
     places = [place[a, b] for a, b in fast_pairs.T.tolist()]
     assert sorted(places) == list(range(pairs.shape[1]))

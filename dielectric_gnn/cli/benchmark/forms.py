@@ -1,0 +1,67 @@
+"""Fused against plain layers: forward and backward pass of the published models with `fused: auto` and `fused: off`.
+
+Both forms have the same weights and batch, and run in turns in one process on one thread. The table contains the
+processor time per material, as the median of the repeats, and the ratio of both with its range.
+
+    dielectric-gnn benchmark forms
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from dielectric_gnn.cli.benchmark.options import positive
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.graphs.orbits import Symmetry
+from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.backbones import OptiMetal2B, OptiMetal3B
+from dielectric_gnn.training.evaluation import labels_of
+from dielectric_gnn.training.module import DielectricModule
+
+MODELS = {"optimetal2b_cgc": OptiMetal2B, "optimetal3b_tc": OptiMetal3B}
+GRAPHS: tuple[Symmetry, ...] = ("full", "orbit")
+WARM_UP = 2
+"""Repeats that are not counted: the first ones allocate memory."""
+
+
+def seconds(model: DielectricModule, graph: CrystalGraph) -> float:
+    """Processor time of one forward and backward pass."""
+    start = time.process_time()
+    model.objective.per_material(model(graph), labels_of(graph))["loss"].mean().backward()  # type: ignore[no-untyped-call]
+    elapsed = time.process_time() - start
+    model.zero_grad()
+    return elapsed
+
+
+def measure(name: str, symmetry: Symmetry, options: argparse.Namespace) -> list[str]:
+    """The cells of one row."""
+    records = list(ExampleMetals().records())[: options.batch]
+    graph = CrystalStore.from_records(records, DEFAULT_CUTOFF, symmetry=symmetry).gather(range(len(records)))
+    auto = DielectricModule(MODELS[name](options.width)).train()
+    off = DielectricModule(MODELS[name](options.width, fused="off")).train()
+    off.load_state_dict(auto.state_dict())
+    rows = [(seconds(auto, graph), seconds(off, graph)) for _ in range(WARM_UP + options.repeats)][WARM_UP:]
+    ratios = [plain / fused for fused, plain in rows]
+    times = [f"{1e3 * statistics.median(column) / len(records):.2f}" for column in zip(*rows, strict=True)]
+    return [name, symmetry, *times, f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a table."""
+    torch.set_num_threads(1)
+    print("| model | graphs | auto (ms) | off (ms) | off / auto |\n| --- | --- | --- | --- | --- |")
+    for name in MODELS:
+        for symmetry in GRAPHS:
+            print("| " + " | ".join(measure(name, symmetry, options)) + " |", flush=True)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `forms`."""
+    parser.add_argument("--width", type=positive, default=128, help="channels (default: %(default)s)")
+    parser.add_argument("--batch", type=positive, default=32, help="embedded metals (default: %(default)s)")
+    parser.add_argument("--repeats", type=positive, default=8, help="pairs of passes counted (default: %(default)s)")
