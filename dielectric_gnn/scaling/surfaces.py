@@ -130,7 +130,7 @@ class Optimum(NamedTuple):
 class Cost(NamedTuple):
     """FLOPs of a training, c N^β D.
 
-    Args:
+    Attributes:
         coefficient: c, over all epochs; for forward and backward pass of a dense network, 6 per epoch and node.
         exponent: β; 1 where every parameter is used equally often.
     """
