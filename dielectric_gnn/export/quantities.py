@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from dielectric_gnn import optics
 from dielectric_gnn.optics import ComplexArray, FloatArray
+from dielectric_gnn.utils.json_values import finite_or_none
 
 
 def spectra(energies: FloatArray, eps: ComplexArray) -> dict[str, FloatArray]:
@@ -42,13 +41,11 @@ def single_values(energies: FloatArray, eps: ComplexArray) -> dict[str, float | 
 
     Colours are those of a thick polished sample under D65 for the CIE 1931 2° observer, and need 380–780 nm.
     """
-    plasma = float(optics.screened_plasma_energy(energies, eps))
-    values: dict[str, float | str | None] = {"screened_plasma_energy [eV]": plasma if np.isfinite(plasma) else None}
-    low, high = (optics.HC_EV_NM / wavelength for wavelength in reversed(optics.VISIBLE_NM))
-    visible = energies[0] <= low and energies[-1] >= high
+    plasma = finite_or_none(float(optics.screened_plasma_energy(energies, eps)))
+    values: dict[str, float | str | None] = {"screened_plasma_energy [eV]": plasma}
     lab: list[float | None] = [None, None, None]
     colour = None
-    if visible:
+    if optics.covers_visible(energies):
         xyz = optics.colour_xyz(energies, optics.reflectivity(*optics.refractive_index(eps)))
         lab = optics.colour_lab(xyz).tolist()
         colour = optics.hex_colour(optics.colour_srgb(xyz))

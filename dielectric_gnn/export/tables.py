@@ -12,6 +12,7 @@ from dielectric_gnn import optics
 from dielectric_gnn.export.material import Material, checked_spectrum, warnings_of
 from dielectric_gnn.export.quantities import single_values, spectra
 from dielectric_gnn.utils.files import write_csv, write_text
+from dielectric_gnn.utils.json_values import finite_or_none
 
 JSON_SCHEMA = 1
 """Version of the layout of the JSON file."""
@@ -87,7 +88,7 @@ def write_quantities_json(path: Path, energies: ArrayLike, eps: ArrayLike, mater
         "notes": _notes(energies, eps, material),
         "values": single_values(omega, values),
         "spectra": {
-            name: [float(f"{cell:.8g}") if np.isfinite(cell) else None for cell in column.tolist()]
+            name: [finite_or_none(float(f"{cell:.8g}")) for cell in column.tolist()]
             for name, column in spectra(omega, values).items()
         },
     }

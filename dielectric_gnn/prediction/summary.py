@@ -19,6 +19,7 @@ from dielectric_gnn.prediction.page import prediction_page
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training.spectra import quality_of
 from dielectric_gnn.utils.files import write_csv, write_text
+from dielectric_gnn.utils.json_values import finite_or_none
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("material_id", "material", ""),
@@ -146,8 +147,7 @@ def _plain(value: object) -> object:
     """A value that JSON has; undefined numbers are None."""
     if isinstance(value, str) or value is None:
         return value
-    number = float(value)  # type: ignore[arg-type]
-    return number if math.isfinite(number) else None
+    return finite_or_none(float(value))  # type: ignore[arg-type]
 
 
 def _cell(value: object) -> str:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.utils.csv_cells import csv_row
 from dielectric_gnn.utils.errors import InputError
-from dielectric_gnn.utils.text import printable as printable
 
 _LONGEST_STEM = 120
 """Bytes: a name has at most 255, of which endings and the name of a temporary file need some."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters except line break and tab, marks that turn the direction of text, and halves of characters."""
@@ -24,6 +25,16 @@ def printable(text: str) -> str:
 def on_one_line(text: str) -> str:
     """`printable` text with single spaces instead of line breaks and tabs."""
     return " ".join(printable(text).split())
+
+
+def path_text(path: Path, member: str = "") -> str:
+    r"""A path, or `ARCHIVE:MEMBER`, as one printable line for messages.
+
+    Example:
+        >>> path_text(Path("entries.zip"), "a\nb.json")
+        'entries.zip:a b.json'
+    """
+    return on_one_line(f"{path}:{member}" if member else str(path))
 
 
 def _spelled(code: int) -> str:
