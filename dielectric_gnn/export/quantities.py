@@ -1,4 +1,4 @@
-"""Every optical quantity that follows from ε(ω), with its unit in its name."""
+"""All optical quantities that follow from ε(ω), with units in their names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dielectric_gnn.utils.json_values import finite_or_none
 
 
 def spectra(energies: FloatArray, eps: ComplexArray) -> dict[str, FloatArray]:
-    """Spectra by `name [unit]`; the unit of a pure number is 1.
+    """Return spectra by `name [unit]`; the unit of a dimensionless quantity is 1.
 
     Quantities that are not defined at an energy (figures of merit where Re ε ≥ 0) are NaN there.
 
@@ -37,9 +37,9 @@ def spectra(energies: FloatArray, eps: ComplexArray) -> dict[str, FloatArray]:
 
 
 def single_values(energies: FloatArray, eps: ComplexArray) -> dict[str, float | str | None]:
-    """What is one value for the material, by `name [unit]`; None where it does not exist.
+    """Return single values of the material by `name [unit]`; None where undefined.
 
-    Colours are those of a thick polished sample under D65 for the CIE 1931 2° observer, and need 380–780 nm.
+    Colours are those of a thick polished sample under D65 for the CIE 1931 2° observer; they need 380–780 nm.
     """
     plasma = finite_or_none(float(optics.screened_plasma_energy(energies, eps)))
     values: dict[str, float | str | None] = {"screened_plasma_energy [eV]": plasma}

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
 from dielectric_gnn.utils.json_values import json_value
-from dielectric_gnn.utils.schemas import plain, read_schema
+from dielectric_gnn.utils.schemas import read_schema, validated_plain_data
 
 SCHEMA = 3
 """Version of the file's layout. Earlier records are still read: before 2 they state neither objective nor family,
@@ -42,7 +42,7 @@ def _counted(cost: Mapping[str, Any]) -> Mapping[str, Any]:
             isinstance(value, bool) or not isinstance(value, int | float)
         ):
             raise ValueError(f"{key} is {value!r}, expected a number")
-    return plain(cost)
+    return validated_plain_data(cost)
 
 
 class Segment(TypedDict):
@@ -120,7 +120,7 @@ class RunRecord:
     config_hash: str = ""
     objective: str = ""
     family: str = ""
-    settings: Annotated[dict[str, Any], AfterValidator(plain)] = field(default_factory=dict)
+    settings: Annotated[dict[str, Any], AfterValidator(validated_plain_data)] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA)] = SCHEMA
 

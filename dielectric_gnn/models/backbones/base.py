@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
-from dielectric_gnn.utils.described import Described
+from dielectric_gnn.utils.described import Describable
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -25,7 +25,7 @@ class AtomFeatures:
     tensors: Tensor | None = None
 
 
-class Backbone(Described, nn.Module, ABC):
+class Backbone(Describable, nn.Module, ABC):
     """A graph neural network: batch of crystals → features of every atom.
 
     To add an architecture, subclass this, set the dimensions in `super().__init__`, and write `forward`; name the
