@@ -47,7 +47,7 @@ from dielectric_gnn.training.run_folder import (
     named_checkpoint,
 )
 from dielectric_gnn.training.stored_config import check_stored, data_words, default_settings, foreign_classes
-from dielectric_gnn.utils.entry import mistakes_told
+from dielectric_gnn.utils.entry import exit_on_mistake
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import check_writable
 from dielectric_gnn.utils.locks import FolderLock
@@ -328,5 +328,5 @@ def _on_gpus(accelerator: Any) -> bool:
 def run(args: list[str] | None = None) -> None:
     """Run a verb; a user's mistake ends the process with one line and status 2."""
     quiet()
-    with mistakes_told():
+    with exit_on_mistake():
         DielectricCLI(args)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dielectric_gnn.data.graphs.cells import MIN_DISTANCE, Cell, cell_problem, safe_cutoff, search_cell, stated_problem
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import RecordError
-from dielectric_gnn.utils.ids import id_problem, shown
+from dielectric_gnn.utils.ids import id_problem, short_literal
 
 MAX_ATOMIC_NUMBER = 83
 """Bismuth: the heaviest element of the published data, and of the element embeddings."""
@@ -143,7 +143,7 @@ class CrystalRecord:
 
     def __post_init__(self) -> None:
         if problem := id_problem(self.material_id):
-            raise RecordError(self.source or shown(self.material_id), problem)
+            raise RecordError(self.source or short_literal(self.material_id), problem)
         problem = self._structure_problem() or (self.labels.problem() if self.labels else None)
         if problem:
             where = f"{self.source} ({self.material_id})" if self.source else self.material_id

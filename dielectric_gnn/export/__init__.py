@@ -1,7 +1,7 @@
 """Optical responses as files that other programs read: optics databases, tables, and time-domain simulators.
 
 `export` writes a material in any of the formats in `WRITERS`, whose writers share one signature: path, photon energies
-in eV, total ε, and a `Material` that says what it is and whether it was predicted or calculated.
+in eV, total ε, and a `Material` with its name, formula and origin (predicted or calculated).
 """
 
 from dielectric_gnn.export.drude_lorentz import DrudeLorentz, FitError

@@ -25,12 +25,12 @@ class DrudeLorentz:
         eps_inf: ε_∞ ≥ 1: explicit time steps are stable only then.
         drude: ω_D ≥ 0.
         drude_damping: γ_D > 0.
-        strengths: σ_n ≥ 0, the share of each resonance in the static ε.
+        strengths: σ_n ≥ 0, the contribution of each resonance to the static ε.
         resonances: ω_n > 0.
         dampings: γ_n > 0, full widths.
 
     Raises:
-        InputError: A value outside these bounds.
+        InputError: A value is outside these bounds.
     """
 
     eps_inf: float
@@ -46,7 +46,7 @@ class DrudeLorentz:
             raise InputError(f"{self}: expected eps_inf >= 1, drude and strengths >= 0, resonances and dampings > 0")
 
     def permittivity(self, energies: ArrayLike) -> ComplexArray:
-        """ε at photon energies (W,) > 0 in eV."""
+        """Return ε at photon energies (W,) > 0 in eV."""
         omega = np.asarray(energies, dtype=np.float64)
         eps = self.eps_inf - self.drude**2 / (omega**2 + 1j * self.drude_damping * omega)
         for strength, resonance, damping in zip(self.strengths, self.resonances, self.dampings, strict=True):
@@ -56,7 +56,7 @@ class DrudeLorentz:
 
 @dataclass(frozen=True)
 class FitError:
-    """How far a model is from a spectrum, over the energies of a window.
+    """Errors of a model, over the energies of a window.
 
     Args:
         eps: Root mean square of |Δε| / max(|ε|, 1).
@@ -70,16 +70,16 @@ class FitError:
 
     @classmethod
     def between(cls, model: ComplexArray, eps: ComplexArray) -> FitError:
-        """The error of a model's ε (W,) against the given ε (W,)."""
-        of_eps = np.abs(model - eps) / scale(eps)
+        """Return the errors of ε (W,) of a model relative to the given ε (W,)."""
+        eps_error = np.abs(model - eps) / scale(eps)
         n, k = optics.refractive_index(eps)
         model_n, model_k = optics.refractive_index(model)
-        of_index = np.hypot(model_n - n, model_k - k) / scale(n + 1j * k)
-        return cls(_rms(of_eps), _rms(of_index), float(of_eps.max()))
+        index_error = np.hypot(model_n - n, model_k - k) / scale(n + 1j * k)
+        return cls(_rms(eps_error), _rms(index_error), float(eps_error.max()))
 
 
 def scale(values: ComplexArray) -> FloatArray:
-    """What errors are relative to: the size, but no less than 1, so that a zero of ε does not rule the error."""
+    """Return max(|ε|, 1), the scale of relative errors: near a zero of ε errors are absolute."""
     return np.maximum(np.abs(values), 1.0)
 
 

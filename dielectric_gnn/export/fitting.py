@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dielectric_gnn.export.drude_lorentz import DrudeLorentz, FitError, scale
-from dielectric_gnn.export.material import checked_spectrum
+from dielectric_gnn.export.material import validated_spectrum
 from dielectric_gnn.optics import ComplexArray, FloatArray
 from dielectric_gnn.utils.errors import InputError
 
 FIT_WINDOW_EV = (0.5, 6.0)
-"""Near infrared to near ultraviolet, where time-domain programs are used for metals."""
+"""Near infrared to near ultraviolet, the usual range of time-domain simulations of metals."""
 
-_DAMPINGS = np.geomspace(0.003, 3.0, 16)
-_NARROWEST_DRUDE, _WIDEST = 1e-3, 20.0
+_DRUDE_DAMPINGS = np.geomspace(0.003, 3.0, 16)
+_MIN_DRUDE_DAMPING, _MAX_DAMPING = 1e-3, 20.0
 
 
 class Fit(NamedTuple):
@@ -34,12 +34,13 @@ def fit_drude_lorentz(
     max_resonances: int = 8,
     tolerance: float = 0.01,
 ) -> Fit:
-    """The passive Drude-Lorentz model nearest to ε in a window of energies.
+    """Fit a passive Drude-Lorentz model to ε in a window of energies.
 
-    It starts from non-negative least squares over Drude terms of fixed dampings and a constant. Then the resonance of a
-    dictionary that takes away most of the misfit is added, all parameters are refined within their bounds (least
-    squares with exact derivatives), and so on, until the error is below the tolerance or there are enough resonances.
-    Errors are relative to max(|ε|, 1), so that the visible counts beside the huge ε of the infrared.
+    The fit starts from non-negative least squares over Drude terms of fixed dampings and a constant. Then it adds the
+    resonance of a dictionary that reduces the misfit most, refines all parameters within their bounds (least squares
+    with exact derivatives), and repeats this until the error is below the tolerance or the number of resonances is
+    reached. Errors are relative to max(|ε|, 1), so that the visible range has weight beside the large ε of the
+    infrared.
 
     Shapes:
         energies (W,), eps (W,).
@@ -48,56 +49,56 @@ def fit_drude_lorentz(
         energies: Photon energies in eV, increasing.
         eps: Total dielectric function.
         window: Lowest and highest energy of the fit, in eV.
-        max_resonances: The most Lorentz terms; each costs memory and time in a simulation.
-        tolerance: Relative rms error of ε that is good enough.
+        max_resonances: Maximum number of Lorentz terms; each costs memory and time in a simulation.
+        tolerance: Relative rms error of ε at which the fit ends.
 
     Raises:
-        InputError: A window that holds fewer than 5 energies, or a spectrum that cannot be used.
+        InputError: The window contains fewer than 5 energies, or the spectrum cannot be used.
     """
-    omega, values = checked_spectrum(energies, eps)
+    omega, values = validated_spectrum(energies, eps)
     inside = (omega >= window[0]) & (omega <= window[1])
     omega, values = omega[inside], values[inside]
     if omega.size < 5:
         raise InputError(
-            f"the fit window {window[0]:g} to {window[1]:g} eV holds {omega.size} energies: expected at least 5; "
+            f"the fit window {window[0]:g} to {window[1]:g} eV contains {omega.size} energies: expected at least 5; "
             "give a window within the spectrum"
         )
     weights = 1.0 / scale(values)
-    parameters = _start(omega, values, weights)
+    parameters = _fit_drude(omega, values, weights)
     error = FitError.between(_evaluate(parameters, omega)[0], values)
     for _ in range(max_resonances):
         if error.eps <= tolerance:
             break
-        added = _with_resonance(parameters, omega, values, weights)
+        added = _add_resonance(parameters, omega, values, weights)
         if added is None:
             break
         parameters = _refine(added, omega, values, weights)
         error = FitError.between(_evaluate(parameters, omega)[0], values)
-    model = _model(parameters)
+    model = _to_model(parameters)
     return Fit(model, FitError.between(model.permittivity(omega), values), (float(omega[0]), float(omega[-1])))
 
 
-def _start(omega: FloatArray, eps: ComplexArray, weights: FloatArray) -> FloatArray:
-    """Parameters (ε_∞, ω_D², γ_D) by non-negative least squares over a set of γ_D, then refined."""
+def _fit_drude(omega: FloatArray, eps: ComplexArray, weights: FloatArray) -> FloatArray:
+    """Return parameters (ε_∞, ω_D², γ_D) by non-negative least squares over a set of γ_D, then refined."""
     from scipy.optimize import nnls
 
     columns = [np.ones(omega.size, dtype=np.complex128)]
-    columns += [-1.0 / (omega**2 + 1j * damping * omega) for damping in _DAMPINGS]
-    found, _ = nnls(_real(np.stack(columns) * weights).T, _real((eps - 1.0) * weights))
+    columns += [-1.0 / (omega**2 + 1j * damping * omega) for damping in _DRUDE_DAMPINGS]
+    found, _ = nnls(_stack_real_imag(np.stack(columns) * weights).T, _stack_real_imag((eps - 1.0) * weights))
     drude = found[1:]
-    damping = float(drude @ _DAMPINGS / drude.sum()) if drude.any() else 0.1
+    damping = float(drude @ _DRUDE_DAMPINGS / drude.sum()) if drude.any() else 0.1
     return _refine(np.array([1.0 + found[0], drude.sum(), damping]), omega, eps, weights)
 
 
-def _with_resonance(
+def _add_resonance(
     parameters: FloatArray, omega: FloatArray, eps: ComplexArray, weights: FloatArray
 ) -> FloatArray | None:
-    """The parameters and one resonance (S = σω_n², ω_n, γ_n) more, or None if none helps."""
+    """Return the parameters with one more resonance (S = σω_n², ω_n, γ_n), or None if none reduces the misfit."""
     centres = np.geomspace(0.5 * omega[0], 2.0 * omega[-1], 80)
     places, widths = (grid.reshape(-1, 1) for grid in np.meshgrid(centres, np.geomspace(0.05, 5.0, 12)))
     terms = np.asarray(weights / (places**2 - omega**2 - 1j * widths * omega), dtype=np.complex128)
-    candidates = _real(terms)
-    misfit = _real((eps - _evaluate(parameters, omega)[0]) * weights)
+    candidates = _stack_real_imag(terms)
+    misfit = _stack_real_imag((eps - _evaluate(parameters, omega)[0]) * weights)
     overlap = candidates @ misfit
     gain = np.where(overlap > 0.0, overlap, 0.0) ** 2 / (candidates**2).sum(axis=1)
     best = int(np.argmax(gain))
@@ -113,14 +114,14 @@ def _refine(parameters: FloatArray, omega: FloatArray, eps: ComplexArray, weight
     terms = (parameters.size - 3) // 3
     # A resonance narrower than the spacing of the data would fit the points and spike between them.
     narrowest = float(np.median(np.diff(omega)))
-    lower = np.array([1.0, 0.0, _NARROWEST_DRUDE] + [0.0, 0.25 * omega[0], narrowest] * terms)
-    upper = np.array([np.inf, np.inf, _WIDEST] + [np.inf, 3.0 * omega[-1], _WIDEST] * terms)
-    # The solver wants to start strictly inside the bounds.
+    lower = np.array([1.0, 0.0, _MIN_DRUDE_DAMPING] + [0.0, 0.25 * omega[0], narrowest] * terms)
+    upper = np.array([np.inf, np.inf, _MAX_DAMPING] + [np.inf, 3.0 * omega[-1], _MAX_DAMPING] * terms)
+    # The solver needs a start strictly inside the bounds.
     start = np.clip(parameters, lower + 1e-6, upper - 1e-6)
     found = least_squares(
-        lambda p: _real((_evaluate(p, omega)[0] - eps) * weights),
+        lambda p: _stack_real_imag((_evaluate(p, omega)[0] - eps) * weights),
         start,
-        jac=lambda p: _real(_evaluate(p, omega)[1] * weights).T,
+        jac=lambda p: _stack_real_imag(_evaluate(p, omega)[1] * weights).T,
         bounds=(lower, upper),
         x_scale="jac",
         max_nfev=300,
@@ -129,7 +130,7 @@ def _refine(parameters: FloatArray, omega: FloatArray, eps: ComplexArray, weight
 
 
 def _evaluate(parameters: FloatArray, omega: FloatArray) -> tuple[ComplexArray, ComplexArray]:
-    """ε (W,) and its derivatives by the parameters (P, W)."""
+    """Return ε (W,) and its derivatives with respect to the parameters (P, W)."""
     constant, drude, damping = parameters[:3]
     free = 1.0 / (omega**2 + 1j * damping * omega)
     eps = constant - drude * free
@@ -141,8 +142,8 @@ def _evaluate(parameters: FloatArray, omega: FloatArray) -> tuple[ComplexArray, 
     return np.asarray(eps), np.stack(slopes)
 
 
-def _model(parameters: FloatArray) -> DrudeLorentz:
-    """Without the resonances that came out with no strength; sorted by energy."""
+def _to_model(parameters: FloatArray) -> DrudeLorentz:
+    """Return the model, without resonances of zero strength and sorted by energy."""
     terms = sorted(parameters[3:].reshape(-1, 3).tolist(), key=lambda term: term[1])
     kept = [term for term in terms if term[0] > 1e-9]
     return DrudeLorentz(
@@ -155,6 +156,6 @@ def _model(parameters: FloatArray) -> DrudeLorentz:
     )
 
 
-def _real(values: ComplexArray) -> FloatArray:
-    """Real and imaginary parts side by side on the last axis."""
+def _stack_real_imag(values: ComplexArray) -> FloatArray:
+    """Return real and imaginary parts concatenated on the last axis."""
     return np.concatenate([values.real, values.imag], axis=-1)

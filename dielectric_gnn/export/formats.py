@@ -19,7 +19,7 @@ from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import file_stem
 
 Write: TypeAlias = Callable[[Path, ArrayLike, ArrayLike, Material], None]
-"""Writes a file from photon energies (W,) in eV, the total ε (W,) and what is known of the material."""
+"""Writes a file from photon energies (W,) in eV, the total ε (W,) and a `Material`."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Format:
 
     Args:
         write: Its writer.
-        ending: What is put behind the stem of the file name.
-        summary: What it is, for lists of choices.
+        ending: End of the file name, after the stem.
+        summary: Description, for lists of choices.
     """
 
     write: Write
@@ -44,7 +44,7 @@ WRITERS: dict[str, Format] = {
     "json": Format(write_quantities_json, "_optics.json", "all optical quantities, units in the keys"),
     "meep": Format(write_meep, "_meep.py", "Drude-Lorentz medium for Meep, with its fit error"),
 }
-"""Every format by its name."""
+"""All formats by name."""
 
 _AXES = ("x", "y", "z")
 
@@ -52,25 +52,25 @@ _AXES = ("x", "y", "z")
 def export(
     folder: Path, energies: ArrayLike, eps: ArrayLike, material: Material, formats: Sequence[str] = ("csv",)
 ) -> list[Path]:
-    """Write a response in several formats; of a tensor, a file for each axis.
+    """Write a response in several formats; for a tensor, one file for each axis.
 
-    File names start with the identifier of the material, see `file_stem`.
+    File names start with the id of the material, see `file_stem`.
 
     Shapes:
         energies (W,), eps (W,) or, for light polarised along x, y and z, (3, W).
 
     Args:
-        folder: Where the files go; made if missing.
+        folder: Folder of the files; created if it does not exist.
         energies: Photon energies in eV, increasing; those at 0 are left out.
         eps: Total dielectric function.
         material: Name and origin.
         formats: Names from `WRITERS`.
 
     Returns:
-        The files, in the order of axes and formats.
+        The paths, in the order of axes and formats.
 
     Raises:
-        InputError: An unknown format, before anything is written, or a spectrum that cannot be written.
+        InputError: A format is unknown (checked before anything is written), or the spectrum cannot be written.
     """
     if isinstance(formats, str):
         raise InputError(f"formats is the text {formats!r}, expected a list of names: [{formats!r}]")

@@ -1,4 +1,4 @@
-"""What the exported files say of the material, and the check of what goes into them."""
+"""Name and origin of an exported material, and validation of exported spectra."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dielectric_gnn.utils.errors import InputError
 
 @dataclass(frozen=True)
 class Material:
-    """Name and origin of an optical response; every format writes them down.
+    """Name and origin of an optical response; every format contains them.
 
     Args:
-        material_id: Identifier within its data set.
+        material_id: Id within its data set.
         formula: Chemical formula.
         origin: `predicted` by a neural network, or `calculated` from first principles.
-        source: The model or data set behind it, in words.
-        direction: Of the electric field: `average` over directions, or the axis `x`, `y` or `z` of the frame of the
-            stored lattice.
+        source: Description of the model or data set.
+        direction: Direction of the electric field: `average` over directions, or the axis `x`, `y` or `z` of the frame
+            of the stored lattice.
         damping_ev: γ of the Drude term, if one was added.
         broadening_ev: Broadening Γ of the interband part, if known.
-        comments: Anything else, a line each.
+        comments: Further remarks, one line each.
     """
 
     material_id: str
@@ -43,32 +43,32 @@ class Material:
             raise InputError(f"origin {self.origin!r} of {self.material_id}: expected 'predicted' or 'calculated'")
 
     def reference(self) -> str:
-        """Where the numbers come from, in one line: no reader shall take them for a measurement."""
-        how = {
+        """Return the origin of the numbers in one line, which states that they are not measured."""
+        origin = {
             "predicted": f"Predicted by a neural network (dielectric_gnn {__version__}); not measured.",
             "calculated": f"Calculated from first principles (written by dielectric_gnn {__version__}); not measured.",
         }[self.origin]
-        return _plain(f"{self.formula} ({self.material_id}). {how} {self.source}")
+        return _one_line(f"{self.formula} ({self.material_id}). {origin} {self.source}")
 
     def remarks(self) -> list[str]:
-        """One line for each further fact."""
+        """Return further remarks, one line each."""
         lines = [f"Electric field: {'average over directions' if self.direction == 'average' else self.direction}."]
         if self.damping_ev is not None:
             lines.append(f"Drude damping {self.damping_ev:g} eV (a parameter, not a property of the material).")
         if self.broadening_ev is not None:
             lines.append(f"Interband broadening {self.broadening_ev:g} eV.")
-        return [*lines, *(_plain(comment) for comment in self.comments)]
+        return [*lines, *(_one_line(comment) for comment in self.comments)]
 
 
-def checked_spectrum(energies: ArrayLike, eps: ArrayLike) -> tuple[FloatArray, ComplexArray]:
-    """The part of a spectrum that has a wavelength: energies above 0, increasing, with finite ε.
+def validated_spectrum(energies: ArrayLike, eps: ArrayLike) -> tuple[FloatArray, ComplexArray]:
+    """Return the part of a spectrum at energies above 0, after checking that energies increase and ε is finite.
 
     Shapes:
         energies (W,), eps (W,) → (W',), (W',).
 
     Raises:
-        InputError: Shapes that do not fit, energies that do not increase, ε that is not finite above 0 eV, or fewer
-            than 2 energies above 0.
+        InputError: The shapes are inconsistent, energies do not increase, ε is not finite above 0 eV, or fewer than 2
+            energies are above 0.
     """
     omega, values = np.asarray(energies, dtype=np.float64), np.asarray(eps, dtype=np.complex128)
     if omega.ndim != 1 or omega.shape != values.shape:
@@ -86,14 +86,14 @@ def checked_spectrum(energies: ArrayLike, eps: ArrayLike) -> tuple[FloatArray, C
     return omega, values
 
 
-def warnings_of(eps: ComplexArray) -> list[str]:
-    """What a reader should know of the numbers themselves."""
+def spectrum_warnings(eps: ComplexArray) -> list[str]:
+    """Return warnings about the values of ε."""
     gain = int(np.count_nonzero(eps.imag < 0.0))
     if not gain:
         return []
     return [f"Im eps is negative (gain, not physical) at {gain} of {eps.size} energies, down to {eps.imag.min():.3g}."]
 
 
-def _plain(text: str) -> str:
-    """One line of printable characters with single spaces: safe in every format."""
+def _one_line(text: str) -> str:
+    """Return one line of printable characters with single spaces, valid in every format."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from dielectric_gnn.export.drude_lorentz import DrudeLorentz
 from dielectric_gnn.export.fitting import FIT_WINDOW_EV, Fit, fit_drude_lorentz
-from dielectric_gnn.export.material import Material, checked_spectrum, warnings_of
+from dielectric_gnn.export.material import Material, spectrum_warnings, validated_spectrum
 from dielectric_gnn.optics import HC_EV_NM
 from dielectric_gnn.utils.files import write_text
 
@@ -18,10 +18,10 @@ EV_PER_FREQUENCY = HC_EV_NM / 1e3
 """Photon energy in eV at frequency 1 in Meep's units for lengths in µm: f = 1/λ."""
 
 _SCRIPT = '''\
-"""A medium for Meep with lengths in um: frequencies are 1/wavelength in 1/um. MEDIUM tells its origin and fit error.
+"""A medium for Meep with lengths in um: frequencies are 1/wavelength in 1/um. MEDIUM states its origin and fit error.
 
-permittivity(f) needs no Meep, so that the fit can be checked anywhere; medium() makes the meep.Medium. If Meep calls
-the simulation unstable, raise the resolution: the highest resonance is at {highest:.4g} / um.
+permittivity(f) does not need Meep, so that the fit can be checked anywhere; medium() returns the meep.Medium. If Meep
+reports an unstable simulation, raise the resolution: the highest resonance is at {highest:.4g} / um.
 """
 
 import json
@@ -59,30 +59,30 @@ def write_meep(
     window: tuple[float, float] = FIT_WINDOW_EV,
     max_resonances: int = 8,
 ) -> None:
-    """A Python file that gives a `meep.Medium`, fitted to ε in a window, and states the error of the fit.
+    """Write a Python file that defines a `meep.Medium`, fitted to ε in a window, with the error of the fit.
 
     Meep's ε(f) = ε_∞ + Σ σ f_n² / (f_n² − f² − ifγ_n), with −σ f_D² / (f² + ifγ_D) for free carriers; frequencies and γ
     are energies over hc/1 µm = 1.2398 eV. The model is passive at every frequency.
 
     Args:
         path: The file.
-        energies: Photon energies (W,) in eV, increasing; those at 0 are left out.
+        energies: Photon energies (W,) in eV, increasing; an energy of 0 is left out.
         eps: Total dielectric function (W,).
         material: Name and origin.
         window: Energies of the fit in eV.
-        max_resonances: The most Lorentz terms.
+        max_resonances: Maximum number of Lorentz terms.
 
     Raises:
-        InputError: A spectrum that cannot be written, or fewer than 5 energies in the window.
+        InputError: The spectrum cannot be written, or fewer than 5 energies are in the window.
 
     Source:
         A. F. Oskooi et al., Comput. Phys. Commun. 181, 687 (2010), doi:10.1016/j.cpc.2009.11.008, and Meep's manual,
         "Materials".
     """
-    omega, values = checked_spectrum(energies, eps)
+    omega, values = validated_spectrum(energies, eps)
     fit = fit_drude_lorentz(omega, values, window, max_resonances)
     inside = (omega >= fit.window[0]) & (omega <= fit.window[1])
-    notes = [material.reference(), *material.remarks(), *warnings_of(values[inside])]
+    notes = [material.reference(), *material.remarks(), *spectrum_warnings(values[inside])]
     content = json.dumps(_content(fit, material, notes), ensure_ascii=True, allow_nan=False, indent=1)
     highest = max((fit.model.drude, *fit.model.resonances)) / EV_PER_FREQUENCY
     # JSON within a Python literal: text from a data set cannot become code.
@@ -124,6 +124,6 @@ def _term(energy: float, damping: float, sigma: float) -> dict[str, float]:
 
 
 def _literal(text: str) -> str:
-    """A Python string literal over several lines."""
+    """Return a Python string literal over several lines."""
     lines = [f"    {line + chr(10)!r}" for line in text.split("\n")]
     return "(\n" + "\n".join(lines) + "\n)"

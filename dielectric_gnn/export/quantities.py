@@ -1,15 +1,14 @@
-"""Every optical quantity that follows from ε(ω), with its unit in its name."""
+"""All optical quantities that follow from ε(ω), with units in their names."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from dielectric_gnn import optics
 from dielectric_gnn.optics import ComplexArray, FloatArray
+from dielectric_gnn.utils.json_values import finite_or_none
 
 
 def spectra(energies: FloatArray, eps: ComplexArray) -> dict[str, FloatArray]:
-    """Spectra by `name [unit]`; the unit of a pure number is 1.
+    """Return spectra by `name [unit]`; the unit of a dimensionless quantity is 1.
 
     Quantities that are not defined at an energy (figures of merit where Re ε ≥ 0) are NaN there.
 
@@ -38,17 +37,15 @@ def spectra(energies: FloatArray, eps: ComplexArray) -> dict[str, FloatArray]:
 
 
 def single_values(energies: FloatArray, eps: ComplexArray) -> dict[str, float | str | None]:
-    """What is one value for the material, by `name [unit]`; None where it does not exist.
+    """Return single values of the material by `name [unit]`; None where undefined.
 
-    Colours are those of a thick polished sample under D65 for the CIE 1931 2° observer, and need 380–780 nm.
+    Colours are those of a thick polished sample under D65 for the CIE 1931 2° observer; they need 380–780 nm.
     """
-    plasma = float(optics.screened_plasma_energy(energies, eps))
-    values: dict[str, float | str | None] = {"screened_plasma_energy [eV]": plasma if np.isfinite(plasma) else None}
-    low, high = (optics.HC_EV_NM / wavelength for wavelength in reversed(optics.VISIBLE_NM))
-    visible = energies[0] <= low and energies[-1] >= high
+    plasma = finite_or_none(float(optics.screened_plasma_energy(energies, eps)))
+    values: dict[str, float | str | None] = {"screened_plasma_energy [eV]": plasma}
     lab: list[float | None] = [None, None, None]
     colour = None
-    if visible:
+    if optics.covers_visible(energies):
         xyz = optics.colour_xyz(energies, optics.reflectivity(*optics.refractive_index(eps)))
         lab = optics.colour_lab(xyz).tolist()
         colour = optics.hex_colour(optics.colour_srgb(xyz))

@@ -1,4 +1,4 @@
-"""Tables for people and programs: `.nk`, CSV and JSON."""
+"""Tables of spectra: `.nk`, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dielectric_gnn import optics
-from dielectric_gnn.export.material import Material, checked_spectrum, warnings_of
+from dielectric_gnn.export.material import Material, spectrum_warnings, validated_spectrum
 from dielectric_gnn.export.quantities import single_values, spectra
 from dielectric_gnn.utils.files import write_csv, write_text
+from dielectric_gnn.utils.json_values import finite_or_none
 
 JSON_SCHEMA = 1
-"""Version of the layout of the JSON file."""
+"""Schema version of the JSON file."""
 
 
 def nk_rows(energies: ArrayLike, eps: ArrayLike) -> list[str]:
-    """`wavelength n k` by increasing vacuum wavelength in µm, a line each."""
-    omega, values = checked_spectrum(energies, eps)
+    """Return lines `wavelength n k` by increasing vacuum wavelength in µm."""
+    omega, values = validated_spectrum(energies, eps)
     n, k = optics.refractive_index(values)
     table = np.stack([optics.HC_EV_NM / 1e3 / omega, n, k], axis=1)[::-1]
     return [f"{wavelength:.8g} {index:.8g} {extinction:.8g}" for wavelength, index, extinction in table.tolist()]
 
 
 def write_nk(path: Path, energies: ArrayLike, eps: ArrayLike, material: Material) -> None:
-    """Three columns separated by blanks, vacuum wavelength in µm, n and k, under a header of `#` lines.
+    """Write three columns separated by spaces, vacuum wavelength in µm, n and k, after `#` lines.
 
     `numpy.loadtxt` reads it.
 
     Args:
         path: The file.
-        energies: Photon energies (W,) in eV, increasing; those at 0 are left out.
+        energies: Photon energies (W,) in eV, increasing; an energy of 0 is left out.
         eps: Total dielectric function (W,).
         material: Name and origin.
 
     Raises:
-        InputError: A spectrum that cannot be written; see `checked_spectrum`.
+        InputError: The spectrum cannot be written; see `validated_spectrum`.
     """
     rows = nk_rows(energies, eps)
     notes = _notes(energies, eps, material)
@@ -45,20 +46,20 @@ def write_nk(path: Path, energies: ArrayLike, eps: ArrayLike, material: Material
 
 
 def write_quantities_csv(path: Path, energies: ArrayLike, eps: ArrayLike, material: Material) -> None:
-    """All derived spectra as columns named `quantity [unit]`; single values are in the comments.
+    """Write all derived spectra as columns named `quantity [unit]`; single values are in the comments.
 
-    Cells are empty where a quantity is not defined, and `inf` where it is infinite.
+    Cells are empty where a quantity is undefined, and `inf` where it is infinite.
 
     Args:
         path: The file.
-        energies: Photon energies (W,) in eV, increasing; those at 0 are left out.
+        energies: Photon energies (W,) in eV, increasing; an energy of 0 is left out.
         eps: Total dielectric function (W,).
         material: Name and origin.
 
     Raises:
-        InputError: A spectrum that cannot be written; see `checked_spectrum`.
+        InputError: The spectrum cannot be written; see `validated_spectrum`.
     """
-    omega, values = checked_spectrum(energies, eps)
+    omega, values = validated_spectrum(energies, eps)
     columns = spectra(omega, values)
     rows = (["" if np.isnan(cell) else f"{cell:.8g}" for cell in row] for row in zip(*columns.values(), strict=True))
     quantities = [f"{key}: {value}" for key, value in single_values(omega, values).items() if value is not None]
@@ -66,18 +67,18 @@ def write_quantities_csv(path: Path, energies: ArrayLike, eps: ArrayLike, materi
 
 
 def write_quantities_json(path: Path, energies: ArrayLike, eps: ArrayLike, material: Material) -> None:
-    """All derived quantities as JSON with keys `quantity [unit]`; what is undefined or infinite is null.
+    """Write all derived quantities as JSON with keys `quantity [unit]`; undefined and infinite values are null.
 
     Args:
         path: The file.
-        energies: Photon energies (W,) in eV, increasing; those at 0 are left out.
+        energies: Photon energies (W,) in eV, increasing; an energy of 0 is left out.
         eps: Total dielectric function (W,).
         material: Name and origin.
 
     Raises:
-        InputError: A spectrum that cannot be written; see `checked_spectrum`.
+        InputError: The spectrum cannot be written; see `validated_spectrum`.
     """
-    omega, values = checked_spectrum(energies, eps)
+    omega, values = validated_spectrum(energies, eps)
     content = {
         "schema": JSON_SCHEMA,
         "material_id": material.material_id,
@@ -87,7 +88,7 @@ def write_quantities_json(path: Path, energies: ArrayLike, eps: ArrayLike, mater
         "notes": _notes(energies, eps, material),
         "values": single_values(omega, values),
         "spectra": {
-            name: [float(f"{cell:.8g}") if np.isfinite(cell) else None for cell in column.tolist()]
+            name: [finite_or_none(float(f"{cell:.8g}")) for cell in column.tolist()]
             for name, column in spectra(omega, values).items()
         },
     }
@@ -95,5 +96,5 @@ def write_quantities_json(path: Path, energies: ArrayLike, eps: ArrayLike, mater
 
 
 def _notes(energies: ArrayLike, eps: ArrayLike, material: Material) -> list[str]:
-    _, values = checked_spectrum(energies, eps)
-    return [material.reference(), *material.remarks(), *warnings_of(values)]
+    _, values = validated_spectrum(energies, eps)
+    return [material.reference(), *material.remarks(), *spectrum_warnings(values)]

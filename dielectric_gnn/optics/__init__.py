@@ -4,7 +4,7 @@ Convention e^(-iωt): Im ε > 0 is loss. Energies are in eV. The last axis of ev
 axes broadcast: for a tensor response they hold the axes x, y, z, each with the ε of light polarised along it. At ω = 0
 a metal's response diverges; the functions return the limits (n, k → ∞, R → 1) instead of NaN where ε determines them.
 
-Subjects: `response`, `refraction`, `reflection`, `conduction`, `loss`, `plasmonics`, `colour`, and two scores that need
+Modules: `response`, `refraction`, `reflection`, `conduction`, `loss`, `plasmonics`, `colour`, and two scores that need
 no label, `sum_rule` and `kramers_kronig`.
 """
 

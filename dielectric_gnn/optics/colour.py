@@ -1,7 +1,7 @@
 """The colour of a thick polished sample, from its reflectance: CIE XYZ, L*a*b* and sRGB through colour-science.
 
 Colorimetry as in CIE 015:2018, https://doi.org/10.25039/TR.015.2018. Every function takes the illuminant and the
-observer; tristimulus values mean something only together with them.
+observer, without which tristimulus values have no meaning.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dielectric_gnn.optics.units import HC_EV_NM, FloatArray
 from dielectric_gnn.utils.errors import InputError
 
 VISIBLE_NM = (380.0, 780.0)
-"""Wavelengths that make up colour, in nm, as in the published study."""
+"""Visible wavelengths in nm, as in the published study."""
 
 Observer: TypeAlias = Literal["2deg", "10deg"]
 """The CIE 1931 2° or the CIE 1964 10° standard observer."""
 
 ColourDistance: TypeAlias = Literal["CIE 1976", "CIE 2000"]
-"""ΔE*ab, the Euclidean distance in L*a*b*, or ΔE00, which is nearer to what the eye tells apart."""
+"""ΔE*ab, the Euclidean distance in L*a*b*, or ΔE00, which is closer to perceived differences."""
 
 DEFAULT_ILLUMINANT = "D65"
 DEFAULT_OBSERVER: Observer = "2deg"
@@ -36,7 +36,7 @@ _OBSERVERS = {"2deg": "CIE 1931 2 Degree Standard Observer", "10deg": "CIE 1964 
 
 @cache
 def _colour_weights(illuminant: str, observer: str) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Wavelengths (L,) in nm, weights (L, 3) from reflectance to CIE XYZ (Y = 1 for a mirror), white point xy."""
+    """Return wavelengths (L,) in nm, weights (L, 3) from R to CIE XYZ (Y = 1 for a mirror), and white point xy."""
     import colour
 
     if illuminant not in colour.SDS_ILLUMINANTS:
@@ -55,7 +55,7 @@ def _colour_weights(illuminant: str, observer: str) -> tuple[FloatArray, FloatAr
 
 
 def white_point(illuminant: str = DEFAULT_ILLUMINANT, observer: Observer = DEFAULT_OBSERVER) -> FloatArray:
-    """Chromaticity xy (2,) of a perfect mirror under the illuminant, as `colour_xyz` sees it."""
+    """Return the chromaticity xy (2,) of a perfect mirror under the illuminant."""
     return _colour_weights(illuminant, observer)[2].copy()
 
 
@@ -65,7 +65,7 @@ def colour_xyz(
     illuminant: str = DEFAULT_ILLUMINANT,
     observer: Observer = DEFAULT_OBSERVER,
 ) -> FloatArray:
-    """CIE XYZ tristimulus values of a reflecting surface; Y = 1 is a mirror.
+    """Return the CIE XYZ tristimulus values of a reflecting surface; Y = 1 is a mirror.
 
     X = Σ R(λ) S(λ) x̄(λ) / Σ S(λ) ȳ(λ), and likewise Y and Z, over 380–780 nm in steps of 5 nm.
 
@@ -79,7 +79,7 @@ def colour_xyz(
         observer: `2deg` or `10deg`.
 
     Raises:
-        InputError: The energies do not cover the visible range, or an unknown illuminant or observer.
+        InputError: The energies do not cover the visible range, or the illuminant or observer is unknown.
     """
     omega = np.asarray(energies, dtype=np.float64)
     reflectance = np.asarray(reflectance, dtype=np.float64)
@@ -92,15 +92,15 @@ def colour_xyz(
         )
     # Linear interpolation at the sample wavelengths, for all spectra at once.
     right = np.clip(np.searchsorted(omega, visible), 1, omega.size - 1)
-    share = (visible - omega[right - 1]) / (omega[right] - omega[right - 1])
-    sampled = reflectance[..., right - 1] * (1.0 - share) + reflectance[..., right] * share
+    fraction = (visible - omega[right - 1]) / (omega[right] - omega[right - 1])
+    sampled = reflectance[..., right - 1] * (1.0 - fraction) + reflectance[..., right] * fraction
     return np.asarray(sampled @ weights)
 
 
 def colour_lab(
     xyz: ArrayLike, illuminant: str = DEFAULT_ILLUMINANT, observer: Observer = DEFAULT_OBSERVER
 ) -> FloatArray:
-    """CIE 1976 L*a*b* of tristimulus values (..., 3) relative to the white of `colour_xyz`; L* in 0–100."""
+    """Return CIE 1976 L*a*b* of tristimulus values (..., 3) relative to the white of `colour_xyz`; L* in 0–100."""
     import colour
 
     return np.asarray(colour.XYZ_to_Lab(np.asarray(xyz), illuminant=_colour_weights(illuminant, observer)[2]))
@@ -109,10 +109,10 @@ def colour_lab(
 def colour_srgb(
     xyz: ArrayLike, illuminant: str = DEFAULT_ILLUMINANT, observer: Observer = DEFAULT_OBSERVER
 ) -> FloatArray:
-    """Gamma-encoded sRGB (IEC 61966-2-1) in [0, 1] of tristimulus values (..., 3), clipped to the gamut.
+    """Return gamma-encoded sRGB (IEC 61966-2-1) in [0, 1] of tristimulus values (..., 3), clipped to the gamut.
 
-    sRGB is defined for D65 and the 2° observer; from other whites the values are adapted (CAT02), as the eye does: what
-    is white under the illuminant is shown white.
+    sRGB is defined for D65 and the 2° observer; from other white points the values are adapted (CAT02), so that white
+    under the illuminant is displayed as white.
     """
     import colour
 
@@ -131,14 +131,14 @@ def response_colour(
     illuminant: str = DEFAULT_ILLUMINANT,
     observer: Observer = DEFAULT_OBSERVER,
 ) -> FloatArray:
-    """CIE XYZ of a thick polished sample, from interband dielectric function and Drude frequency.
+    """Return CIE XYZ of a thick polished sample, from interband dielectric function and Drude frequency.
 
     Shapes:
         energies (W,), eps_inter (..., W) complex, drude (...) → (..., 3).
     """
     omega = np.asarray(energies, dtype=np.float64)
     low, high = HC_EV_NM / VISIBLE_NM[1], HC_EV_NM / VISIBLE_NM[0]
-    # One grid point beyond the visible range on each side is all that colour needs.
+    # Interpolation needs one grid point beyond the visible range on each side.
     window = slice(max(np.searchsorted(omega, low) - 1, 0), np.searchsorted(omega, high) + 1)
     omega = omega[window]
     eps = total_dielectric_function(omega, np.asarray(eps_inter)[..., window], drude, damping)
@@ -146,7 +146,7 @@ def response_colour(
 
 
 def covers_visible(energies: ArrayLike) -> bool:
-    """Whether photon energies (eV, increasing) reach from 780 to 380 nm, which a colour needs."""
+    """Return whether photon energies (eV, increasing) cover 780 to 380 nm, which a colour needs."""
     omega = np.asarray(energies, dtype=np.float64)
     low, high = HC_EV_NM / VISIBLE_NM[1], HC_EV_NM / VISIBLE_NM[0]
     return bool(omega.size and omega[0] <= low and omega[-1] >= high)
@@ -160,7 +160,7 @@ def response_colour_or_nan(
     illuminant: str = DEFAULT_ILLUMINANT,
     observer: Observer = DEFAULT_OBSERVER,
 ) -> FloatArray:
-    """`response_colour`, but NaN (..., 3) where the energies do not cover the visible range."""
+    """Return `response_colour`, or NaN (..., 3) if the energies do not cover the visible range."""
     if covers_visible(energies):
         return response_colour(energies, eps_inter, drude, damping, illuminant, observer)
     return np.full((*np.shape(drude), 3), np.nan)
@@ -173,18 +173,18 @@ def colour_difference(
     observer: Observer = DEFAULT_OBSERVER,
     method: ColourDistance = "CIE 1976",
 ) -> FloatArray:
-    """ΔE of tristimulus values (..., 3) → (...); both under the same illuminant and observer.
+    """Return ΔE of tristimulus values (..., 3) → (...), both under the same illuminant and observer.
 
     Args:
-        first_xyz: One colour.
-        second_xyz: The other.
+        first_xyz: The first colour.
+        second_xyz: The second colour.
         illuminant: As in `colour_xyz`.
         observer: As in `colour_xyz`.
         method: `CIE 1976`: Euclidean distance in L*a*b*; about 2.3 is just noticeable. `CIE 2000`: ISO/CIE 11664-6,
-            more even for saturated colours; about 1 is just noticeable.
+            more uniform for saturated colours; about 1 is just noticeable.
 
     Raises:
-        InputError: Another method.
+        InputError: The method is unknown.
     """
     if method not in get_args(ColourDistance):
         raise InputError(f"method {method!r}: expected one of {', '.join(get_args(ColourDistance))}")
@@ -197,7 +197,7 @@ def colour_difference(
 
 
 def hex_colour(srgb: ArrayLike) -> str:
-    """`#rrggbb` of one sRGB triple in [0, 1].
+    """Return `#rrggbb` of one sRGB triple in [0, 1].
 
     Example:
         >>> hex_colour([1.0, 0.5, 0.0])

@@ -1,4 +1,4 @@
-"""Optical conductivity: the response to the field as a current."""
+"""Optical conductivity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dielectric_gnn.optics.units import SIEMENS_PER_METRE_EV, ComplexArray
 
 
 def optical_conductivity(energies: ArrayLike, eps: ArrayLike) -> ComplexArray:
-    """σ(ω) = −iε₀ω(ε − 1): Re σ ≥ 0 is loss.
+    """Return the conductivity σ(ω) = −iε₀ω(ε − 1): Re σ ≥ 0 is loss.
 
     Shapes:
         energies (W,), eps (..., W) → (..., W).
@@ -23,21 +23,21 @@ def optical_conductivity(energies: ArrayLike, eps: ArrayLike) -> ComplexArray:
         eps: Total dielectric function, or a part of it: conductivities add.
 
     Returns:
-        σ; NaN where ε is infinite, since the finite limit cannot be read from it. The static conductivity of a metal
-        is that of `drude_conductivity`.
+        σ; NaN where ε is infinite, since the finite limit cannot be computed from it. `drude_conductivity` gives the
+        static conductivity of a metal.
 
     Source:
         M. Dressel and G. Grüner, *Electrodynamics of Solids* (Cambridge 2002), doi:10.1017/CBO9780511606168.
     """
     eps = np.asarray(eps, dtype=np.complex128)
-    known = np.where(np.isfinite(eps), eps, np.nan)
-    return np.asarray(-1j * SIEMENS_PER_METRE_EV * np.asarray(energies, dtype=np.float64) * (known - 1.0))
+    finite = np.where(np.isfinite(eps), eps, np.nan)
+    return np.asarray(-1j * SIEMENS_PER_METRE_EV * np.asarray(energies, dtype=np.float64) * (finite - 1.0))
 
 
 def drude_conductivity(energies: ArrayLike, drude: ArrayLike, damping: float = DEFAULT_DAMPING) -> ComplexArray:
-    """Conductivity of the free carriers, ε₀ω_D² / (γ − iω); at ω = 0 the static ε₀ω_D²/γ.
+    """Return the conductivity of free carriers, ε₀ω_D² / (γ − iω); at ω = 0 the static ε₀ω_D²/γ.
 
-    The static value is as good as γ, which is a parameter of the model and not of the material.
+    The static value depends on γ, which is a parameter of the model and not a property of the material.
 
     Shapes:
         energies (W,), drude (...) → (..., W).

@@ -1,12 +1,12 @@
-"""Is a spectrum causal? Its real part from its imaginary part, and the distance between the two: a label-free score.
+"""Kramers-Kronig relations: Re ε from Im ε, and a score of causality that needs no label.
 
-Re ε(ω) = 1 + (2/π) P∫₀^∞ ω' Im ε(ω') / (ω'² − ω²) dω'. Im ε is taken as straight between the energies, for which the
-principal value is known in closed form: no singularity is sampled, and none is cut out. On an even grid the straight
-pieces are drawn through Im ε less a twelfth of its second difference, which makes the transform exact to fourth order.
+Re ε(ω) = 1 + (2/π) P∫₀^∞ ω' Im ε(ω') / (ω'² − ω²) dω'. Im ε is interpolated linearly between the energies, for which
+the principal value has a closed form: no singularity is sampled or cut out. On an even grid the linear pieces go
+through Im ε minus a twelfth of its second difference, which makes the transform exact to fourth order.
 
-Beyond the window Im ε is not known. It continues from its last value as straight pieces between wider and wider spaced
-energies, with heights ≥ 0 which are fitted to Re ε, as is a constant ≥ 0 for whatever lies higher. In the window this
-tail is smooth and rises with energy, so it can mend neither a wrong shape nor a wrong scale.
+Beyond the window Im ε is unknown. It is continued from its last value by linear pieces between increasingly spaced
+energies; their heights ≥ 0 are fitted to Re ε, as is a constant ≥ 0 for still higher energies. Within the window the
+contribution of this tail is smooth and rises with energy, so that it cannot compensate for a wrong shape or scale.
 
 Source: V. Lucarini et al., *Kramers-Kronig Relations in Optical Materials Research* (Springer 2005),
 doi:10.1007/b138913.
@@ -24,7 +24,7 @@ from dielectric_gnn.optics.units import FloatArray
 from dielectric_gnn.utils.errors import InputError
 
 _TAIL = (1.005, 1.01, 1.02, 1.04, 1.07, 1.12, 1.25, 1.45, 1.8, 2.4, 3.5, 6.0, 12.0)
-"""Energies of the tail over the end of the window; the heights at all but the last are fitted, there Im ε is zero."""
+"""Energies of the tail in units of the end of the window; Im ε is fitted at all but the last, where it is zero."""
 
 
 class _Transform(NamedTuple):
@@ -38,20 +38,20 @@ class _Transform(NamedTuple):
 
 
 def kramers_kronig_real(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
-    """Re ε as Im ε demands it, with the tail above the window that suits the given Re ε best.
+    """Return Re ε that follows from Im ε, with the tail above the window that fits the given Re ε best.
 
     Shapes:
         energies (W,) increasing from ≥ 0, eps (..., W) → (..., W).
 
     Args:
-        energies: Photon energies in eV. Below the first one Im ε is taken to fall to zero along a straight line.
+        energies: Photon energies in eV. Below the first one Im ε falls linearly to zero.
         eps: A response without free carriers (ε_inter): the 1/ω of a Drude term cannot be integrated from a table.
 
     Returns:
-        The causal partner of Im ε; NaN for spectra that are not finite.
+        Re ε; NaN for spectra that are not finite.
 
     Raises:
-        InputError: Fewer than 3 energies, energies that do not increase from ≥ 0, or another number of them than in ε.
+        InputError: There are fewer than 3 energies, they do not increase from ≥ 0, or ε has another number of them.
 
     Source:
         See the module.
@@ -59,10 +59,10 @@ def kramers_kronig_real(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
     from scipy.optimize import nnls
 
     omega, eps = np.asarray(energies, dtype=np.float64), np.asarray(eps, dtype=np.complex128)
-    _check(omega, eps)
+    _check_spectrum(omega, eps)
     transform = _transform(omega.tobytes())
     spectra = eps.reshape(-1, omega.size)
-    real = 1.0 + _sharpened(spectra.imag, transform.even) @ transform.window.T
+    real = 1.0 + _corrected_heights(spectra.imag, transform.even) @ transform.window.T
     # The tail is fitted in the few coordinates of its QR decomposition.
     for row in range(len(spectra)):
         missing = transform.tail_q.T @ (spectra[row].real - real[row])
@@ -74,10 +74,9 @@ def kramers_kronig_real(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
 
 
 def kramers_kronig_residual(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
-    """Relative rms distance of Re ε from the causal partner of Im ε: ‖Re ε − Re ε_KK‖ / ‖Re ε − 1‖.
+    """Return the relative deviation of Re ε from the Kramers-Kronig transform of Im ε, ‖Re ε − Re ε_KK‖ / ‖Re ε − 1‖.
 
-    About 1e-3 and less for causal spectra; a Re ε that is scaled by 1.2, or the Im ε of another material, gives 0.1 and
-    more.
+    It is about 1e-3 or less for causal spectra; Re ε scaled by 1.2, or Im ε of another material, gives 0.1 or more.
 
     Shapes:
         energies (W,) increasing from ≥ 0, eps (..., W) → (...).
@@ -90,7 +89,7 @@ def kramers_kronig_residual(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
         The residual, dimensionless; 0 for vacuum, NaN for spectra that are not finite.
 
     Raises:
-        InputError: As `kramers_kronig_real`.
+        InputError: As for `kramers_kronig_real`.
 
     Source:
         See the module.
@@ -101,15 +100,15 @@ def kramers_kronig_residual(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
     return np.where(distance == 0.0, 0.0, distance / np.where(size == 0.0, np.finfo(float).tiny, size))
 
 
-def _check(omega: FloatArray, eps: ArrayLike) -> None:
+def _check_spectrum(omega: FloatArray, eps: ArrayLike) -> None:
     if omega.ndim != 1 or omega.size < 3 or not omega[0] >= 0.0 or not np.all(np.diff(omega) > 0.0):
         raise InputError("energies: expected at least 3, increasing from 0 eV or more; sort them and drop duplicates")
     if np.shape(eps)[-1:] != omega.shape:
         raise InputError(f"eps of shape {np.shape(eps)}: expected {omega.size} energies on the last axis")
 
 
-def _sharpened(imaginary: FloatArray, even: bool) -> FloatArray:
-    """Heights for straight pieces whose transform is that of the curve through the given points, to fourth order."""
+def _corrected_heights(imaginary: FloatArray, even: bool) -> FloatArray:
+    """Return heights of linear pieces whose transform equals that of the smooth curve to fourth order."""
     if not even:
         return imaginary
     sharp = imaginary.copy()
@@ -119,20 +118,20 @@ def _sharpened(imaginary: FloatArray, even: bool) -> FloatArray:
 
 @lru_cache(maxsize=2)
 def _transform(energies: bytes) -> _Transform:
-    """The matrices of a grid: some tens of MB for 2001 energies, hence no more than two are kept."""
+    """Return the matrices of a grid, tens of MB for 2001 energies; two grids are cached."""
     omega = np.frombuffer(energies, dtype=np.float64)
     inside = omega if omega[0] == 0.0 else np.concatenate([[0.0], omega])
     nodes = np.concatenate([inside, omega[-1] * np.array(_TAIL)])
-    # A straight-sided hat of height 1, continued oddly to negative energies, has as transform the second divided
-    # difference of this: the integral of a hat's second derivative, three spikes, times x ln|x|.
-    spikes = _x_log_x(nodes - omega[:, None]) + _x_log_x(nodes + omega[:, None])
-    hats = np.diff(np.diff(spikes, axis=1) / np.diff(nodes), axis=1) / np.pi
-    # hats[:, i] belongs to node i + 1. At 0 the odd Im ε has no height.
-    known = inside.size - 1
-    window = hats[:, :known]
+    # The transform of a linear hat function of height 1, continued as odd to negative energies, is the second divided
+    # difference of this: the second derivative of a hat consists of three delta functions, integrated with x ln|x|.
+    kernel = _x_log_x(nodes - omega[:, None]) + _x_log_x(nodes + omega[:, None])
+    hats = np.diff(np.diff(kernel, axis=1) / np.diff(nodes), axis=1) / np.pi
+    # hats[:, i] belongs to node i + 1. At 0 the odd Im ε is zero.
+    num_inside = inside.size - 1
+    window = hats[:, :num_inside]
     if omega[0] == 0.0:
         window = np.concatenate([np.zeros((omega.size, 1)), window], axis=1)
-    tail = np.concatenate([hats[:, known:], np.ones((omega.size, 1))], axis=1)
+    tail = np.concatenate([hats[:, num_inside:], np.ones((omega.size, 1))], axis=1)
     steps = np.diff(omega)
     return _Transform(window, tail, *np.linalg.qr(tail), bool(np.ptp(steps) < 1e-6 * steps.mean()))
 

@@ -1,4 +1,4 @@
-"""What a fast electron sees: the energy-loss function, and the screened plasma energy."""
+"""The energy-loss function of fast electrons, and the screened plasma energy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LARGEST = np.finfo(np.float64).max
 
 
 def loss_function(eps: ArrayLike) -> FloatArray:
-    """Energy-loss function Im(−1/ε) = Im ε / |ε|²; it peaks at plasmons.
+    """Return the energy-loss function Im(−1/ε) = Im ε / |ε|²; it peaks at plasmons.
 
     Shapes:
         eps (..., W) → (..., W).
@@ -20,7 +20,7 @@ def loss_function(eps: ArrayLike) -> FloatArray:
         eps: Total dielectric function.
 
     Returns:
-        The loss, dimensionless: 0 where ε is infinite (perfect screening), infinite where ε = 0.
+        The loss function, dimensionless: 0 where ε is infinite (perfect screening), infinite where ε = 0.
 
     Source:
         H. Raether, *Excitation of Plasmons and Interband Transitions by Electrons* (Springer 1980),
@@ -28,17 +28,17 @@ def loss_function(eps: ArrayLike) -> FloatArray:
     """
     eps = np.asarray(eps, dtype=np.complex128)
     finite = np.isfinite(eps)
-    known = np.where(finite, eps, 1.0)
-    zero = known == 0.0
-    value = np.where(zero, np.inf, known.imag / np.where(zero, 1.0, np.abs(known) ** 2))
+    safe = np.where(finite, eps, 1.0)
+    zero = safe == 0.0
+    value = np.where(zero, np.inf, safe.imag / np.where(zero, 1.0, np.abs(safe) ** 2))
     return np.where(finite, value, np.where(np.isnan(eps), np.nan, 0.0))
 
 
 def screened_plasma_energy(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
-    """The energy at which Re ε crosses zero from below: the volume plasmon, screened by interband transitions.
+    """Return the energy at which Re ε crosses zero from below: the volume plasmon, screened by interband transitions.
 
-    A Drude metal in a background ε_∞ has it at √(ω_D²/ε_∞ − γ²). Where Re ε crosses more than once, the crossing with
-    the largest loss function, 1/Im ε there, is the plasmon; the others are edges of strong interband transitions.
+    For a Drude metal with background ε_∞ it is √(ω_D²/ε_∞ − γ²). If Re ε crosses zero more than once, the crossing with
+    the largest loss function, 1/Im ε, is the plasmon; the others are edges of strong interband transitions.
 
     Shapes:
         energies (W,) increasing, eps (..., W) → (...).
@@ -48,25 +48,25 @@ def screened_plasma_energy(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
 
     Args:
         energies: Photon energies in eV.
-        eps: Total dielectric function; between the points Re and Im are taken to be straight.
+        eps: Total dielectric function; Re and Im are interpolated linearly.
 
     Returns:
         The crossing; NaN where Re ε does not cross zero from below within the window.
 
     Source:
-        As `loss_function`.
+        As for `loss_function`.
     """
     omega = np.asarray(energies, dtype=np.float64)
     eps = np.asarray(eps, dtype=np.complex128)
     real, imaginary = eps.real, np.where(np.isnan(eps.imag), np.inf, eps.imag)
     below, above = real[..., :-1], real[..., 1:]
     crosses = (below < 0.0) & (above >= 0.0)
-    share = np.where(crosses, -below, 0.0) / np.where(crosses, above - below, 1.0)
+    fraction = np.where(crosses, -below, 0.0) / np.where(crosses, above - below, 1.0)
     with np.errstate(invalid="ignore"):
-        damping = imaginary[..., :-1] * (1.0 - share) + imaginary[..., 1:] * share
-    # Where Im ε is infinite (ω = 0), unknown or a gain, a crossing has no loss: it is taken only if there is no other.
+        damping = imaginary[..., :-1] * (1.0 - fraction) + imaginary[..., 1:] * fraction
+    # A crossing with infinite (ω = 0), unknown or negative Im ε is chosen only if there is no other.
     lossless = ~((damping >= 0.0) & (damping < _LARGEST))
     damping = np.where(crosses, np.where(lossless, _LARGEST, damping), np.inf)
     best = np.argmin(damping, axis=-1)[..., None]
-    energy = np.take_along_axis(omega[:-1] + share * np.diff(omega), best, axis=-1)[..., 0]
+    energy = np.take_along_axis(omega[:-1] + fraction * np.diff(omega), best, axis=-1)[..., 0]
     return np.where(np.take_along_axis(crosses, best, axis=-1)[..., 0], energy, np.nan)

@@ -1,4 +1,4 @@
-"""Figures for people: predicted against calculated spectra, and one material's optical response."""
+"""Figures: predicted against calculated spectra, and the optical response of one material."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe-Ito colours, told apart by colour-blind readers.
-_TRUE, _PREDICTED, _THIRD = "#000000", "#d55e00", "#0072b2"
-_OF_AXIS = ("#0072b2", "#009e73", "#d55e00")
+# Okabe-Ito colours, which colour-blind readers can distinguish.
+_TRUE, _PREDICTED, _REFLECTIVITY = "#000000", "#d55e00", "#0072b2"
+_AXIS_COLOURS = ("#0072b2", "#009e73", "#d55e00")
 _ENERGY_LABEL = "photon energy (eV)"
 
 
 PLAIN_TEXT: Mapping[str, Any] = {"parse_math": False, "usetex": False}
-"""Options of texts that hold names from data: a dollar sign or a backslash in them is no mathematics and no LaTeX."""
+"""Options of texts that contain names from data, in which a dollar sign or a backslash is not mathematics."""
 
 AXES = ("x", "y", "z")
 """The axes of the frame of the stored lattice."""
 
 
 def comparison_figure(cases: Sequence[tuple[str, Spectrum, Spectrum]]) -> Figure:
-    """Calculated against predicted interband spectra, one row per material, with colour swatches.
+    """Draw calculated against predicted interband spectra, one row per material, with colour swatches.
 
     Where both are tensors, their diagonals are drawn instead of the averages, a colour for each axis.
 
@@ -42,12 +42,12 @@ def comparison_figure(cases: Sequence[tuple[str, Spectrum, Spectrum]]) -> Figure
     axes = figure.subplots(len(cases), 2, squeeze=False, sharex=True)
     for (re_axis, im_axis), (title, true, predicted) in zip(axes, cases, strict=True):
         for axis, part, name in ((re_axis, np.real, "Re"), (im_axis, np.imag, "Im")):
-            _compare(axis, part, true, predicted)
+            _draw_spectra(axis, part, true, predicted)
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
-        re_axis.set_title(_shortened(title, 60), loc="left", fontsize=9, **PLAIN_TEXT)
+        re_axis.set_title(_shorten_title(title, 60), loc="left", fontsize=9, **PLAIN_TEXT)
         im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
-        _swatches(im_axis, [true.srgb, predicted.srgb], ["calculated", "predicted"])
+        _draw_swatches(im_axis, [true.srgb, predicted.srgb], ["calculated", "predicted"])
     axes[0, 0].legend(frameon=False, fontsize=8)
     for axis in axes[-1]:
         axis.set_xlabel(_ENERGY_LABEL)
@@ -55,46 +55,47 @@ def comparison_figure(cases: Sequence[tuple[str, Spectrum, Spectrum]]) -> Figure
     return figure
 
 
-def _compare(axis: Axes, part: Callable[..., optics.FloatArray], true: Spectrum, predicted: Spectrum) -> None:
+def _draw_spectra(axis: Axes, part: Callable[..., optics.FloatArray], true: Spectrum, predicted: Spectrum) -> None:
     energies = true.energies
     if true.tensor is None or predicted.tensor is None:
         axis.plot(energies, part(true.eps_inter), color=_TRUE, lw=1.2, label="calculated")
         axis.plot(energies, part(predicted.eps_inter), color=_PREDICTED, lw=1.2, label="predicted")
         return
-    pairs = zip(AXES, _OF_AXIS, true.tensor.eps_inter, predicted.tensor.eps_inter, strict=False)
+    pairs = zip(AXES, _AXIS_COLOURS, true.tensor.eps_inter, predicted.tensor.eps_inter, strict=False)
     for name, colour, calculated, found in pairs:
         axis.plot(energies, part(calculated), color=colour, lw=1.2, label=f"{name}{name} calculated")
         axis.plot(energies, part(found), color=colour, lw=1.2, ls="--", label=f"{name}{name} predicted")
 
 
-def tensor_figure(title: str, whole: Spectrum) -> Figure:
-    """The six components of ε_inter, and reflectivity and colour for light polarised along x, y and z.
+def tensor_figure(title: str, spectrum: Spectrum) -> Figure:
+    """Draw the six components of ε_inter, and reflectivity and colour for light polarised along x, y and z.
 
-    Where these are not principal axes, both are approximations, from the diagonal alone, and the figure says so.
+    If these are not principal axes, reflectivity and colour are approximations from the diagonal, and the figure states
+    it.
 
     Args:
-        title: Above the figure; plain text, in which `$` is no mathematics.
-        whole: The response, with its tensors.
+        title: Title; plain text, in which `$` is not mathematics.
+        spectrum: The response, with its tensors.
 
     Raises:
-        InputError: It has none.
+        InputError: The response has no tensors.
     """
-    energies, spectra, tensor = whole.energies, whole.along_axes(), whole.known_tensor()
+    energies, spectra, tensor = spectrum.energies, spectrum.along_axes(), spectrum.require_tensor()
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(_shortened(title, 110), fontsize=11, **PLAIN_TEXT)
+    figure.suptitle(_shorten_title(title, 110), fontsize=11, **PLAIN_TEXT)
     (real, imaginary), (mixed, mirror) = figure.subplots(2, 2, sharex=True)
-    for name, colour, spectrum in zip(AXES, _OF_AXIS, spectra, strict=True):
-        real.plot(energies, spectrum.eps_inter.real, color=colour, label=rf"Re $\varepsilon_{{{name}{name}}}$")
-        imaginary.plot(energies, spectrum.eps_inter.imag, color=colour, label=rf"Im $\varepsilon_{{{name}{name}}}$")
-        mirror.plot(energies, spectrum.reflectivity, color=colour, label=f"R, {name}")
-    for name, colour, component in zip(VOIGT[3:], _OF_AXIS, tensor.eps_inter[3:], strict=True):
+    for name, colour, along in zip(AXES, _AXIS_COLOURS, spectra, strict=True):
+        real.plot(energies, along.eps_inter.real, color=colour, label=rf"Re $\varepsilon_{{{name}{name}}}$")
+        imaginary.plot(energies, along.eps_inter.imag, color=colour, label=rf"Im $\varepsilon_{{{name}{name}}}$")
+        mirror.plot(energies, along.reflectivity, color=colour, label=f"R, {name}")
+    for name, colour, component in zip(VOIGT[3:], _AXIS_COLOURS, tensor.eps_inter[3:], strict=True):
         mixed.plot(energies, component.real, color=colour, label=rf"Re $\varepsilon_{{{name}}}$")
         mixed.plot(energies, component.imag, color=colour, ls="--", label=rf"Im $\varepsilon_{{{name}}}$")
     # Off-diagonals that symmetry forbids are rounding errors: on the scale of the others they are zero.
     reach = 0.1 * float(np.abs(tensor.eps_inter[:3]).max())
     mixed.set_ylim(*(sign * max(reach, 1.2 * float(np.abs(tensor.eps_inter[3:]).max())) for sign in (-1, 1)))
     mirror.set_ylim(0, 1)
-    _swatches(mirror, [spectrum.srgb for spectrum in spectra], list(AXES))
+    _draw_swatches(mirror, [along.srgb for along in spectra], list(AXES))
     for axis, label in (
         (real, r"Re $\varepsilon_\mathrm{inter}$"),
         (imaginary, r"Im $\varepsilon_\mathrm{inter}$"),
@@ -113,15 +114,15 @@ def tensor_figure(title: str, whole: Spectrum) -> Figure:
 
 
 def response_figure(title: str, spectrum: Spectrum) -> Figure:
-    """Interband and total ε, n and k, and reflectivity of one material, with its colour.
+    """Draw interband and total ε, n and k, and reflectivity of one material, with its colour.
 
     Args:
-        title: Above the figure; plain text, in which `$` is no mathematics.
+        title: Title; plain text, in which `$` is not mathematics.
         spectrum: The response.
     """
     energies, n, k = spectrum.energies, spectrum.n, spectrum.k
     figure = _new_figure(9.0, 6.0)
-    figure.suptitle(_shortened(title, 110), fontsize=11, **PLAIN_TEXT)
+    figure.suptitle(_shorten_title(title, 110), fontsize=11, **PLAIN_TEXT)
     (inter, total), (index, mirror) = figure.subplots(2, 2, sharex=True)
     for axis, values, label in (
         (inter, spectrum.eps_inter, r"\varepsilon_\mathrm{inter}"),
@@ -129,23 +130,23 @@ def response_figure(title: str, spectrum: Spectrum) -> Figure:
     ):
         axis.plot(energies, values.real, color=_TRUE, label=rf"Re ${label}$")
         axis.plot(energies, values.imag, color=_PREDICTED, label=rf"Im ${label}$")
-        if spectrum.std is not None:  # the Drude term's own spread is stated in the title
+        if spectrum.std is not None:  # the title states the standard deviation of ω_D
             for part, colour in ((np.real, _TRUE), (np.imag, _PREDICTED)):
                 low, high = (part(values) + sign * part(spectrum.std.eps_inter) for sign in (-1, 1))
                 axis.fill_between(energies, low, high, color=colour, alpha=0.25, lw=0)
-    # The Drude term diverges at zero energy: show the total where it tells something.
-    telling = energies > min(1.0, 0.5 * energies[-1])
-    visible = spectrum.eps_inter[telling]
+    # The Drude term diverges at zero energy: the limits of the axes follow from higher energies.
+    above = energies > min(1.0, 0.5 * energies[-1])
+    visible = spectrum.eps_inter[above]
     reach = 1.3 * max(5.0, float(np.abs([visible.real, visible.imag]).max()))
     total.set_ylim(-reach, reach)
     index.plot(energies, n, color=_TRUE, label="n")
     index.plot(energies, k, color=_PREDICTED, label="k")
-    index.set_ylim(0, 1.3 * max(2.0, float(np.max([n[telling], k[telling]]))))
-    mirror.plot(energies, spectrum.reflectivity, color=_THIRD, label="reflectivity")
+    index.set_ylim(0, 1.3 * max(2.0, float(np.max([n[above], k[above]]))))
+    mirror.plot(energies, spectrum.reflectivity, color=_REFLECTIVITY, label="reflectivity")
     if optics.covers_visible(energies):
         mirror.axvspan(*(optics.HC_EV_NM / np.array(optics.VISIBLE_NM)), color="0.92", zorder=0, label="visible")
     mirror.set_ylim(0, 1)
-    _swatches(mirror, [spectrum.srgb], ["colour"])
+    _draw_swatches(mirror, [spectrum.srgb], ["colour"])
     for axis in (inter, total, index, mirror):
         axis.axhline(0, color="0.8", lw=0.6, zorder=0)
         axis.legend(frameon=False, fontsize=8, loc="upper center")
@@ -155,8 +156,8 @@ def response_figure(title: str, spectrum: Spectrum) -> Figure:
     return figure
 
 
-def _shortened(title: str, longest: int) -> str:
-    """A title that leaves room for the axes: its end, which says what is drawn, stays."""
+def _shorten_title(title: str, longest: int) -> str:
+    """Return a title that fits above the axes; its end, which names the content, is kept."""
     if len(title) <= longest:
         return title
     head = longest // 2
@@ -169,7 +170,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    # No pyplot: its global figures leak, and need a display on some machines.
+    # Not pyplot: its global figures use memory, and need a display on some machines.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -178,8 +179,8 @@ def _new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _swatches(axis: Axes, colours: Sequence[tuple[float, float, float] | None], labels: Sequence[str]) -> None:
-    """Rectangles of the given colours in the upper right corner of an axis."""
+def _draw_swatches(axis: Axes, colours: Sequence[tuple[float, float, float] | None], labels: Sequence[str]) -> None:
+    """Draw rectangles of the given colours in the upper right corner of an axis."""
     from matplotlib.patches import Rectangle
 
     for place, (colour, label) in enumerate(zip(reversed(colours), reversed(labels), strict=True)):

@@ -1,4 +1,4 @@
-"""How light travels inside: refractive index, absorption coefficient and skin depth."""
+"""Propagation in the medium: refractive index, absorption coefficient and skin depth."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _PER_NM_IN_PER_CM = 1e7
 
 
 def refractive_index(eps: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Refractive index n and extinction coefficient k of a non-magnetic medium: (n + ik)² = ε.
+    """Return refractive index n and extinction coefficient k of a non-magnetic medium: (n + ik)² = ε.
 
-    The root has n ≥ 0; k has the sign of Im ε, so gain stays visible as k < 0.
+    The root has n ≥ 0; k has the sign of Im ε, so that gain gives k < 0.
 
     Shapes:
         eps (..., W) → n (..., W), k (..., W).
     """
-    # + 0 makes an imaginary part of −0, as the conjugate of a real number has, +0: it is no gain.
+    # Adding 0 turns an imaginary part of −0 (the conjugate of a real number) into +0, which is not gain.
     eps = np.asarray(eps, dtype=np.complex128) + 0
     finite = np.isfinite(eps)
     root = np.sqrt(np.where(finite, eps, 1.0))
@@ -27,7 +27,7 @@ def refractive_index(eps: ArrayLike) -> tuple[FloatArray, FloatArray]:
 
 
 def absorption_coefficient(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
-    """α = 2ωk/c: the intensity falls as exp(−αz).
+    """Return the absorption coefficient α = 2ωk/c: the intensity falls as exp(−αz).
 
     Shapes:
         energies (W,), eps (..., W) → (..., W).
@@ -52,7 +52,7 @@ def absorption_coefficient(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
 
 
 def skin_depth(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
-    """δ = c/(ωk): the depth at which the *field* has fallen to 1/e; the intensity reaches 1/e at δ/2 = 1/α.
+    """Return δ = c/(ωk), the depth at which the *field* has fallen to 1/e; the intensity reaches 1/e at δ/2 = 1/α.
 
     Shapes:
         energies (W,), eps (..., W) → (..., W).

@@ -1,4 +1,4 @@
-"""The response itself: the free-carrier (Drude) term and the total dielectric function."""
+"""The free-carrier (Drude) term and the total dielectric function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_DAMPING = 0.1
 
 
 def check_damping(damping: float) -> None:
-    """Refuse a Drude damping γ that would give gain, or infinite values everywhere.
+    """Check that a Drude damping γ is positive and finite.
 
     Raises:
         InputError: γ is not a positive number.
@@ -23,14 +23,14 @@ def check_damping(damping: float) -> None:
 
 
 def drude_term(energies: ArrayLike, drude: ArrayLike, damping: float = DEFAULT_DAMPING) -> ComplexArray:
-    """Intraband (free-carrier) part of the dielectric function: −ω_D² / (ω² + iγω).
+    """Return the intraband (free-carrier) part of the dielectric function, −ω_D² / (ω² + iγω).
 
     Shapes:
         energies (W,), drude (...) → (..., W).
 
     Args:
         energies: Photon energies ω in eV.
-        drude: Drude (intraband plasma) frequency ω_D in eV; zero gives exactly zero.
+        drude: Drude (intraband plasma) frequency ω_D in eV; 0 gives exactly 0.
         damping: γ > 0 in eV.
 
     Returns:
@@ -53,7 +53,7 @@ def drude_term(energies: ArrayLike, drude: ArrayLike, damping: float = DEFAULT_D
 def total_dielectric_function(
     energies: ArrayLike, eps_inter: ArrayLike, drude: ArrayLike, damping: float = DEFAULT_DAMPING
 ) -> ComplexArray:
-    """ε(ω) = ε_inter(ω) − ω_D² / (ω² + iγω).
+    """Return the total dielectric function ε(ω) = ε_inter(ω) − ω_D² / (ω² + iγω).
 
     Shapes:
         energies (W,), eps_inter (..., W) complex, drude (...) → (..., W).

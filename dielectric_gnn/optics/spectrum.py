@@ -1,4 +1,4 @@
-"""The optical response of one material, with all that follows from it."""
+"""`Spectrum`: the optical response of one material and the quantities that follow from it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 Unit = Literal["eV", "nm", "um"]
 
-_ROUNDING = 1e-4
-"""Off-diagonals that symmetry forbids are smaller than this share of the diagonal, in single precision."""
+_ROUNDING_TOLERANCE = 1e-4
+"""In single precision, off-diagonals that symmetry forbids are below this fraction of the diagonal."""
 
 
 @dataclass(frozen=True, eq=False)
 class TensorSpectrum:
-    """Whole response tensors in the frame of the stored lattice, components in the order of Voigt.
+    """Response tensors in the frame of the stored lattice, components in Voigt order.
 
     Args:
         eps_inter: ε_inter (6, W), complex: xx, yy, zz, yz, xz, xy.
@@ -36,30 +36,30 @@ class TensorSpectrum:
     drude_square: optics.FloatArray
 
     def has_principal_axes(self) -> bool:
-        """Whether x, y and z are principal axes: off-diagonals are zero, but for what rounding leaves of them."""
+        """Return whether x, y and z are principal axes: off-diagonals are zero up to rounding."""
         parts = (self.eps_inter, self.drude_square)
-        return all(np.abs(part[3:]).max() <= _ROUNDING * np.abs(part[:3]).max() for part in parts)
+        return all(np.abs(part[3:]).max() <= _ROUNDING_TOLERANCE * np.abs(part[:3]).max() for part in parts)
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
     """Optical response of one material, averaged over directions, on its own photon energies.
 
-    ε(ω) = ε_inter(ω) − ω_D² / (ω² + iγω), with the convention e^(−iωt): Im ε > 0 is loss. Everything else follows from
-    it and is computed here alone.
+    ε(ω) = ε_inter(ω) − ω_D² / (ω² + iγω), with the convention e^(−iωt): Im ε > 0 is loss. Total ε, n, k, R and colour
+    follow from it and are computed in this class only, when they are first used.
 
     Args:
         energies: Photon energies (W,) in eV, increasing.
         eps_inter: Interband dielectric function (W,), complex.
-        drude: Drude frequency ω_D in eV; NaN where it is not known.
+        drude: Drude frequency ω_D in eV; NaN if unknown.
         damping: γ of the Drude term in eV: a parameter, not a property of the material.
-        material_id: Name of the material.
+        material_id: Id of the material.
         formula: Chemical formula.
-        broadening: Γ of the interband part in eV, where it is known.
+        broadening: Γ of the interband part in eV, if known.
         std: For an ensemble, the standard deviations of Re ε_inter, Im ε_inter and ω_D over its members.
-        tensor: The whole tensors, where they are known.
-        warnings: What to know before the numbers are used, in sentences.
-        source: The model or data set behind it, in words.
+        tensor: The response tensors, if known.
+        warnings: Reasons to doubt the numbers, such as elements that the training set lacks.
+        source: Description of the model or data set.
     """
 
     energies: optics.FloatArray
@@ -95,7 +95,7 @@ class Spectrum:
 
     @cached_property
     def reflectivity(self) -> optics.FloatArray:
-        """Share of the intensity that a thick sample reflects at normal incidence in vacuum (W,)."""
+        """Reflectivity R (W,) of a thick sample at normal incidence in vacuum."""
         return optics.reflectivity(self.n, self.k)
 
     @cached_property
@@ -110,9 +110,9 @@ class Spectrum:
 
     @cached_property
     def srgb(self) -> tuple[float, float, float] | None:
-        """Colour of a polished sample under D65; None where the response is not known throughout the visible range."""
-        known = np.isfinite(self.eps_inter).all() and np.isfinite(self.drude)
-        if not known or not optics.covers_visible(self.energies):
+        """Colour of a polished sample under D65 as sRGB in [0, 1]; None if the visible response is not known."""
+        is_known = np.isfinite(self.eps_inter).all() and np.isfinite(self.drude)
+        if not is_known or not optics.covers_visible(self.energies):
             return None
         red, green, blue = optics.colour_srgb(
             optics.response_colour(self.energies, self.eps_inter, self.drude, self.damping)
@@ -121,38 +121,41 @@ class Spectrum:
 
     @property
     def colour(self) -> str | None:
-        """`srgb` as hexadecimal digits, such as `#f0d080`."""
+        """Colour of a polished sample under D65 as hexadecimal digits, such as `#f0d080`; None as for `srgb`."""
         return None if self.srgb is None else optics.hex_colour(self.srgb)
 
     def n_at(self, value: float, unit: Unit = "eV") -> float:
-        """Refractive index at a photon energy (eV) or vacuum wavelength (nm, um)."""
+        """Return the refractive index at a photon energy (eV) or vacuum wavelength (nm, um)."""
         return self._at(self.n, value, unit)
 
     def k_at(self, value: float, unit: Unit = "eV") -> float:
-        """Extinction coefficient at a photon energy (eV) or vacuum wavelength (nm, um)."""
+        """Return the extinction coefficient at a photon energy (eV) or vacuum wavelength (nm, um)."""
         return self._at(self.k, value, unit)
 
     def reflectivity_at(self, value: float, unit: Unit = "eV") -> float:
-        """Reflectivity at a photon energy (eV) or vacuum wavelength (nm, um)."""
+        """Return the reflectivity at a photon energy (eV) or vacuum wavelength (nm, um)."""
         return self._at(self.reflectivity, value, unit)
 
-    def known_tensor(self) -> TensorSpectrum:
-        """The whole tensors.
+    def require_tensor(self) -> TensorSpectrum:
+        """Return the response tensors.
 
         Raises:
-            InputError: They are not known.
+            InputError: They are unknown.
         """
         if self.tensor is None:
-            raise InputError(f"{self.material_id or 'this spectrum'} has no tensors, only averages over directions")
+            raise InputError(
+                f"{self.material_id or 'this spectrum'} has no tensors, only averages over directions; "
+                "use a model with a tensor head"
+            )
         return self.tensor
 
     def along_axes(self) -> list[Spectrum]:
-        """What light polarised along x, y or z meets, if these are principal axes; else approximately.
+        """Return the spectra for light polarised along x, y and z: exact for principal axes, else approximate.
 
         Raises:
-            InputError: The tensors are not known.
+            InputError: The tensors are unknown.
         """
-        tensor = self.known_tensor()
+        tensor = self.require_tensor()
         roots = np.sqrt(tensor.drude_square[:3].clip(min=0)).tolist()
         return [
             replace(self, eps_inter=eps, drude=drude, std=None, tensor=None)
@@ -160,7 +163,7 @@ class Spectrum:
         ]
 
     def columns(self) -> dict[str, optics.FloatArray]:
-        """The columns of a table: energy, ε_inter, ε, n, k, reflectivity and, of an ensemble, the spread of ε_inter."""
+        """Return columns by name: energy, ε_inter, ε, n, k, reflectivity and, for an ensemble, standard deviations."""
         columns = {
             "energy_ev": self.energies,
             "eps_inter_re": self.eps_inter.real,
@@ -177,24 +180,27 @@ class Spectrum:
         return columns
 
     def to_dataframe(self) -> pd.DataFrame:
-        """`columns` as a table of pandas."""
+        """Return `columns` as a pandas data frame."""
         import pandas as pd
 
         return pd.DataFrame(self.columns())
 
     def plot(self) -> Figure:
-        """Interband and total ε, n and k, reflectivity and colour, as a figure of matplotlib."""
+        """Draw interband and total ε, n and k, reflectivity and colour; return the figure of matplotlib."""
         from dielectric_gnn.optics.plots import response_figure
 
         drude = f": ω_D = {self.drude:.2f} eV" if np.isfinite(self.drude) else ""
         return response_figure(f"{self.formula or self.material_id}{drude}", self)
 
     def export(self, format: str, path: str | Path) -> Path:
-        """Write a file for another tool, such as `export("meep", "silver_meep.py")`.
+        """Write a file for another program, such as `export("meep", "silver_meep.py")`.
 
         Args:
             format: `refractiveindex`, `nk`, `csv`, `json` or `meep`; see `dielectric_gnn.export.WRITERS`.
-            path: Where.
+            path: The file.
+
+        Returns:
+            The path.
 
         Raises:
             InputError: The format is unknown, or the spectrum cannot be written in it.
@@ -224,5 +230,5 @@ class Spectrum:
         if not self.energies[0] <= energy <= self.energies[-1]:
             low, high = self.energies[0], self.energies[-1]
             raise InputError(f"{value} {unit} is {energy:.4g} eV, but this spectrum covers {low:g} to {high:g} eV")
-        known = np.isfinite(values)
-        return float(np.interp(energy, self.energies[known], np.asarray(values)[known]))
+        finite = np.isfinite(values)
+        return float(np.interp(energy, self.energies[finite], np.asarray(values)[finite]))

@@ -1,10 +1,10 @@
-"""How much of the f-sum rule a spectrum holds: a score that needs no label, only the crystal.
+"""The f-sum rule: the fraction that a spectrum fulfils, a score that needs the crystal but no label.
 
-∫₀^∞ ω Im ε dω = (π/2) ω_p² with ω_p² = ħ²e²n/(ε₀mₑ): the absorption of a crystal, at all energies together, counts its
-electrons. Free carriers contribute (π/2) ω_D². A spectrum that ends at 20 eV holds a part: the rest is absorption above
-the window, where d electrons keep most of theirs. Sources of a fraction above 1: shells that were not counted absorb
-within the window; the valence electrons borrow from the core, whose transitions into occupied states are forbidden (up
-to about 0.2 in early transition metals); or the spectrum is too strong. Compare with similar crystals.
+∫₀^∞ ω Im ε dω = (π/2) ω_p² with ω_p² = ħ²e²n/(ε₀mₑ): the integrated absorption of a crystal counts its electrons. Free
+carriers contribute (π/2) ω_D². A spectrum that ends at 20 eV fulfils a part: the rest is absorption above the window,
+which is most of that of d electrons. A fraction above 1 has three possible causes: shells that were not counted absorb
+within the window; valence electrons gain oscillator strength from the core, whose transitions into occupied states are
+forbidden (up to about 0.2 in early transition metals); or the spectrum is too strong. Compare with similar crystals.
 
 Sources: M. Altarelli et al., Phys. Rev. B 6, 4502 (1972), doi:10.1103/PhysRevB.6.4502; D. Y. Smith and E. Shiles,
 Phys. Rev. B 17, 4689 (1978), doi:10.1103/PhysRevB.17.4689.
@@ -27,13 +27,13 @@ _SHALLOW_CORE = {
 
 
 def valence_electrons(atomic_numbers: ArrayLike, shallow_core: bool = False) -> NDArray[np.int64]:
-    """Electrons of every atom that are counted as absorbing, by the group of the periodic table.
+    """Return the number of absorbing electrons of every atom, by the group of the periodic table.
 
     Groups 1–12: the number of the group (all s and d electrons outside the noble-gas core: Cu 11, Zn 12); groups 13–18:
     the group less 10 (Al 3, Pb 4); lanthanides and actinides 3, without the open 4f or 5f shell; H 1, He 2.
 
-    It is a choice, and the fraction depends on it. Closed shells just below the valence bands absorb within a window of
-    20 eV, too; with `shallow_core` those of K, Rb, Sr, Cs, Ba, La, Lu, Hf, Ga, In, Tl and Pb are counted.
+    The fraction depends on this choice. Closed shells just below the valence bands absorb within a window of
+    20 eV, too; `shallow_core` counts those of K, Rb, Sr, Cs, Ba, La, Lu, Hf, Ga, In, Tl and Pb.
 
     Shapes:
         (n,) → (n,).
@@ -43,7 +43,7 @@ def valence_electrons(atomic_numbers: ArrayLike, shallow_core: bool = False) -> 
         shallow_core: Whether closed shells bound by less than about 21 eV count.
 
     Raises:
-        InputError: A number that is no element.
+        InputError: A number is not that of an element.
     """
     from pymatgen.core import Element
 
@@ -60,7 +60,7 @@ def valence_electrons(atomic_numbers: ArrayLike, shallow_core: bool = False) -> 
 
 
 def plasma_energy(electrons: ArrayLike, volume: ArrayLike) -> FloatArray:
-    """Free-electron plasma energy ω_p = ħ√(e²n/(ε₀mₑ)) in eV of so many electrons in a volume in Å³.
+    """Return the free-electron plasma energy ω_p = ħ√(e²n/(ε₀mₑ)) in eV of electrons in a volume in Å³.
 
     Example:
         >>> float(plasma_energy(12, 4.046**3).round(1))  # aluminium, 4 atoms of valence 3 in the cubic cell
@@ -73,7 +73,7 @@ def plasma_energy(electrons: ArrayLike, volume: ArrayLike) -> FloatArray:
 
 
 def sum_rule_weight(energies: ArrayLike, eps_inter: ArrayLike, drude: ArrayLike) -> FloatArray:
-    """Squared plasma energy that a spectrum holds within its window: (2/π) ∫ ω Im ε_inter dω + ω_D².
+    """Return the squared plasma energy of a spectrum within its window, (2/π) ∫ ω Im ε_inter dω + ω_D².
 
     Shapes:
         energies (W,), eps_inter (..., W), drude (...) → (...).
@@ -84,7 +84,7 @@ def sum_rule_weight(energies: ArrayLike, eps_inter: ArrayLike, drude: ArrayLike)
     Args:
         energies: Photon energies in eV, increasing.
         eps_inter: Interband dielectric function.
-        drude: ω_D in eV, whose weight is counted whole, without its tail.
+        drude: ω_D in eV; its full weight is counted, including the part beyond the window.
 
     Source:
         See the module.
@@ -98,7 +98,7 @@ def sum_rule_weight(energies: ArrayLike, eps_inter: ArrayLike, drude: ArrayLike)
 def sum_rule_fraction(
     energies: ArrayLike, eps_inter: ArrayLike, drude: ArrayLike, electrons: ArrayLike, volume: ArrayLike
 ) -> FloatArray:
-    """Fraction of the f-sum rule that is exhausted within the window: `sum_rule_weight` / ω_p².
+    """Return the fraction of the f-sum rule that is exhausted within the window, `sum_rule_weight` / ω_p².
 
     Shapes:
         energies (W,), eps_inter (..., W), drude (...), electrons and volume scalar or (...) → (...).
@@ -114,12 +114,12 @@ def sum_rule_fraction(
         The fraction, dimensionless; times `electrons` it is the effective number of electrons n_eff per cell.
 
     Raises:
-        InputError: No electrons, or a volume that is not positive.
+        InputError: There are no electrons, or the volume is not positive.
 
     Source:
         See the module.
     """
-    whole = plasma_energy(electrons, volume) ** 2
-    if not np.all(whole > 0):
-        raise InputError("0 valence electrons: a fraction of nothing is undefined; give the electrons of the cell")
-    return np.asarray(sum_rule_weight(energies, eps_inter, drude) / whole)
+    total = plasma_energy(electrons, volume) ** 2
+    if not np.all(total > 0):
+        raise InputError("0 valence electrons, expected a positive number; give the electrons of the cell")
+    return np.asarray(sum_rule_weight(energies, eps_inter, drude) / total)

@@ -18,25 +18,25 @@ from dielectric_gnn.utils.files import write_columns
 def write_material(
     stem: Path, spectrum: Spectrum, tensors: bool, summary: Mapping[str, Any], draw: bool, formats: Sequence[str]
 ) -> None:
-    """Write the table of a material, and what else is asked for.
+    """Write the table of a material, and on request figures, tensors and export formats.
 
     Args:
         stem: Path without ending.
         spectrum: The response.
-        tensors: Whether its whole tensors are written too.
+        tensors: Whether to write its tensors, too.
         summary: Its row of the summary, for the comments.
-        draw: Whether to draw pictures.
-        formats: Names of `export.WRITERS`; of tensors, a file for each axis.
+        draw: Whether to draw figures.
+        formats: Names of `export.WRITERS`; with tensors, one file for each axis.
     """
-    comments = [f"{key}: {_shown(value)}" for key, value in summary.items() if value not in (None, "")]
-    write_columns(_ending(stem, ".csv"), spectrum.columns(), comments)
+    comments = [f"{key}: {_format_value(value)}" for key, value in summary.items() if value not in (None, "")]
+    write_columns(_with_ending(stem, ".csv"), spectrum.columns(), comments)
     title = _title(summary)
     if draw:
-        save_figure(response_figure(title, spectrum), _ending(stem, ".png"))
+        save_figure(response_figure(title, spectrum), _with_ending(stem, ".png"))
     if tensors:
-        write_tensor(_ending(stem, "_tensor.csv"), spectrum, comments)
+        write_tensor(_with_ending(stem, "_tensor.csv"), spectrum, comments)
         if draw:
-            save_figure(tensor_figure(title, spectrum), _ending(stem, "_tensor.png"))
+            save_figure(tensor_figure(title, spectrum), _with_ending(stem, "_tensor.png"))
     material = Material(
         summary["material_id"],
         summary["formula"],
@@ -48,17 +48,17 @@ def write_material(
     export(stem.parent, spectrum.energies, eps, material, formats)
 
 
-def _ending(stem: Path, ending: str) -> Path:
+def _with_ending(stem: Path, ending: str) -> Path:
     return stem.with_name(stem.name + ending)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _title(summary: Mapping[str, Any]) -> str:
-    spread = f" ± {summary['drude_std_ev']:.2f}" if summary["drude_std_ev"] is not None else ""
-    known = summary["drude_ev"]
-    # Plain text: a title holds the id, in which a dollar sign is no mathematics.
-    drude = "" if known is None else f": ω_D = {known:.2f}{spread} eV"
+    std = f" ± {summary['drude_std_ev']:.2f}" if summary["drude_std_ev"] is not None else ""
+    value = summary["drude_ev"]
+    # Plain text: the title contains the id, in which a dollar sign does not begin mathematics.
+    drude = "" if value is None else f": ω_D = {value:.2f}{std} eV"
     return f"{summary['formula']} ({summary['material_id']}){drude}, predicted"

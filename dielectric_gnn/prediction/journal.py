@@ -1,4 +1,4 @@
-"""What `predict` has finished, on disk, so that the same command goes on where an earlier one stopped."""
+"""Journal of finished predictions on disk, from which the same command resumes an interrupted screening."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from dielectric_gnn.utils.sealed_lines import sealed_line, unsealed
+from dielectric_gnn.utils.sealed_lines import parse_sealed_line, sealed_line
 
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
-"""One line of the summary: plain values by column."""
+"""One row of the summary: plain values by column."""
 
-_PATTERN = "finished-{}.jsonl"
-_LAUNCH = "launch"
+_FILE_NAME = "finished-{}.jsonl"
+_LAUNCH_KEY = "launch"
 
 
 class PredictionJournal:
-    """One file per process: a line that says what is being predicted, then a line of JSON per finished material.
+    """One file per process: a line with model and options, then one line of JSON per finished material.
 
-    Lines of another model or other options do not count, nor do damaged ones: every line has a checksum. Materials
-    without a line are predicted again. A line is written after the material's own files.
+    Lines of another model, of other options, or with a wrong checksum are ignored, and materials without a line are
+    predicted again. The line of a material is written after its files.
 
     Args:
-        folder: Where the predictions go.
-        identity: What the predictions depend on: model and options, in words.
+        folder: Folder of the predictions.
+        identity: Model and options, on which the predictions depend.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
         self.identity = sealed_line({key: identity[key] for key in sorted(identity)}).rstrip("\n")
         self._file: TextIO | None = None
-        self._launch = 1 + max((row[_LAUNCH] for row in self.rows().values()), default=0)
+        self._launch = 1 + max((row[_LAUNCH_KEY] for row in self.rows().values()), default=0)
 
     def rows(self) -> dict[str, Row]:
-        """The finished materials by their ids, whichever process wrote them; of the latest launch that did."""
+        """Return the rows of all finished materials by id, from all processes; the latest launch wins."""
         found: dict[str, Row] = {}
-        for path in sorted(self.folder.glob(_PATTERN.format("*"))):
-            for row in self._read(path):
-                known = found.get(row["material_id"])
-                # A later launch of fewer processes leaves files of the others behind, with rows that it wrote anew.
-                if known is None or row[_LAUNCH] >= known[_LAUNCH]:
+        for path in sorted(self.folder.glob(_FILE_NAME.format("*"))):
+            for row in self._read_rows(path):
+                earlier = found.get(row["material_id"])
+                # A launch of fewer processes leaves old files of the others, with rows that it has written again.
+                if earlier is None or row[_LAUNCH_KEY] >= earlier[_LAUNCH_KEY]:
                     found[row["material_id"]] = row
         return found
 
     def append(self, rows: Iterable[Row], rank: int) -> None:
-        """Add finished materials and force them to disk."""
+        """Append finished materials and force them to the disk."""
         if self._file is None:
-            self._file = self._open(self.folder / _PATTERN.format(rank))
-        self._file.writelines(sealed_line({**row, _LAUNCH: self._launch}) for row in rows)
+            self._file = self._open(self.folder / _FILE_NAME.format(rank))
+        self._file.writelines(sealed_line({**row, _LAUNCH_KEY: self._launch}) for row in rows)
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -63,22 +63,22 @@ class PredictionJournal:
 
     def _open(self, path: Path) -> TextIO:
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = self._read(path)
-        # Written anew: a line may have been torn by a kill, and stale lines would hide fresh ones.
+        rows = self._read_rows(path)
+        # Rewritten: a kill may have truncated a line, and the file may belong to another model.
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join([self.identity, "\n", *map(sealed_line, rows)]), encoding="utf-8")
         temporary.replace(path)
         return path.open("a", encoding="utf-8")
 
-    def _read(self, path: Path) -> list[Row]:
-        """The whole lines of a file, if it belongs to this journal."""
+    def _read_rows(self, path: Path) -> list[Row]:
+        """Return the intact rows of a file, if it belongs to this journal."""
         if not path.is_file():
             return []
         first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         if first != self.identity:
             return []
-        # What follows the last line break is a torn line, or nothing.
-        rows = [row for row in map(unsealed, lines[:-1]) if row is not None and _is_row(row)]
+        # After the last line break there is a truncated line, or nothing.
+        rows = [row for row in map(parse_sealed_line, lines[:-1]) if row is not None and _is_row(row)]
         if len(rows) < len(lines) - 1:
             log.warning(
                 "%s: %d lines are damaged; those materials are predicted again", path, len(lines) - 1 - len(rows)
@@ -87,4 +87,4 @@ class PredictionJournal:
 
 
 def _is_row(row: Row) -> bool:
-    return isinstance(row.get("material_id"), str) and isinstance(row.get(_LAUNCH), int)
+    return isinstance(row.get("material_id"), str) and isinstance(row.get(_LAUNCH_KEY), int)

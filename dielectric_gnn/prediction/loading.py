@@ -1,4 +1,4 @@
-"""A trained model from its checkpoint, in Python."""
+"""Loading of trained models from checkpoints."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dielectric_gnn.utils.errors import InputError
 
 
 def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], trust: Sequence[str] = ()) -> ResponseModule:
-    """A trained model from its checkpoint, or an ensemble from several, in evaluation mode.
+    """Load a trained model from a checkpoint, or an ensemble from several, in evaluation mode.
 
     Args:
         path: A checkpoint, or a list of them.
         trust: As in `load_model`.
 
     Raises:
-        InputError: As `load_model`; or the members of the ensemble do not fit together.
+        InputError: As for `load_model`; or the members of the ensemble are inconsistent.
 
     Example:
         silver = load("runs/mine/checkpoints/best.ckpt").predict("silver.cif")
@@ -39,10 +39,10 @@ def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> Diele
 
     Args:
         path: A checkpoint written by `fit`.
-        trust: Class paths outside this package and torch.optim; the checkpoint may name classes of their modules.
+        trust: Class paths outside this package and torch.optim, whose modules the checkpoint may import.
 
     Raises:
-        InputError: The checkpoint is unusable, or its configuration names what it may not.
+        InputError: The checkpoint is unusable, or its configuration names classes that are not trusted.
 
     Example:
         model = load_model("runs/mine/checkpoints/best.ckpt")

@@ -1,4 +1,4 @@
-"""Predicted response tensors as files."""
+"""Files of predicted response tensors."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from dielectric_gnn.utils.files import write_columns
 def write_tensor(path: Path, spectrum: Spectrum, comments: Sequence[str]) -> None:
     """Write the six components of ε_inter, and the reflectivity at normal incidence for light polarised along x, y, z.
 
-    The frame is that of the lattice as the structure file states it. A diagonal component is what light meets along an
-    axis where the off-diagonals vanish; elsewhere the reflectivity is an approximation, and the comments say so.
+    The frame is that of the lattice in the structure file. The reflectivity along an axis follows from the diagonal
+    component: exactly where the off-diagonals vanish, otherwise approximately, which the comments then state.
 
     Args:
         path: The CSV file.
         spectrum: The response, with its tensors; ω_D² (eV²) goes into the comments.
-        comments: More of them.
+        comments: Further comments.
 
     Raises:
-        InputError: It has no tensors.
+        InputError: The response has no tensors.
     """
-    axes, tensor = spectrum.along_axes(), spectrum.known_tensor()
+    axes, tensor = spectrum.along_axes(), spectrum.require_tensor()
     columns = {"energy_ev": spectrum.energies}
     for name, component in zip(VOIGT, tensor.eps_inter, strict=True):
         columns[f"eps_inter_{name}_re"] = component.real

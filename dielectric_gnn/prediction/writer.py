@@ -1,4 +1,4 @@
-"""Predicted responses as files: per material a table and a picture, and one ranked summary; resumable."""
+"""Predicted responses as files: per material a table and a figure, and one ranked summary; resumable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.export import WRITERS
 from dielectric_gnn.models.heads.base import Quantity
 from dielectric_gnn.prediction.files import write_material
-from dielectric_gnn.prediction.journal import PredictionJournal
+from dielectric_gnn.prediction.journal import PredictionJournal, Row
 from dielectric_gnn.prediction.summary import RANKABLE, Conditions, summarise, write_summary
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
@@ -31,24 +31,24 @@ from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.files import file_stem
 from dielectric_gnn.utils.progress import ProgressReporter
 
-FEW = 50
-"""Up to so many materials get a picture each when pictures are left to the writer."""
+FEW_MATERIALS = 50
+"""With `figures: auto`, up to this number of materials get a figure each."""
 
 
-_ALL: frozenset[Quantity] = frozenset({"re", "im", "drude"})
+_TOTAL_EPS_QUANTITIES: frozenset[Quantity] = frozenset({"re", "im", "drude"})
 
-_NOT_FINITE = "the prediction is not finite: the model diverged, or the structure is unlike all that it was trained on"
+_NOT_FINITE = "the prediction is not finite: the model diverged, or the structure is unlike the training set"
 
 
 class PredictionWriter(Callback):
-    """Writes what `predict` finds into `<run_dir>/predictions/`.
+    """Writes predictions into `<run_dir>/predictions/`.
 
-    A material that is written is not predicted again when the same command is launched again.
+    Materials that are written are not predicted again when the same command is launched again.
 
     Args:
         damping_ev: γ of the Drude term (eV); recorded in every file.
-        illuminant: Light under which colours are seen: a CIE illuminant such as D65, D50, A, E or FL2.
-        observer: Whose eye: `2deg` (CIE 1931) or `10deg` (CIE 1964).
+        illuminant: CIE illuminant of colours, such as D65, D50, A, E or FL2.
+        observer: CIE standard observer of colours: `2deg` (1931) or `10deg` (1964).
         figures: Draw one PNG per material (about half a second each); `auto` does so for up to 50 materials.
         formats: Further files of the total ε of each material, of `refractiveindex` (YAML of refractiveindex.info),
             `nk` (wavelength, n, k), `csv` and `json` (all derived quantities) and `meep` (passive Drude-Lorentz fit).
@@ -76,18 +76,18 @@ class PredictionWriter(Callback):
         self.journal: PredictionJournal | None = None
         self.source = ""
         self._started = 0.0
-        self._lines: ProgressReporter | None = None
+        self._progress: ProgressReporter | None = None
 
     def begin(self, folder: Path, model: str, source: str = "") -> dict[str, str]:
-        """Continue the predictions in a folder.
+        """Resume the predictions in a folder.
 
         Args:
-            folder: Where the files go.
-            model: A fingerprint of the model; predictions of another one do not count.
-            source: The model in words, for exported files.
+            folder: Folder of the files.
+            model: A fingerprint of the model; predictions of other models are ignored.
+            source: Description of the model, for exported files.
 
         Returns:
-            Ids and fingerprints of the crystals that are finished.
+            Ids and fingerprints of the finished materials.
         """
         options = {"figures": self.figures, "formats": self.formats, **asdict(self.conditions)}
         self.source = source
@@ -95,19 +95,19 @@ class PredictionWriter(Callback):
         return {material_id: row["crystal"] for material_id, row in self.journal.rows().items()}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that the files can be written. Without `begin` (from Python) nothing is continued."""
+        """Check that the files can be written. Without `begin` (from Python) nothing is resumed."""
         if self.journal is None:
             self.begin(Path(trainer.default_root_dir) / PREDICTIONS, f"in memory, {id(pl_module)}")
-        missing = _ALL - pl_module.outputs  # type: ignore[operator]
+        missing = _TOTAL_EPS_QUANTITIES - pl_module.outputs  # type: ignore[operator]
         if self.formats and missing:
             raise InputError(
-                f"the model does not predict {', '.join(sorted(missing))}, without which there is no total dielectric "
-                f"function to write as {', '.join(self.formats)}; drop predictions.formats"
+                f"the model does not predict {', '.join(sorted(missing))}, which the total dielectric function in the "
+                f"formats {', '.join(self.formats)} needs; leave out predictions.formats"
             )
         self._started = perf_counter()
         todo = len(trainer.datamodule.indices["predict"])  # type: ignore[attr-defined]
-        if trainer.is_global_zero and trainer.progress_bar_callback is None and todo > FEW:
-            self._lines = ProgressReporter("predicting", -(-todo // trainer.world_size), "{} materials".format)
+        if trainer.is_global_zero and trainer.progress_bar_callback is None and todo > FEW_MATERIALS:
+            self._progress = ProgressReporter("predicting", -(-todo // trainer.world_size), "{} materials".format)
 
     def on_predict_batch_end(
         self,
@@ -118,8 +118,8 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write the materials of the batch, then note that they are finished."""
-        journal = _begun(self.journal)
+        """Write the materials of the batch, then record them in the journal."""
+        journal = _require_journal(self.journal)
         store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
         statistics: TrainingStatistics | None = getattr(pl_module, "training_statistics", None)
         grid: EnergyGrid = pl_module.grid  # type: ignore[assignment]
@@ -130,68 +130,66 @@ class PredictionWriter(Callback):
         if not rows:
             return
         summaries = summarise(rows, spectra, store, statistics, self.conditions)
-        draw = self._draws(trainer)
+        draw = self._should_draw(trainer)
         for spectrum, summary in zip(spectra, summaries, strict=True):
             stem = journal.folder / file_stem(summary["material_id"])
             tensors = spectrum.tensor is not None and statistics is not None and statistics.num_tensors > 0
             write_material(stem, replace(spectrum, source=self.source), tensors, summary, draw, self.formats)
         crystals = [{"crystal": store.fingerprint(row)} for row in rows]
         journal.append([s | crystal for s, crystal in zip(summaries, crystals, strict=True)], trainer.global_rank)
-        if self._lines is not None:
-            self._lines.advance(len(rows))
+        if self._progress is not None:
+            self._progress.advance(len(rows))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the summary when every process has predicted its share."""
-        _begun(self.journal).close()
+        """Write the summary when all processes have finished."""
+        _require_journal(self.journal).close()
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             data: CrystalDataModule = trainer.datamodule  # type: ignore[attr-defined]
             self.conclude(data, pl_module)
 
     def conclude(self, data: CrystalDataModule, pl_module: LightningModule) -> None:
-        """Write the summary of all materials that were asked for, whichever process and launch predicted them."""
-        journal = _begun(self.journal)
+        """Write the summary of all requested materials, from all processes and launches, and report it."""
+        journal = _require_journal(self.journal)
         finished = journal.rows()
         ids = [data.store.material_ids[row] for row in data.asked]
         rows = [finished[material_id] for material_id in ids if material_id in finished]
-        refused = [RecordError(material_id, _NOT_FINITE) for material_id in ids if material_id not in finished]
-        report_rejects(refused, journal.folder / "rejects.csv")
+        rejects = [RecordError(material_id, _NOT_FINITE) for material_id in ids if material_id not in finished]
+        report_rejects(rejects, journal.folder / "rejects.csv")
         write_summary(journal.folder, rows, self.rank_by)
-        now = len(data.indices["predict"])
-        earlier = f", {len(rows) - now} of them in an earlier launch" if now < len(rows) else ""
-        # Of few, the time is that of the first batch and of the pictures.
-        speed = f" ({now / (perf_counter() - self._started):.0f} per second)" if now > FEW else ""
-        materials = "1 material" if len(rows) == 1 else f"{len(rows)} materials"
-        sys.stdout.write(
-            f"\nPredicted {materials}{earlier}{speed}; spectra, summary.csv and index.html are in {journal.folder}/\n"
-        )
+        sys.stdout.write(self._result(len(rows), len(data.indices["predict"]), journal.folder))
         statistics = getattr(pl_module, "training_statistics", None)
         if getattr(pl_module, "tensorial", False) and (statistics is None or statistics.num_tensors == 0):
             sys.stdout.write("Tensors are not written: the model was trained on averages over directions only\n")
-        if refused:
-            sys.stdout.write(
-                f"{len(refused)} predictions are not finite and were left out, see rejects.csv: "
-                f"{', '.join(one.source for one in refused[:5])}{' …' if len(refused) > 5 else ''}\n"
-            )
-        unusual = [row["material_id"] for row in rows if row.get("remarks")]
-        if unusual:
-            sys.stdout.write(
-                f"{len(unusual)} of them are unusual structures, see `remarks` in the summary: "
-                f"{', '.join(unusual[:5])}{' …' if len(unusual) > 5 else ''}\n"
-            )
-        unseen = [row["material_id"] for row in rows if row["unseen_elements"]]
-        if unseen:
-            sys.stdout.write(
-                f"{len(unseen)} of them hold elements that the training set lacks, named in the summary; "
-                f"trust them less: {', '.join(unseen[:5])}{' …' if len(unseen) > 5 else ''}\n"
-            )
+        for problem, found in (
+            ("predictions are not finite and were left out, see rejects.csv", [one.source for one in rejects]),
+            ("materials have unusual structures, see `remarks` in the summary", _ids_with(rows, "remarks")),
+            (
+                "materials contain elements that the training set lacks, see `unseen_elements` in the summary; their "
+                "predictions are less reliable",
+                _ids_with(rows, "unseen_elements"),
+            ),
+        ):
+            if found:
+                sys.stdout.write(f"{len(found)} {problem}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}\n")
 
-    def _draws(self, trainer: Trainer) -> bool:
+    def _result(self, total: int, now: int, folder: Path) -> str:
+        materials = "1 material" if total == 1 else f"{total} materials"
+        earlier = f", {total - now} of them in an earlier launch" if now < total else ""
+        # For few materials, the time is that of the first batch and of the figures.
+        speed = f" ({now / (perf_counter() - self._started):.0f} per second)" if now > FEW_MATERIALS else ""
+        return f"\nPredicted {materials}{earlier}{speed}; spectra, summary.csv and index.html are in {folder}/\n"
+
+    def _should_draw(self, trainer: Trainer) -> bool:
         data: CrystalDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        return len(data.asked) <= FEW if self.figures == "auto" else bool(self.figures)
+        return len(data.asked) <= FEW_MATERIALS if self.figures == "auto" else bool(self.figures)
 
 
-def _begun(journal: PredictionJournal | None) -> PredictionJournal:
+def _require_journal(journal: PredictionJournal | None) -> PredictionJournal:
     if journal is None:
-        raise ValueError("PredictionWriter is used before it began")
+        raise ValueError("PredictionWriter.begin was not called")
     return journal
+
+
+def _ids_with(rows: Sequence[Row], column: str) -> list[str]:
+    return [row["material_id"] for row in rows if row.get(column)]

@@ -123,7 +123,7 @@ class Optimum(NamedTuple):
 class Cost(NamedTuple):
     """FLOPs of a training, c N^β D.
 
-    Args:
+    Attributes:
         coefficient: c, over all epochs; 6 per epoch for the forward and backward pass of a dense network.
         exponent: β; 1 if every parameter is used equally often.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dielectric_gnn.utils.csv_cells import unguarded
+from dielectric_gnn.utils.csv_cells import unguard_cell
 from dielectric_gnn.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _csv_rows(path: Path, header: Sequence[str], cells: Sequence[tuple[int, list
             raise InputError(f"{path}, line {number}: it has {len(row)} cells, expected {len(header)}, as the header")
         yield Row(
             f"{path}, line {number}",
-            {name: unguarded(cell.strip()) for name, cell in zip(header, row, strict=True) if cell.strip()},
+            {name: unguard_cell(cell.strip()) for name, cell in zip(header, row, strict=True) if cell.strip()},
         )
 
 

@@ -20,7 +20,7 @@ from dielectric_gnn.studies.run_description import config_hash, describe_device,
 from dielectric_gnn.training.former_training import record_in
 from dielectric_gnn.training.run_folder import CHECKPOINTS
 from dielectric_gnn.training.run_record import RECORD, RunRecord, Segment, Status, read_record, write_record
-from dielectric_gnn.utils.entry import message_of_system
+from dielectric_gnn.utils.entry import os_error_message
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.locks import locked
 
@@ -158,7 +158,7 @@ class ScalingRecord(Callback):
         try:
             self._write(trainer, "interrupted" if stopped else "failed")
         except OSError as error:  # often the error that ended the training; other callbacks must still run
-            sys.stderr.write(f"{_path(trainer)} could not be updated: {message_of_system(error)}\n")
+            sys.stderr.write(f"{_path(trainer)} could not be updated: {os_error_message(error)}\n")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the status `finished`."""

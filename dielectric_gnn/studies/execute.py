@@ -18,7 +18,7 @@ from dielectric_gnn.studies.plan import PlannedRun
 from dielectric_gnn.training.run_record import RECORD, RunRecord, read_record, write_record
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
-from dielectric_gnn.utils.locks import HELD, RUN, FolderLock, wait_for_lock
+from dielectric_gnn.utils.locks import INHERITED_LOCK, RUN_LOCK, FolderLock, wait_for_lock
 from dielectric_gnn.utils.schemas import read_schema
 from dielectric_gnn.utils.text import on_one_line
 
@@ -123,7 +123,7 @@ def execute(run: PlannedRun, threads: int, retries: int, stop: Event, own_sessio
     """
     check_commands(run)
     run.folder.mkdir(parents=True, exist_ok=True)
-    lock = wait_for_lock(run.folder / RUN, f"the study's run {run.name}", stop.wait)
+    lock = wait_for_lock(run.folder / RUN_LOCK, f"the study's run {run.name}", stop.wait)
     if lock is None:
         return Outcome("interrupted")
     try:
@@ -162,7 +162,7 @@ def _call(
     # With these variables, Lightning would treat the processes of the SLURM job as its own ranks.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SUBMITIT_"))}
     environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
-    environment |= {HELD: str((run.folder / RUN).resolve())}
+    environment |= {INHERITED_LOCK: str((run.folder / RUN_LOCK).resolve())}
     # On Windows descriptors are not inherited; there, a command that outlives this process holds no lock.
     descriptors = () if lock.descriptor is None or sys.platform == "win32" else (lock.descriptor,)
     with (run.folder / LOG).open("ab") as log:

@@ -24,7 +24,7 @@ from dielectric_gnn import __version__
 from dielectric_gnn.targets.training_statistics import PlainTrainingStatistics, TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_atomically
-from dielectric_gnn.utils.schemas import check_schema, plain
+from dielectric_gnn.utils.schemas import check_schema, validated_plain_data
 from dielectric_gnn.utils.sealed_zip import check_archive, seal
 
 SECTION = "dielectric_gnn"
@@ -63,7 +63,7 @@ class _Section(TypedDict):
 
     schema: Annotated[int, Field(ge=1)]
     version: str
-    config: Annotated[_Configuration, AfterValidator(plain)] | None
+    config: Annotated[_Configuration, AfterValidator(validated_plain_data)] | None
     training_statistics: PlainTrainingStatistics | None
 
 

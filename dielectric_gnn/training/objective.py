@@ -13,7 +13,7 @@ from dielectric_gnn.models.heads.base import Quantity
 from dielectric_gnn.models.heads.free_form import Component
 from dielectric_gnn.targets.irreducible import axis_squares, norm_square
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.utils.described import Described
+from dielectric_gnn.utils.described import Describable
 from dielectric_gnn.utils.errors import InputError
 
 COMPONENT_AXIS: dict[Component, int] = {"re": 0, "im": 1}
@@ -22,7 +22,7 @@ COMPONENT_AXIS: dict[Component, int] = {"re": 0, "im": 1}
 _TINY = 1e-12
 
 
-class Objective(Described, ABC):
+class Objective(Describable, ABC):
     """A loss that is a mean over materials, so that it does not depend on how they are batched.
 
     A subclass that compares whole tensors sets `tensorial`, and needs a head that does.

@@ -10,7 +10,7 @@ from typing import Any
 
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import remove_temporary_files
-from dielectric_gnn.utils.locks import RUN, FolderLock, is_first_process, is_restarted_job, lock_folder
+from dielectric_gnn.utils.locks import RUN_LOCK, FolderLock, is_first_process, is_restarted_job, lock_folder
 from dielectric_gnn.utils.text import on_one_line, printable
 
 CHECKPOINTS = "checkpoints"
@@ -20,7 +20,7 @@ PREDICTIONS = "predictions"
 """Folder of the predictions within a run's folder."""
 
 _WRITERS = {
-    "fit": (RUN, ("", CHECKPOINTS)),
+    "fit": (RUN_LOCK, ("", CHECKPOINTS)),
     "test": (".test.lock", ("test",)),
     "predict": (".predict.lock", (PREDICTIONS,)),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,8 @@ from typing_extensions import TypedDict
 
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
-from dielectric_gnn.utils.schemas import plain, read_schema
+from dielectric_gnn.utils.json_values import json_value
+from dielectric_gnn.utils.schemas import read_schema, validated_plain_data
 
 SCHEMA = 3
 """Version of the file's layout. Earlier records are still read: before 2 they state neither objective nor family,
@@ -41,7 +42,7 @@ def _counted(cost: Mapping[str, Any]) -> Mapping[str, Any]:
             isinstance(value, bool) or not isinstance(value, int | float)
         ):
             raise ValueError(f"{key} is {value!r}, expected a number")
-    return plain(cost)
+    return validated_plain_data(cost)
 
 
 class Segment(TypedDict):
@@ -119,7 +120,7 @@ class RunRecord:
     config_hash: str = ""
     objective: str = ""
     family: str = ""
-    settings: Annotated[dict[str, Any], AfterValidator(plain)] = field(default_factory=dict)
+    settings: Annotated[dict[str, Any], AfterValidator(validated_plain_data)] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA)] = SCHEMA
 
@@ -134,7 +135,7 @@ def write_record(path: Path, record: RunRecord) -> None:
 
     Numbers that are not finite become null: JSON has no others.
     """
-    text = json.dumps(_finite(asdict(record)), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(json_value(asdict(record)), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_text(path, text + "\n", durable=True)
 
 
@@ -170,13 +171,3 @@ def read_records(folder: Path) -> list[RunRecord]:
     if not found:
         raise InputError(f"{folder}: no {RECORD} in it; every training writes one into its folder")
     return found
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_finite(item) for item in value]
-    return value

@@ -1,34 +1,34 @@
-"""Errors that a user caused and can mend: told in one line, without a traceback through the library."""
+"""Errors that a user caused and can correct: one line, without a traceback through the library."""
 
 from __future__ import annotations
 
-_LONGEST = 600
-"""Characters of the description of a bad material."""
+_MAX_CHARACTERS = 600
+"""Length of the description of an unusable material."""
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave: says what is wrong, where, what was expected, and the cure.
+    """A mistake in the input: the message states where, what is wrong, what was expected, and the cure.
 
     The command prints the message alone and exits with status 2; in Python it is an ordinary exception.
     """
 
 
 class RecordError(InputError):
-    """A material that cannot be used; bulk readers skip it under `on_error: skip`.
+    """A material that cannot be used; sources skip it with `on_error: skip`.
 
     Args:
-        source: File or archive member that holds the material, or its identifier.
-        problem: What is wrong, what was expected, and the cure where there is one. The middle of a long one, which
-            quotes what a file holds, is left out.
+        source: File or archive member that contains the material, or its id.
+        problem: What is wrong, what was expected, and the cure if there is one. The middle of a long text, which
+            quotes the file, is left out.
     """
 
     def __init__(self, source: str, problem: str) -> None:
-        if len(problem) > _LONGEST:
-            problem = f"{problem[: _LONGEST // 2]} … {problem[-_LONGEST // 2 :]}"
+        if len(problem) > _MAX_CHARACTERS:
+            problem = f"{problem[: _MAX_CHARACTERS // 2]} … {problem[-_MAX_CHARACTERS // 2 :]}"
         super().__init__(f"{source}: {problem}")
         self.source = source
         self.problem = problem
 
     def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
-        """Both parts, for pickling: an exception is made again from its arguments, of which the message is one only."""
+        """Return both parts for pickling, since an exception is rebuilt from its arguments."""
         return type(self), (self.source, self.problem)

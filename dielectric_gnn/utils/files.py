@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writes: a reader sees the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.utils.csv_cells import csv_row
 from dielectric_gnn.utils.errors import InputError
-from dielectric_gnn.utils.text import printable as printable
 
-_LONGEST_STEM = 120
-"""Bytes: a name has at most 255, of which endings and the name of a temporary file need some."""
+_MAX_STEM_BYTES = 120
+"""A file name has at most 255 bytes; endings and temporary files need some of them."""
 
-_TAKEN = re.compile(r"|summary|index|rejects|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
-"""Names that other files in a folder of materials have, or would have."""
+_RESERVED_STEMS = re.compile(r"|summary|index|rejects|finished-.*|.*_(tensor|optics|nk|meep|x|y|z)")
+"""Stems that other files in a folder of materials have, or could have."""
 
-_TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.[^.]*)?")
-"""What `write_atomically` calls its files until they are complete."""
+_TEMPORARY_NAME = re.compile(r"\..*\.\d+\.tmp(\.[^.]*)?")
+"""Names of the temporary files of `write_atomically`."""
 
 
 def file_stem(material_id: str) -> str:
-    """The beginning of the names of a material's files: different for different materials.
+    """Return the stem of the file names of a material, different for different materials.
 
-    Characters that file systems dislike become `_`, and what is longer than file systems allow is cut. Where that
-    changes the id, or the name could be that of another file, digits that follow from the id are added.
+    Characters that file systems do not allow become `_`, and long ids are cut. If that changes the id, or the name
+    could be that of another file, a hash of the id is added.
 
     Example:
         >>> file_stem("fcc-Ag")
@@ -39,27 +38,27 @@ def file_stem(material_id: str) -> str:
         'Ag_1-98102216'
     """
     stem = re.sub(r"[^\w.+-]", "_", material_id).lstrip(".")
-    stem = stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
-    if stem == material_id and not _TAKEN.fullmatch(stem):
+    stem = stem.encode()[:_MAX_STEM_BYTES].decode(errors="ignore")
+    if stem == material_id and not _RESERVED_STEMS.fullmatch(stem):
         return stem
     return f"{stem}-{hashlib.sha256(material_id.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def encodable(text: str) -> str:
-    """Text that can be written as UTF-8: bytes of a file's name that are not are spelled out in hexadecimal digits."""
+    """Return text that UTF-8 can encode: bytes of a file name that are not UTF-8 are escaped in hexadecimal digits."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def user_path(text: str) -> Path:
-    """A path that a user wrote, where `~` is the home folder, also where no shell has replaced it."""
+    """Return a path from a user with `~` replaced by the home folder, also where the shell has not done so."""
     return Path(text).expanduser()
 
 
 def check_writable(folder: Path) -> None:
-    """Look whether files can be written to a folder, which need not exist yet.
+    """Check that files can be written to a folder, which need not exist yet.
 
     Raises:
-        InputError: It is a file, or lies in one, or the user may not write there.
+        InputError: It is a file, its parent is a file, or the user has no permission to write there.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
@@ -69,10 +68,10 @@ def check_writable(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Force a file, or the names in a folder, to the disk, where they survive a power failure."""
+    """Force a file, or the entries of a folder, to the disk, so that they survive a power failure."""
     folder = path.is_dir()
     if folder and sys.platform == "win32":
-        return  # where folders cannot be opened
+        return  # folders cannot be opened there
     descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -83,13 +82,13 @@ def sync(path: Path) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object], durable: bool = False) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it into place.
 
-    An interrupted write leaves the old file as it was and no half file under the final name.
+    An interrupted write leaves the old file unchanged and no partial file under the final name.
 
     Args:
-        path: Where the file shall be; parent folders are made.
-        write: Called with the temporary path, which keeps the suffix of `path`.
-        durable: Wait until the content is on the disk before the old file is given up, so that a power failure leaves
-            one of them, too. It costs milliseconds: for few files that are dear.
+        path: The file; parent folders are created.
+        write: Called with the temporary path, which has the suffix of `path`.
+        durable: Wait until the content is on the disk before the old file is replaced, so that a power failure leaves
+            one of them, too. It takes milliseconds: for few important files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -99,14 +98,14 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
             sync(temporary)
         temporary.replace(path)
     except Exception as error:
-        _name_file(error, path)
+        _add_file_name(error, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _name_file(error: BaseException, path: Path) -> None:
-    """Add the file to the error of the system behind an error: that of a write to a full disk names none."""
+def _add_file_name(error: BaseException, path: Path) -> None:
+    """Add the file name to the OSError behind an exception: the one of a full disk has none."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, OSError) and found.filename is None and found.errno is not None:
@@ -116,9 +115,9 @@ def _name_file(error: BaseException, path: Path) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what writes that were killed left in a folder; only for a process that alone writes there."""
+    """Remove temporary files of killed processes; only while no other process writes to the folder."""
     for path in folder.glob(".*.tmp*"):
-        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+        if _TEMPORARY_NAME.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 
@@ -130,7 +129,7 @@ def write_text(path: Path, text: str, durable: bool = False) -> None:
 def write_csv(
     path: Path, header: Iterable[str], rows: Iterable[Iterable[object]], comments: Iterable[str] = ()
 ) -> None:
-    """Write a table as CSV, atomically; see `csv_row` for texts that spreadsheets would take for formulas.
+    """Write a table as CSV, atomically; see `csv_row` for texts that spreadsheets would evaluate as formulas.
 
     Args:
         path: The file.
@@ -163,5 +162,5 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[np.floating]], comme
 
 
 def _comment(text: str) -> str:
-    """A line before the header; a line break within the text would begin a row."""
+    """Return a comment line; a line break within the text would begin a row."""
     return f"# {' '.join(text.splitlines())}\n"

@@ -1,4 +1,4 @@
-"""Names and seeds that users give: what may become part of a file's name, and what every generator takes."""
+"""Validation of names and seeds from users: names become parts of file names, seeds go to random generators."""
 
 from __future__ import annotations
 
@@ -7,40 +7,41 @@ import re
 from dielectric_gnn.utils.errors import InputError
 
 LARGEST_SEED = 2**32 - 1
-"""NumPy's legacy generator, which Lightning seeds, takes no larger one."""
+"""The maximum of NumPy's legacy generator, which Lightning seeds."""
 
-_LONGEST_NAME = 64
-"""Bytes: names of runs join several, and a file's name has at most 255."""
+_MAX_NAME_BYTES = 64
+"""Names of runs join several names, and a file name has at most 255 bytes."""
 
-_NAME = re.compile(r"\w[\w .+=,()-]*")
+_NAME_PATTERN = re.compile(r"\w[\w .+=,()-]*")
 
 
 def check_name(where: str, name: str, empty: bool = False) -> None:
-    """Check a name that folders and records get: of a study, or of a model or head in it.
+    """Check a name of a study, model or head, which becomes part of the names of folders and records.
 
     Args:
-        where: What it names, for the message.
+        where: Key or option that gives the name, for the message.
         name: The name.
-        empty: Whether it may be empty.
+        empty: Whether an empty name is allowed.
 
     Raises:
-        InputError: It is empty, begins with no letter, digit or underscore, is too long, or has characters that lead
-            into another folder, steer a terminal, or mean something to a shell.
+        InputError: The name is empty, does not begin with a letter, digit or underscore, is too long, or contains
+            characters that are special to file systems, terminals or shells.
     """
     if empty and not name:
         return
-    if not _NAME.fullmatch(name) or ".." in name or name != name.strip() or len(name.encode()) > _LONGEST_NAME:
+    matches = _NAME_PATTERN.fullmatch(name) and ".." not in name and name == name.strip()
+    if not matches or len(name.encode()) > _MAX_NAME_BYTES:
         raise InputError(
             f"{where} is {name!r}, expected a name of letters, digits and . _ + = - , ( ) or spaces, beginning "
-            f"with a letter, a digit or _, without two dots in a row and of at most {_LONGEST_NAME} bytes"
+            f"with a letter, a digit or _, without two dots in a row and of at most {_MAX_NAME_BYTES} bytes"
         )
 
 
 def check_seed(where: str, seed: int | bool | None) -> None:
-    """Check a seed; true and false, which Lightning takes for "any" and "none", pass.
+    """Check a seed; true (any seed) and false (no seed), which Lightning accepts, are valid.
 
     Raises:
-        InputError: It is negative or too large.
+        InputError: The seed is negative or too large.
     """
     if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"{where} is {seed}, expected a whole number from 0 to {LARGEST_SEED}")

@@ -1,4 +1,4 @@
-"""Progress of long jobs: a bar on a terminal, a plain line now and then elsewhere; both on stderr."""
+"""Progress of long jobs on stderr: a bar on a terminal, otherwise a plain line at intervals."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class ProgressReporter:
-    """Shows how far a job has come; use it as a context.
+    """Reports the progress of a job; use it as a context manager.
 
     Args:
-        title: What is being done.
-        total: When it is complete; None if that is not known.
-        describe: An amount in words, for example `12 materials`.
-        done: What was there at the start.
+        title: Name of the job.
+        total: Amount at which it is complete; None if that is unknown.
+        describe: Formats an amount, for example as `12 materials`.
+        done: Amount that is complete at the start.
     """
 
     def __init__(self, title: str, total: int | None, describe: Callable[[int], str], done: int = 0) -> None:

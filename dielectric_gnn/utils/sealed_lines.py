@@ -1,4 +1,4 @@
-"""Lines of JSON with a checksum each, for files that grow: a damaged line is told from a sound one."""
+"""Lines of JSON with a checksum each, for files that grow: damaged lines are detected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ROW, _CHECKSUM = "row", "crc32"
 
 
 def sealed_line(row: Mapping[str, Any]) -> str:
-    """A line, with its end, that holds plain values by name, and the CRC-32 of their text.
+    """Return a line, with its line break, of plain values by name and the CRC-32 of their text.
 
     Example:
         >>> print(sealed_line({"id": "fcc-Ag"}), end="")
@@ -21,8 +21,8 @@ def sealed_line(row: Mapping[str, Any]) -> str:
     return f'{{"{_ROW}": {text}, "{_CHECKSUM}": "{_checksum(text)}"}}\n'
 
 
-def unsealed(line: str | bytes) -> dict[str, Any] | None:
-    """The values of a line; None of one that is torn, damaged, or was not written by `sealed_line`."""
+def parse_sealed_line(line: str | bytes) -> dict[str, Any] | None:
+    """Return the values of a line; None if it is truncated, damaged, or was not written by `sealed_line`."""
     try:
         sealed = json.loads(line)
         row, stated = sealed[_ROW], sealed[_CHECKSUM]

@@ -1,4 +1,4 @@
-"""Standard output and error of a command: always there, never failing, and free of control sequences from data."""
+"""Standard output and error of a command: always open, never failing, and free of control sequences from data."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any, TextIO, cast
 
 from dielectric_gnn.utils.text import printable
 
-_DRAWING = ("rich", "tqdm")
-"""Packages that draw bars and tables."""
+_DRAWING_PACKAGES = ("rich", "tqdm")
+"""Packages that draw bars and tables with control sequences."""
 
 
 class GuardedStream:
-    """A text stream whose other end may be closed, full, a terminal, or of another encoding.
+    """A text stream whose target may be a closed pipe, a full disk, a terminal, or of another encoding.
 
-    What cannot be encoded is spelled out, and so are control characters, which would come from data; Rich and tqdm
-    write some of their own, and what Rich is given to show must be `printable`. After the first failed write, the rest
-    goes to the null device, also what other libraries and child processes write: a training must not end because
-    `head` has seen enough.
+    Characters that cannot be encoded are escaped, and so are control characters, which come from data. Rich and tqdm
+    write control sequences themselves; text that Rich shows must be `printable`. After the first failed write, all
+    output goes to the null device, including that of other libraries and child processes: a training must not end
+    because `head` has closed the pipe.
 
     Args:
-        stream: Where text goes.
-        name: In messages.
+        stream: The stream to write to.
+        name: Its name, for messages.
     """
 
     def __init__(self, stream: TextIO, name: str) -> None:
@@ -34,49 +34,49 @@ class GuardedStream:
         self._name = name
 
     def write(self, text: str) -> int:
-        """Write what may be shown, or give the stream up."""
+        """Write printable text, or redirect the stream if that fails."""
         writer = str(sys._getframe(1).f_globals.get("__name__", ""))
-        with self._given_up_if_it_fails():
-            self._stream.write(text if writer.split(".")[0] in _DRAWING else printable(text))
+        with self._redirect_on_failure():
+            self._stream.write(text if writer.split(".")[0] in _DRAWING_PACKAGES else printable(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Write each."""
+        """Write every line."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush, or give the stream up."""
-        with self._given_up_if_it_fails():
+        """Flush, or redirect the stream if that fails."""
+        with self._redirect_on_failure():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_stream":  # of an object that is being copied
+        if name == "_stream":  # while the object is being copied
             raise AttributeError(name)
         return getattr(self._stream, name)
 
     @contextmanager
-    def _given_up_if_it_fails(self) -> Iterator[None]:
+    def _redirect_on_failure(self) -> Iterator[None]:
         try:
             yield
-        except UnicodeEncodeError:  # of a stream that cannot be set up otherwise; its text is lost, not the command
+        except UnicodeEncodeError:  # a stream that cannot be reconfigured: the text is lost, the command continues
             return
-        except (OSError, ValueError) as error:  # ValueError: it was closed
-            self._give_up(error)
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            self._redirect_to_null(error)
 
-    def _give_up(self, error: Exception) -> None:
+    def _redirect_to_null(self, error: Exception) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         with suppress(OSError, ValueError):
             os.dup2(null, self._stream.fileno())
         self._stream = os.fdopen(null, "w", encoding="utf-8", errors="backslashreplace")
-        # A closed pipe is no mistake, and where standard error itself fails nobody is there to be told.
+        # A closed pipe is not an error, and a failure of standard error cannot be reported.
         if self._name != "stderr" and getattr(error, "errno", None) not in (errno.EPIPE, None):
             reason = getattr(error, "strerror", None) or str(error)
-            sys.stderr.write(f"{self._name} cannot be written ({reason}); the command goes on without it\n")
+            sys.stderr.write(f"{self._name} cannot be written ({reason}); the command continues without it\n")
 
 
 def open_missing() -> None:
-    """Connect closed standard streams with the null device: a file that is opened later would take their place."""
+    """Connect closed standard streams to the null device: otherwise a file opened later gets their descriptors."""
     while True:
         descriptor = os.open(os.devnull, os.O_RDWR)
         if descriptor > 2:
@@ -89,7 +89,7 @@ def open_missing() -> None:
 
 
 def guard() -> None:
-    """Guard standard output and error from here on."""
+    """Replace standard output and error by guarded streams."""
     open_missing()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -102,7 +102,7 @@ def guard() -> None:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Guard them inside, and write out what is buffered."""
+    """Guard standard output and error inside, and flush them at the end."""
     before = sys.stdout, sys.stderr
     guard()
     try:

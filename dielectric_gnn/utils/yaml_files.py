@@ -1,4 +1,4 @@
-"""YAML files that people write: plain data, and one line that says what is wrong with a file."""
+"""YAML files of users: plain data, and one-line errors."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import yaml
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.limits import YAML_DEPTH, YAML_MB, YAML_VALUES, TooLargeError, read_bounded
 
-_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-_LONGEST_NUMBER = 1000
-"""Characters. PyYAML takes the square of the length in time, of numbers to the base 60."""
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_MAX_NUMBER_CHARACTERS = 1000
+"""The time of PyYAML grows with the square of the length of numbers to the base 60."""
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice in one mapping, of which it would keep the last in silence."""
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that rejects duplicate keys in a mapping, of which PyYAML silently keeps the last."""
 
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node:
         self.depth += 1
-        if self.depth > YAML_DEPTH:  # PyYAML takes the square of the depth in time, and then Python gives up
+        if self.depth > YAML_DEPTH:  # time grows with the square of the depth, then Python's recursion limit is reached
             raise _TooManyValuesError(f"nested more than {YAML_DEPTH} levels deep")
         node: yaml.Node = super().compose_node(parent, index)
         self.depth -= 1
@@ -44,19 +44,19 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 class _DuplicateKeyError(yaml.YAMLError):
-    """A mapping has a key more than once."""
+    """A mapping contains a key more than once."""
 
 
 class _TooManyValuesError(yaml.YAMLError):
-    """Aliases make few lines stand for very many values, a value holds itself, or values are nested too deeply."""
+    """Aliases expand to too many values, a value contains itself, or values are nested too deeply."""
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file, in plain types.
+    """Read a YAML file as plain types.
 
     Raises:
-        InputError: It cannot be read, is not in UTF-8, is not YAML, is too large, has aliases that stand for too many
-            values, or gives a key twice in one mapping, in which case only the last would count.
+        InputError: The file cannot be read, is not UTF-8, is not YAML, is too large, has aliases that expand to too
+            many values, or contains a key twice in a mapping.
     """
     try:
         with path.open("rb") as file:
@@ -70,20 +70,22 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        return _loaded(text)
+        return _load(text)
     except _DuplicateKeyError as error:
-        raise InputError(f"{path}: {error}; keep one, or join what is under them") from error
+        raise InputError(f"{path}: {error}; keep one, or merge their values") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {_one_line(error)}") from error
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply") from error
     except (ValueError, TypeError, AttributeError, OverflowError, KeyError, IndexError) as error:
-        # What PyYAML makes of values that look like dates or numbers and are none, such as 2020-13-45.
-        raise InputError(f"{path}: a value is not what it looks like ({_one_line(error)}); put it in quotes") from error
+        # PyYAML fails on values that look like dates or numbers but are not, such as 2020-13-45.
+        raise InputError(
+            f"{path}: a value is no valid date or number ({_one_line(error)}); put it in quotes"
+        ) from error
 
 
-def _loaded(text: str) -> Any:
-    loader = _UniqueKeys(text)
+def _load(text: str) -> Any:
+    loader = _UniqueKeyLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -96,14 +98,14 @@ def _loaded(text: str) -> Any:
 
 
 def _num_values(root: yaml.Node) -> int:
-    """How many values a document has, those behind an alias counted every time."""
+    """Return the number of values of a document; aliases count every time they are used."""
     sizes: dict[int, int | None] = {}
 
     def size(node: yaml.Node) -> int:
         known = sizes.get(id(node), 0)
         if known is None:
-            raise _TooManyValuesError(f"the value in line {node.start_mark.line + 1} holds itself")
-        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            raise _TooManyValuesError(f"the value in line {node.start_mark.line + 1} contains itself")
+        if node.tag in _NUMBER_TAGS and len(node.value) > _MAX_NUMBER_CHARACTERS:
             raise _TooManyValuesError(f"the number in line {node.start_mark.line + 1} has {len(node.value)} characters")
         if not known:
             sizes[id(node)] = None

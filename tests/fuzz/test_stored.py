@@ -29,7 +29,7 @@ from dielectric_gnn.studies.plan import plan_runs
 from dielectric_gnn.studies.spec import read_study
 from dielectric_gnn.training.run_record import RunRecord, read_record, write_record
 from dielectric_gnn.utils.files import file_stem
-from dielectric_gnn.utils.sealed_lines import sealed_line, unsealed
+from dielectric_gnn.utils.sealed_lines import parse_sealed_line, sealed_line
 from dielectric_gnn.utils.yaml_files import read_yaml
 from tests.fuzz.properties import (
     TEXTS,
@@ -117,10 +117,10 @@ def test_lines_with_checksums(row: Any, damaged: st.DataObject) -> None:
     values = {"a": row}
     line = sealed_line(values)
     assert line.count("\n") == 1 and line.endswith("\n")
-    again = unsealed(line)
+    again = parse_sealed_line(line)
     assert json.dumps(again) == json.dumps(values)  # NaN is not equal to itself
     content = damaged.draw(damaged_bytes(line.encode()))
-    found = unsealed(content)
+    found = parse_sealed_line(content)
     assert found is None or json.dumps(found) == json.dumps(again)
 
 

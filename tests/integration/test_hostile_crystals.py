@@ -4,7 +4,7 @@ import csv
 import shutil
 from pathlib import Path
 
-from dielectric_gnn.utils.csv_cells import unguarded
+from dielectric_gnn.utils.csv_cells import unguard_cell
 from tests.commands import Command
 
 ODD = Path("tests/data/odd_inputs/hostile_cells")
@@ -27,7 +27,7 @@ def test_a_screening_goes_on_past_every_bad_crystal(
     assert "material id" in stopped.stderr and "Traceback" not in stopped.stderr
     command(*words, "--data.on_error", "skip")
     with (tmp_path / "run" / "predictions" / "summary.csv").open(newline="", encoding="utf-8") as file:
-        rows = {unguarded(row["material_id"]): row for row in csv.DictReader(file)}
+        rows = {unguard_cell(row["material_id"]): row for row in csv.DictReader(file)}
     assert sorted(rows) == sorted([*NAMES, "slow_skew"])
     # One crystal, whatever its name.
     assert len({rows[name]["drude_ev"] for name in NAMES}) == 1

@@ -26,7 +26,7 @@ from dielectric_gnn.cli.doctor.step import BatchOption, check_batch
 from dielectric_gnn.cli.training import DielectricCLI
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.training.module import trainable_parameters
-from dielectric_gnn.utils.entry import command, mistake_behind
+from dielectric_gnn.utils.entry import command, input_error_from
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.text import printable
 
@@ -78,7 +78,7 @@ def built(words: list[str]) -> Inspected:
             raise
         raise InputError(" ".join(told.getvalue().rpartition("error: ")[2].split())) from error
     except (ValueError, OSError) as error:
-        mistake = mistake_behind(error)
+        mistake = input_error_from(error)
         if mistake is None or mistake is error:
             raise
         raise mistake from error

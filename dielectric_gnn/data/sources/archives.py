@@ -23,6 +23,7 @@ from dielectric_gnn.utils.limits import (
     TooLargeError,
     read_bounded,
 )
+from dielectric_gnn.utils.text import path_text
 
 ZIP_SUFFIX = ".zip"
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -80,7 +81,7 @@ def _zip_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iter
     with _open_zip(path) as archive:
         wanted = [info for info in archive.infolist() if _is_wanted(info.filename, suffixes)]
         for info in sorted(wanted, key=lambda info: info.filename):
-            source = _source(path, info.filename)
+            source = path_text(path, info.filename)
             try:
                 with archive.open(info) as file:
                     content = read_bounded(cast(Readable, file), max_mb)
@@ -109,7 +110,7 @@ def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iter
                     archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
                     if _is_wanted(member.name, suffixes) and not member.isdir():
                         file.allow(max_mb)
-                        yield _tar_document(archive, member, _source(path, member.name), max_mb)
+                        yield _tar_document(archive, member, path_text(path, member.name), max_mb)
                     file.allow(TAR_HEADER_MB)
                 _check_end(archive)
     except TooLargeError as error:
@@ -175,11 +176,6 @@ def _is_wanted(name: str, suffixes: tuple[str, ...]) -> bool:
 def is_shadow(name: str) -> bool:
     """Whether a file is a `._` companion that macOS puts beside the real one."""
     return name.rsplit("/", 1)[-1].startswith("._")
-
-
-def _source(path: Path, member: str) -> str:
-    # An error must stay one line whatever the archive holds.
-    return f"{path}:" + "".join(letter if letter.isprintable() else "?" for letter in member)
 
 
 def _reason(error: BaseException) -> str:

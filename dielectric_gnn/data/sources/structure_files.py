@@ -25,7 +25,8 @@ from dielectric_gnn.data.sources.structure_folders import (
 from dielectric_gnn.data.sources.structure_ids import material_ids
 from dielectric_gnn.data.sources.text_files import read_text, without_compression
 from dielectric_gnn.utils.errors import RecordError
-from dielectric_gnn.utils.files import encodable, printable
+from dielectric_gnn.utils.files import encodable
+from dielectric_gnn.utils.text import path_text
 
 _FORMULAS = ("composition", "formula", "formula_pretty", "reduced_formula")
 """Keys of JSON files beside a structure that say of what it is."""
@@ -78,7 +79,7 @@ def read_structure(path: Path) -> CrystalRecord:
     """
     found = list(read_structures(path, _stem(path)))
     if len(found) > 1:
-        raise RecordError(printable(str(path)), f"holds {len(found)} structures, expected one")
+        raise RecordError(path_text(path), f"holds {len(found)} structures, expected one")
     if isinstance(found[0], RecordError):
         raise found[0]
     return found[0]
@@ -93,7 +94,7 @@ def read_structures(path: Path, material_id: str) -> Iterator[Outcome]:
         path: The file.
         material_id: Name of the material; of several, the names of data blocks are added.
     """
-    source = printable(str(path))
+    source = path_text(path)
     try:
         structures = _structures(path, source)
     except RecordError as error:

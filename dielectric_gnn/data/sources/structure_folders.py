@@ -13,7 +13,7 @@ from dielectric_gnn.data.sources.json_files import json_suffix
 from dielectric_gnn.data.sources.other_formats import is_other_format
 from dielectric_gnn.data.sources.text_files import without_compression
 from dielectric_gnn.utils.errors import InputError
-from dielectric_gnn.utils.files import printable
+from dielectric_gnn.utils.text import printable
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from dielectric_gnn.data.store.rows import Chunk, Column, Recipe, columns
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.files import write_text
 from dielectric_gnn.utils.locks import lock_folder
-from dielectric_gnn.utils.sealed_lines import sealed_line, unsealed
+from dielectric_gnn.utils.sealed_lines import parse_sealed_line, sealed_line
 
 Plan = Mapping[str, Any]
 """Whatever the contents of the arrays depend on, as plain values; by name, to tell plans apart in words."""
@@ -223,7 +223,7 @@ def _lines(journal: Path) -> Iterator[tuple[dict[str, Any], int]]:
     with journal.open("rb") as file:
         for raw in file:
             end += len(raw)
-            line = unsealed(raw) if raw.endswith(b"\n") else None
+            line = parse_sealed_line(raw) if raw.endswith(b"\n") else None
             if line is None:
                 return
             yield line, end

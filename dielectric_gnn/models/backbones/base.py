@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.models.layers.fusable import Fusable, FusedOption, set_fused
-from dielectric_gnn.utils.described import Described
+from dielectric_gnn.utils.described import Describable
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -26,7 +26,7 @@ class AtomFeatures:
     tensors: Tensor | None = None
 
 
-class Backbone(Described, Fusable, ABC):
+class Backbone(Describable, Fusable, ABC):
     """A graph neural network: batch of structures → features of every atom.
 
     To add an architecture, subclass this, set the dimensions in `super().__init__`, and write `forward`; give the class

@@ -18,7 +18,7 @@ from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.metrics.spectral import Column, DrudeR2, EnergyMeans, MaterialTable
 from dielectric_gnn.optics.plots import comparison_figure, save_figure
-from dielectric_gnn.optics.screening import QUALITY
+from dielectric_gnn.optics.screening import QUALITY_SCORES
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.training.callbacks.figures import comparison_cases
 from dielectric_gnn.training.ensemble import Ensemble
@@ -29,7 +29,7 @@ from dielectric_gnn.utils.files import write_csv, write_text
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SPREAD_HEADER = ("energy_ev", "std_re", "std_im", "error_re", "error_im")
 _MODEL, _TRIVIAL = "model", "training mean"
-_QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALITY)
+_QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALITY_SCORES)
 
 
 class TestReport(Callback):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dielectric_gnn.optics.screening import FIGURES
+from dielectric_gnn.optics.screening import FIGURES_OF_MERIT
 from dielectric_gnn.prediction.journal import PredictionJournal
 from dielectric_gnn.prediction.page import prediction_page
 from dielectric_gnn.prediction.summary import RANKABLE, write_summary
@@ -131,7 +131,7 @@ def test_summary_is_ranked_with_the_undefined_last(tmp_path: Path) -> None:
     assert 'data-kind="text" class="text" aria-sort="ascending"' in (tmp_path / "index.html").read_text()
     assert (tmp_path / "summary.csv").read_text().splitlines()[1].startswith("a,A,#ffd700")
     header = (tmp_path / "summary.csv").read_text().splitlines()[0].split(",")
-    assert {figure.key for figure in FIGURES} <= set(header)
+    assert {figure.key for figure in FIGURES_OF_MERIT} <= set(header)
 
 
 COLUMNS = [

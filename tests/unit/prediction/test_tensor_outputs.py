@@ -50,7 +50,7 @@ def test_comparison_with_an_average_draws_averages() -> None:
 @pytest.mark.parametrize(("off_diagonal", "label"), [(0.0, "reflectivity"), (0.5, "reflectivity (approximate)")])
 def test_tensor_figure_shows_six_components_and_three_reflectivities(off_diagonal: float, label: str) -> None:
     spectrum = response(2, off_diagonal)
-    tensor = spectrum.known_tensor()
+    tensor = spectrum.require_tensor()
     figure = tensor_figure("Mg", spectrum)
     *_, mirror = figure.axes
     assert all(axis.get_ylabel() for axis in figure.axes) and mirror.get_ylabel() == label

@@ -229,7 +229,7 @@ def test_tensors_turn_with_the_crystal(statistics: TrainingStatistics) -> None:
         one, other = (
             model(graph_of([crystal], model.cutoff)) for crystal in (record, transformed(record, rotation, np.zeros(3)))
         )
-    matrices = [to_matrices(spectra_of(response, GRID)[0].known_tensor().eps_inter) for response in (one, other)]
+    matrices = [to_matrices(spectra_of(response, GRID)[0].require_tensor().eps_inter) for response in (one, other)]
     turned = rotation @ matrices[0] @ rotation.T
     assert np.abs(turned - matrices[1]).max() < 1e-10 * np.abs(turned).max()
     assert np.abs(matrices[0] - matrices[1]).max() > 1e-6

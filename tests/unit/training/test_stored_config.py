@@ -193,7 +193,7 @@ def test_a_store_replaces_a_stored_source() -> None:
     assert settings["data.batch_size"] == stored["data"]["batch_size"]
 
 
-class Described(Backbone):
+class Describable(Backbone):
     """A backbone of a user with options of many types."""
 
     def __init__(
@@ -208,7 +208,7 @@ class Described(Backbone):
 
 
 def test_options_of_many_types() -> None:
-    path = f"{__name__}.Described"
+    path = f"{__name__}.Describable"
     stored = stored_by()
     stored["model"]["backbone"] = {
         "class_path": path,

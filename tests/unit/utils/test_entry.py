@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from dielectric_gnn.utils.entry import MISTAKE, STOPPED, command, mistake_behind
+from dielectric_gnn.utils.entry import EXIT_INTERRUPTED, EXIT_MISTAKE, command, input_error_from
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import remove_temporary_files, write_atomically
 from dielectric_gnn.utils.text import on_one_line, printable
@@ -197,7 +197,7 @@ def _while_handling(error: Exception, handled: Exception) -> Exception:
     ],
 )
 def test_mistakes_and_errors_of_the_system_are_one_line(error: Exception, words: list[str]) -> None:
-    found = mistake_behind(error)
+    found = input_error_from(error)
     assert found is not None and "\n" not in str(found)
     for word in words:
         assert word in str(found)
@@ -212,7 +212,7 @@ def test_mistakes_and_errors_of_the_system_are_one_line(error: Exception, words:
     ],
 )
 def test_faults_of_the_program_keep_their_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    assert mistake_behind(error) is None
+    assert input_error_from(error) is None
 
     def fail() -> None:
         raise error
@@ -233,9 +233,9 @@ def test_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
     before = sys.stdout, sys.stderr
     command(lambda: print("fine"))
     for error, status, shown in (
-        (InputError("wrong\x1b"), MISTAKE, "error: wrong\\x1b\n"),
-        (KeyboardInterrupt(), STOPPED, "\nstopped\n"),
-        (KeyboardInterrupt("3 are kept"), STOPPED, "\n3 are kept\n"),
+        (InputError("wrong\x1b"), EXIT_MISTAKE, "error: wrong\\x1b\n"),
+        (KeyboardInterrupt(), EXIT_INTERRUPTED, "\nstopped\n"),
+        (KeyboardInterrupt("3 are kept"), EXIT_INTERRUPTED, "\n3 are kept\n"),
         (SystemExit(7), 7, ""),
     ):
         with pytest.raises(SystemExit) as ended:
@@ -252,7 +252,7 @@ def test_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
 
     with pytest.raises(SystemExit) as ended:
         command(as_lightning_does)
-    assert ended.value.code == STOPPED
+    assert ended.value.code == EXIT_INTERRUPTED
 
 
 TOOLS = sorted(
@@ -284,7 +284,7 @@ def test_ctrl_c_during_imports(name: str, tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     shown, told = process.communicate(timeout=60)
-    assert process.returncode == STOPPED, told
+    assert process.returncode == EXIT_INTERRUPTED, told
     assert told == "\nstopped\n" and shown == ""
 
 
@@ -314,7 +314,7 @@ def test_a_failed_write_names_its_file(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError) as caught:
         write_atomically(path, fail)
-    found = mistake_behind(caught.value)
+    found = input_error_from(caught.value)
     assert found is not None and str(path) in str(found) and "make room" in str(found)
     assert not list(tmp_path.iterdir())
     remove_temporary_files(tmp_path / "absent")

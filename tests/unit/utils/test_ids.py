@@ -22,7 +22,7 @@ from dielectric_gnn.prediction.files import write_material
 from dielectric_gnn.prediction.page import prediction_page
 from dielectric_gnn.prediction.summary import RANKABLE, write_summary
 from dielectric_gnn.scaling.table import read_csv
-from dielectric_gnn.utils.csv_cells import csv_row, guarded, unguarded
+from dielectric_gnn.utils.csv_cells import csv_row, guard_cell, unguard_cell
 from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.files import file_stem, write_csv, write_text
 from dielectric_gnn.utils.ids import MAX_ID_BYTES, id_problem
@@ -124,7 +124,7 @@ def test_tables_give_back_the_true_id(tmp_path: Path) -> None:
     assert text.startswith("# a note\nmaterial_id,loss\n")
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("# ")))
-    assert [unguarded(row["material_id"]) for row in rows] == [*ALLOWED, "a\rb", "a\r\nb"]
+    assert [unguard_cell(row["material_id"]) for row in rows] == [*ALLOWED, "a\rb", "a\r\nb"]
     assert {row["loss"] for row in rows} == {"-0.5"}
     for row in rows:
         cell = row["material_id"]
@@ -133,12 +133,12 @@ def test_tables_give_back_the_true_id(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["=", "=1", "+1+1", "-x", "@a", "\tx", "\rx", "'=", "''@", "\uff0dx"])
 def test_guarded_cells_are_texts_for_spreadsheets(cell: str) -> None:
-    assert guarded(cell) == f"'{cell}" and unguarded(guarded(cell)) == cell
+    assert guard_cell(cell) == f"'{cell}" and unguard_cell(guard_cell(cell)) == cell
 
 
 @pytest.mark.parametrize("cell", ["-1", "+2.5e-3", "-.5", "-inf", "1", "a=b", "'a", "", "–"])
 def test_numbers_and_other_texts_stay_as_they_are(cell: str) -> None:
-    assert guarded(cell) == cell == unguarded(cell)
+    assert guard_cell(cell) == cell == unguard_cell(cell)
 
 
 def test_rows_equal_those_of_the_standard_library() -> None:

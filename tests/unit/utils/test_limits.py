@@ -28,7 +28,7 @@ from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.training.run_record import read_record
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.limits import TooLargeError, read_bounded
-from dielectric_gnn.utils.sealed_lines import unsealed
+from dielectric_gnn.utils.sealed_lines import parse_sealed_line
 from dielectric_gnn.utils.yaml_files import read_yaml
 from tests.unit.data.test_prepared_hdf5 import material, write
 from tests.unit.data.test_sources import entry
@@ -183,7 +183,7 @@ def test_deep_nesting_and_long_numbers(tmp_path: Path, text: str) -> None:
         with pytest.raises(InputError) as caught:
             read()
         assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
-    assert unsealed(text) is None
+    assert parse_sealed_line(text) is None
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
@@ -212,7 +212,7 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(
 YAML = {
     "aliases": (LAUGHS, "with its aliases it has"),
     "merges": (MERGES, "with its aliases it has"),
-    "itself": ("a: &a [*a]", "holds itself"),
+    "itself": ("a: &a [*a]", "contains itself"),
     "large": ("# \n" * 500_000, "more than 1 MB"),
     "deep": ("[" * 30_000, "nested more than 100 levels deep"),
     "date": ("a: 2020-13-45", "put it in quotes"),

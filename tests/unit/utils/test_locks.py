@@ -16,8 +16,8 @@ from dielectric_gnn.training.run_folder import lock_run
 from dielectric_gnn.utils import locks
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.locks import (
-    HELD,
-    RUN,
+    INHERITED_LOCK,
+    RUN_LOCK,
     FolderLock,
     is_first_process,
     lock_folder,
@@ -57,14 +57,14 @@ def test_the_second_process_is_refused_and_knows_by_whom(tmp_path: Path, holder:
 def test_a_kill_leaves_no_lock(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     holder.kill()
     holder.wait()
-    assert (tmp_path / RUN).stat().st_size > 0, "the file still names the one that was killed"
+    assert (tmp_path / RUN_LOCK).stat().st_size > 0, "the file still names the one that was killed"
     with locked(tmp_path, "the second"):
-        assert json.loads((tmp_path / RUN).read_text())["pid"] == os.getpid()
-    assert (tmp_path / RUN).stat().st_size == 0
+        assert json.loads((tmp_path / RUN_LOCK).read_text())["pid"] == os.getpid()
+    assert (tmp_path / RUN_LOCK).stat().st_size == 0
 
 
 def test_a_damaged_file_is_no_obstacle_and_no_way_to_the_terminal(tmp_path: Path) -> None:
-    path = tmp_path / RUN
+    path = tmp_path / RUN_LOCK
     path.write_text("{not JSON")
     lock = lock_folder(tmp_path, "first")
     for content, expected in (
@@ -116,7 +116,7 @@ def test_child_processes_that_get_the_descriptor_hold_it_too(tmp_path: Path) -> 
 
 def test_child_processes_of_a_launch_do_not_collide_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with locked(tmp_path, "the study"):
-        monkeypatch.setenv(HELD, str((tmp_path / RUN).resolve()))
+        monkeypatch.setenv(INHERITED_LOCK, str((tmp_path / RUN_LOCK).resolve()))
         assert lock_folder(tmp_path, "its training").descriptor is None
         with locked(tmp_path / "other", "another folder"), pytest.raises(InputError, match="in use"):
             lock_folder(tmp_path / "other", "not held for it")
@@ -139,7 +139,7 @@ def test_child_processes_of_a_launch_do_not_collide_with_it(tmp_path: Path, monk
 def test_the_first_process_of_a_launch(
     variables: dict[str, str], first: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in (*locks._RANKS, "NODE_RANK", "GROUP_RANK"):
+    for name in (*locks._RANK_VARIABLES, "NODE_RANK", "GROUP_RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -177,7 +177,7 @@ def test_a_requeued_job_waits_for_its_former_self(tmp_path: Path, monkeypatch: p
     lock_folder(tmp_path, "the job again").release()
     assert time.monotonic() - started >= 0.2
     timer.join()
-    monkeypatch.setattr(locks, "_RESTART_WAIT_S", 0.3)
+    monkeypatch.setattr(locks, "_RESTART_WAIT_SECONDS", 0.3)
     with locked(tmp_path, "the job before"), pytest.raises(InputError, match="in use"):
         lock_folder(tmp_path, "the job again")
 
@@ -186,19 +186,19 @@ def test_waiting_can_be_ended(tmp_path: Path) -> None:
     waits: list[float] = []
     with locked(tmp_path, "first"):
         assert (
-            wait_for_lock(tmp_path / RUN, "second", lambda seconds: bool(waits.append(seconds)) or len(waits) > 2)
+            wait_for_lock(tmp_path / RUN_LOCK, "second", lambda seconds: bool(waits.append(seconds)) or len(waits) > 2)
             is None
         )
     assert len(waits) == 3
-    lock = wait_for_lock(tmp_path / RUN, "second", lambda seconds: True)
+    lock = wait_for_lock(tmp_path / RUN_LOCK, "second", lambda seconds: True)
     assert lock is not None
     lock.release()
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("content")
-    (tmp_path / RUN).symlink_to(tmp_path / "precious")
-    with pytest.raises(OSError, match=RUN):
+    (tmp_path / RUN_LOCK).symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match=RUN_LOCK):
         lock_folder(tmp_path, "work")
     assert (tmp_path / "precious").read_text() == "content"
 
@@ -208,11 +208,11 @@ def test_a_deleted_lock_guards_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     real = locks.lock_descriptor
 
     def late(descriptor: int, blocking: bool) -> bool:
-        (tmp_path / RUN).unlink(missing_ok=True)
+        (tmp_path / RUN_LOCK).unlink(missing_ok=True)
         return real(descriptor, blocking=blocking)
 
     monkeypatch.setattr(locks, "lock_descriptor", late)
-    assert try_lock(tmp_path / RUN, "work") is None
+    assert try_lock(tmp_path / RUN_LOCK, "work") is None
 
 
 def test_test_and_prediction_go_on_beside_a_training(tmp_path: Path) -> None:
