@@ -18,7 +18,6 @@ from dielectric_gnn.utils.entry import MISTAKE
 from dielectric_gnn.utils.files import user_path
 from dielectric_gnn.utils.text import on_one_line
 
-
 _CLASS = re.compile(r"<class '(?:\w+\.)*(\w+)'>")
 
 
@@ -124,5 +123,3 @@ def _with_home(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_home(item) for item in value]
     return user_path(str(value)) if isinstance(value, Path) else value
-
-

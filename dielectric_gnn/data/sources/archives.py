@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import lzma
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from dielectric_gnn.data.sources.compression import MARKS, OPENERS, Opened
+from dielectric_gnn.data.sources.compression import DECOMPRESSION_ERRORS, MAGIC_BYTES, OPENERS, Opened
 from dielectric_gnn.data.sources.zip_files import open_zip
-from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.errors import InputError, first_line
 from dielectric_gnn.utils.limits import (
     ARCHIVE_MEMBERS,
     MATERIAL_MB,
@@ -27,9 +25,12 @@ from dielectric_gnn.utils.limits import (
 ZIP_SUFFIX = ".zip"
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
-_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, struct.error)
-_ODD = (ValueError, IndexError, KeyError, OverflowError, NotImplementedError, struct.error)
-"""What zipfile and tarfile raise, too, of headers with senseless numbers or texts."""
+_DAMAGE_ERRORS = (
+    *DECOMPRESSION_ERRORS,
+    *(zipfile.BadZipFile, tarfile.TarError),
+    *(struct.error, ValueError, IndexError, KeyError, OverflowError, NotImplementedError),
+)
+"""What zipfile and tarfile raise for damaged archives; the last line for headers with invalid numbers or texts."""
 
 _BLOCK = 512
 
@@ -87,8 +88,8 @@ def _zip_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iter
                 yield JsonDocument(source, content)
             except TooLargeError as error:
                 yield JsonDocument(source, b"", f"{error}{_LARGER}")
-            except (*_DAMAGE, *_ODD, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: encrypted, for example
-                yield JsonDocument(source, b"", f"the member cannot be read ({_reason(error)})")
+            except (*_DAMAGE_ERRORS, RuntimeError) as error:  # RuntimeError: encrypted, for example
+                yield JsonDocument(source, b"", f"the member cannot be read ({first_line(error)})")
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
@@ -96,8 +97,8 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         return open_zip(path, ARCHIVE_MEMBERS)
     except TooLargeError as error:
         raise InputError(f"{path}: {error}; split the archive") from error
-    except (OSError, zipfile.BadZipFile, *_ODD) as error:
-        raise InputError(f"{path}: not a readable zip archive, truncated? ({_reason(error)})") from error
+    except _DAMAGE_ERRORS as error:
+        raise InputError(f"{path}: not a readable zip archive, truncated? ({first_line(error)})") from error
 
 
 def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iterator[JsonDocument]:
@@ -114,8 +115,8 @@ def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iter
                 _check_end(archive)
     except TooLargeError as error:
         raise InputError(f"{path}: not a tar archive of JSON files ({error})") from error
-    except (*_DAMAGE, *_ODD, tarfile.TarError) as error:
-        raise InputError(f"{path}: not a readable tar archive, truncated? ({_reason(error)})") from error
+    except _DAMAGE_ERRORS as error:
+        raise InputError(f"{path}: not a readable tar archive, truncated? ({first_line(error)})") from error
 
 
 def _tar_document(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str, max_mb: float) -> JsonDocument:
@@ -129,9 +130,9 @@ def _tar_document(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str
 
 def _decompressed(raw: BinaryIO) -> Opened:
     """What a tar file holds, compressed or not, whatever its name says."""
-    start = raw.read(max(map(len, MARKS)))
+    start = raw.read(max(map(len, MAGIC_BYTES)))
     raw.seek(0)
-    return OPENERS[next((ending for mark, ending in MARKS.items() if start.startswith(mark)), "")](raw)
+    return OPENERS[next((ending for mark, ending in MAGIC_BYTES.items() if start.startswith(mark)), "")](raw)
 
 
 class _Reporting:
@@ -180,7 +181,3 @@ def is_shadow(name: str) -> bool:
 def _source(path: Path, member: str) -> str:
     # An error must stay one line whatever the archive holds.
     return f"{path}:" + "".join(letter if letter.isprintable() else "?" for letter in member)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -74,7 +74,7 @@ class RecordSource(ABC):
         """The same materials as independent pieces of work; None: only `records` reads them, in one process."""
         return None
 
-    def _read_each(
+    def read_each(
         self, items: Iterable[T], read: Callable[[T], CrystalRecord], on_error: OnError
     ) -> Iterator[CrystalRecord]:
         """Read every item, refusing identifiers seen before, and treat bad ones as `on_error` says."""

@@ -69,7 +69,7 @@ class EntryJson(RecordSource):
         """Read the files in the order of their names; those of a tar archive in the order in which it holds them."""
         read, documents = self._reader(), self._documents()
         if self.workers == 1:
-            return self._read_each(documents, read, on_error)
+            return self.read_each(documents, read, on_error)
         return self._accept(read_parallel(documents, read, self.workers), on_error)
 
     def tasks(self) -> Tasks:

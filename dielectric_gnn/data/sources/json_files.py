@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import lzma
 import re
-import zlib
 from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from dielectric_gnn.data.sources.archives import JsonDocument
-from dielectric_gnn.data.sources.compression import OPENERS, ending_of
-from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.data.sources.compression import DECOMPRESSION_ERRORS, OPENERS, compression_suffix
+from dielectric_gnn.utils.errors import RecordError, first_line
 from dielectric_gnn.utils.limits import MATERIAL_MB, TooLargeError, read_bounded
 
 JSON_SUFFIXES = tuple(f".json{ending}" for ending in OPENERS)
 """Endings of the names of JSON files, in any case."""
 
-_DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, RecursionError)
+_DAMAGE_ERRORS = (*DECOMPRESSION_ERRORS, ValueError, RecursionError)
 
 _OBJECT = re.compile(rb'"([^"\\]+)"(\s*:\s*)(\{[^{}]*+\})')
 """A key and an object without braces within; quotes in strings are escaped, so that no text looks like it."""
@@ -62,13 +60,13 @@ def load_document(
         raise RecordError(source, f"expected a name ending in {', '.join(JSON_SUFFIXES)}")
     try:
         raw = content.open("rb") if isinstance(content, Path) else BytesIO(content)
-        with raw, OPENERS[ending_of(suffix)](raw) as file:
+        with raw, OPENERS[compression_suffix(suffix)](raw) as file:
             text = read_bounded(file, max_mb)
         entry = json.loads(text if tables is None else without_tables(text, tables))
     except TooLargeError as error:
         raise RecordError(source, f"{error} of JSON; a source reads more if its max_mb is set higher") from error
-    except _DAMAGE as error:
-        raise RecordError(source, f"not readable JSON, truncated? ({_reason(error)})") from error
+    except _DAMAGE_ERRORS as error:
+        raise RecordError(source, f"not readable JSON, truncated? ({first_line(error)})") from error
     if not isinstance(entry, dict):
         raise RecordError(source, f"expected a JSON object, got a {type(entry).__name__}")
     return entry
@@ -84,7 +82,3 @@ def without_tables(text: bytes, wanted: Collection[str]) -> bytes:
         return b'"%b"%b{}' % match.group(1, 2)
 
     return _OBJECT.sub(kept, text)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.sources.zip_files import open_zip
-from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.errors import RecordError, first_line
 from dielectric_gnn.utils.limits import ARRAYS_MB, MB, Readable, TooLargeError, read_bounded
 
 _MAX_MEMBERS = 10_000
@@ -49,8 +49,9 @@ def read_npz(path: Path, max_mb: float = ARRAYS_MB) -> dict[str, NDArray[Any]]:
                 arrays[member.filename.removesuffix(_SUFFIX)] = _array(content)
             return arrays
     except _DAMAGE as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise RecordError(str(path), f"not readable as .npz, damaged? ({reason}); get the file again") from error
+        raise RecordError(
+            str(path), f"not readable as .npz, damaged? ({first_line(error)}); get the file again"
+        ) from error
 
 
 def _array(content: bytes) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.parser_warnings import judged_warnings
 from dielectric_gnn.data.sources.text_files import check_size, read_text, without_compression
-from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.errors import InputError, RecordError, first_line
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -42,8 +42,7 @@ def read_other(path: Path) -> Atoms:
     except InputError as error:  # found here
         raise RecordError(source, str(error)) from error
     except Exception as error:  # pymatgen raises many types for files it cannot read
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise RecordError(source, f"pymatgen cannot read a crystal structure from it ({reason})") from error
+        raise RecordError(source, f"pymatgen cannot read a crystal structure from it ({first_line(error)})") from error
 
 
 def _parsed(path: Path, ending: str) -> Structure:

@@ -15,7 +15,7 @@ from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, stamps
 from dielectric_gnn.data.sources.hdf5_datasets import read_datasets
 from dielectric_gnn.targets.grid import EnergyGrid
-from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.errors import InputError, RecordError, first_line
 from dielectric_gnn.utils.limits import MATERIAL_MB, TooLargeError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PreparedHDF5(RecordSource):
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """Read train, val and test one after another, each in the order of its group names."""
         check_listed(self._paths().values())
-        return self._read_each(self._groups(), _Reader(self.broadening_ev, self.max_mb), on_error)
+        return self.read_each(self._groups(), _Reader(self.broadening_ev, self.max_mb), on_error)
 
     def tasks(self) -> Tasks:
         """One group each."""
@@ -134,7 +134,7 @@ class _Group(NamedTuple):
         except TooLargeError as error:
             raise RecordError(self.source, f"{error}; a source reads more if its max_mb is set higher") from error
         except (*_DAMAGE, AttributeError) as error:
-            raise RecordError(self.source, f"the group cannot be read, damaged? ({_reason(error)})") from error
+            raise RecordError(self.source, f"the group cannot be read, damaged? ({first_line(error)})") from error
         for key in _REQUIRED:
             if key not in values:
                 raise RecordError(self.source, f"dataset {key!r} is missing")
@@ -170,15 +170,11 @@ def _open(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: not a readable HDF5 file, truncated? ({_reason(error)})") from error
+        raise InputError(f"{path}: not a readable HDF5 file, truncated? ({first_line(error)})") from error
 
 
 def _group_names(file: h5py.File, path: Path) -> list[str]:
     try:
         return list(file)
     except _DAMAGE as error:
-        raise InputError(f"{path}: not a readable HDF5 file, damaged? ({_reason(error)})") from error
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
+        raise InputError(f"{path}: not a readable HDF5 file, damaged? ({first_line(error)})") from error

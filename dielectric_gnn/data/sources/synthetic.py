@@ -42,7 +42,7 @@ class SyntheticMetals(RecordSource):
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """The crystals 0 to num − 1."""
-        return self._read_each(range(self.num), self.crystal, on_error)
+        return self.read_each(range(self.num), self.crystal, on_error)
 
     def tasks(self) -> Tasks:
         """One crystal each."""

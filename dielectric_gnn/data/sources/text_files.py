@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import lzma
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from dielectric_gnn.data.sources.compression import OPENERS, ending_of
+from dielectric_gnn.data.sources.compression import DECOMPRESSION_ERRORS, OPENERS, compression_suffix
 from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.limits import STRUCTURE_TEXT_MB, TooLargeError, bounded_pieces
 
 
 def without_compression(name: str) -> str:
     """A file name without an ending that says how it is compressed."""
-    return name[: len(name) - len(ending_of(name))]
+    return name[: len(name) - len(compression_suffix(name))]
 
 
 def read_text(path: Path, max_mb: float = STRUCTURE_TEXT_MB) -> str:
@@ -46,11 +44,11 @@ def check_size(path: Path, max_mb: float = STRUCTURE_TEXT_MB) -> None:
 def _pieces(path: Path, max_mb: float) -> Iterator[bytes]:
     """What a file holds after decompression, piece by piece."""
     try:
-        with path.open("rb") as file, OPENERS[ending_of(path.name)](file) as content:
+        with path.open("rb") as file, OPENERS[compression_suffix(path.name)](file) as content:
             yield from bounded_pieces(content, max_mb)
     except TooLargeError as error:
         raise RecordError(str(path), f"{error} of text; extract the structure into a file of its own") from error
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+    except (*DECOMPRESSION_ERRORS, ValueError) as error:
         raise RecordError(str(path), f"cannot be read, truncated? ({str(error) or type(error).__name__})") from error
 
 

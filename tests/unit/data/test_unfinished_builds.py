@@ -266,7 +266,7 @@ class Stream(RecordSource):
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         self.readings += 1
-        return self._read_each(range(150), Troubled().crystal, on_error)
+        return self.read_each(range(150), Troubled().crystal, on_error)
 
     def tasks(self) -> Tasks | None:
         return None
