@@ -152,7 +152,7 @@ class PredictionWriter(Callback):
         """Write the summary of all materials that were asked for, whichever process and launch predicted them."""
         journal = _begun(self.journal)
         finished = journal.rows()
-        ids = [data.store.material_ids[row] for row in data.asked]
+        ids = [data.store.material_ids[row] for row in data.requested]
         rows = [finished[material_id] for material_id in ids if material_id in finished]
         refused = [RecordError(material_id, _NOT_FINITE) for material_id in ids if material_id not in finished]
         report_rejects(refused, journal.folder / "rejects.csv")
@@ -188,7 +188,7 @@ class PredictionWriter(Callback):
 
     def _draws(self, trainer: Trainer) -> bool:
         data: CrystalDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        return len(data.asked) <= FEW if self.figures == "auto" else bool(self.figures)
+        return len(data.requested) <= FEW if self.figures == "auto" else bool(self.figures)
 
 
 def _begun(journal: PredictionJournal | None) -> PredictionJournal:

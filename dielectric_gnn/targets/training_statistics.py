@@ -47,7 +47,7 @@ class TrainingStatistics:
         return self.mean_eps_inter, self.mean_drude
 
     @property
-    def knows_means(self) -> bool:
+    def has_means(self) -> bool:
         """Whether `means` are known."""
         return self.mean_eps_inter is not None and self.mean_drude is not None
 

@@ -37,7 +37,7 @@ _STORAGE = ("s3-eu-west-1.amazonaws.com",)
 
 _TIMEOUT = 60.0
 _CHUNK = 1 << 20
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_TRANSIENT_STATUS_CODES = {408, 425, 429, 500, 502, 503, 504}
 _NETWORK_ERRORS = (URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
@@ -99,7 +99,7 @@ class _Retry:
             try:
                 return request()
             except _NETWORK_ERRORS as error:
-                reason = _passing_reason(url, error)
+                reason = _transient_reason(url, error)
             if progress() > reached:
                 failures, reached = 0, progress()
             failures += 1
@@ -111,13 +111,13 @@ class _Retry:
             time.sleep(self.first_wait * 2 ** (failures - 1))
 
 
-def _passing_reason(url: str, error: Exception) -> str:
+def _transient_reason(url: str, error: Exception) -> str:
     """Why a request failed; raises InputError if repeating it cannot help."""
     if not isinstance(error, HTTPError):
         return str(getattr(error, "reason", error)) or type(error).__name__
     error.close()
     reason = f"the server answers {error.code} {error.reason}"
-    if error.code not in _PASSING:
+    if error.code not in _TRANSIENT_STATUS_CODES:
         raise InputError(f"{url}: {reason}") from error
     return reason
 
@@ -223,14 +223,14 @@ def _check_space(files: list[RemoteFile], folder: Path) -> None:
     needed = sum(file.size - _size(_part(folder / file.name)) for file in files)
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(f"{folder}: {_amount(needed)} are needed, but the disk has only {_amount(free)} free")
+        raise InputError(f"{folder}: {_format_size(needed)} are needed, but the disk has only {_format_size(free)} free")
 
 
 def _download(file: RemoteFile, path: Path, retry: _Retry) -> None:
     part = _part(path)
     if _size(part) > file.size:
         part.unlink()
-    with ProgressReporter(file.name, file.size, _amount, done=_size(part)) as progress:
+    with ProgressReporter(file.name, file.size, _format_size, done=_size(part)) as progress:
         retry(file.url, lambda: _fetch(file, part, progress), lambda: _size(part))
     if md5_of(part) != file.md5:
         part.unlink()
@@ -270,5 +270,5 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _amount(num_bytes: int) -> str:
+def _format_size(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:.1f} MB"

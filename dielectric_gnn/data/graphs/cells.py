@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 MIN_DISTANCE = 0.5
 """Two atoms closer than this (Å) are taken for a mistake in the file."""
 
-MAX_STATED = 1e8
+MAX_COMPONENT = 1e8
 """Largest component of lattice vectors and positions (Å) as they are stated: their last digit is then about 1e-8 Å."""
 
 MAX_LENGTH = 1000.0
@@ -31,25 +31,25 @@ MAX_ATOMS = 10_000
 """Atoms of a cell."""
 
 MAX_EDGES = 5_000_000
-"""Estimated neighbours of all atoms within `_REFERENCE`, in which clusters count by their own density."""
+"""Estimated neighbours of all atoms within `_REFERENCE_CUTOFF`, in which clusters count by their own density."""
 
-_REFERENCE = 5.5
-_FEW = 1000
+_REFERENCE_CUTOFF = 5.5
+_NUM_ATOMS_UNCHECKED = 1000
 """The search takes a second at most for so few atoms, however crowded they are."""
 
-_SKEW = 4.0
+_MAX_SKEWNESS = 4.0
 """A cell is skew if the product of its lengths exceeds this many volumes: for reduced cells it is at most 2, for the
 primitive cells of cubic crystals at most 1.42, for rhombohedral ones down to an angle of 32° as well."""
 
-_MOST_BOXES = 1e5
+_MAX_BOXES = 1e5
 """vesin sorts atoms into boxes as large as its cutoff. Are there more than this, it makes their numbers along all three
 axes smaller by one factor, also below 1, and then divides by zero, which ends the process."""
 
-_LONGEST_ROW = 5000
+_MAX_BOXES_PER_AXIS = 5000
 """Boxes along one axis, far from where the number of all of them overflows."""
 
-_MOST_STEPS = 500
-_NEIGHBOURS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), axis=-1).reshape(-1, 2)
+_MAX_REDUCTION_STEPS = 500
+_NEIGHBOUR_STEPS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 class Cell(NamedTuple):
@@ -66,7 +66,7 @@ def search_cell(lattice: Floats, positions: Floats) -> Cell:
     vectors into the reduced cell: vectors between atoms and images of atoms, all that a graph holds, stay the same.
 
     Shapes:
-        lattice (3, 3), rows are vectors; positions (n, 3). Both in Å, components up to `MAX_STATED`.
+        lattice (3, 3), rows are vectors; positions (n, 3). Both in Å, components up to `MAX_COMPONENT`.
     """
     if not _is_skew(lattice):
         return Cell(lattice, positions)
@@ -86,7 +86,7 @@ def reduced_lattice(lattice: Floats) -> Floats:
         (3, 3) → (3, 3), rows are vectors.
     """
     rows = lattice.astype(np.float64)
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_REDUCTION_STEPS):
         rows = rows[(rows**2).sum(axis=1).argsort(kind="stable")]
         first, second, third = rows
         if first @ first < MIN_DISTANCE**2 * 1e-6:  # a flat cell: no crystal
@@ -97,7 +97,7 @@ def reduced_lattice(lattice: Floats) -> Floats:
             continue
         plane = rows[:2]
         nearest = np.rint(np.linalg.solve(plane @ plane.T, plane @ third))
-        candidates = third - (nearest + _NEIGHBOURS) @ plane
+        candidates = third - (nearest + _NEIGHBOUR_STEPS) @ plane
         shorter = candidates[(candidates**2).sum(axis=1).argmin()]
         if not _is_shorter(shorter, third):
             return rows
@@ -106,18 +106,18 @@ def reduced_lattice(lattice: Floats) -> Floats:
 
 
 def safe_cutoff(lattice: Floats, cutoff: float) -> float:
-    """A cutoff (Å), `cutoff` or more, with which vesin can search this cell; see `_MOST_BOXES`.
+    """A cutoff (Å), `cutoff` or more, with which vesin can search this cell; see `_MAX_BOXES`.
 
     It is larger only for long and flat cells of many boxes, and, in cells that `cell_problem` accepts, at most 6 Å
     where `cutoff` is smaller. What was found beyond `cutoff` has to be left out.
     """
-    if math.prod(max(length / cutoff, 1) for length in _lengths(lattice)) <= _MOST_BOXES:  # the most boxes there can be
+    if math.prod(max(length / cutoff, 1) for length in _lengths(lattice)) <= _MAX_BOXES:  # the most boxes there can be
         return cutoff
     spacings = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
     while True:
         boxes = np.maximum(np.floor(spacings / cutoff), 1)
-        shrink = np.cbrt(_MOST_BOXES / boxes.prod())
-        if boxes.max() <= _LONGEST_ROW and (shrink >= 1 or boxes.min() * shrink >= 1.5):
+        shrink = np.cbrt(_MAX_BOXES / boxes.prod())
+        if boxes.max() <= _MAX_BOXES_PER_AXIS and (shrink >= 1 or boxes.min() * shrink >= 1.5):
             return cutoff
         cutoff *= 1.25
 
@@ -130,8 +130,8 @@ def stated_problem(lattice: Floats, positions: Floats) -> str | None:
         return "lattice or positions hold NaN or infinite values"
     for name, values in (("lattice vectors", lattice), ("positions", positions)):
         largest = float(np.abs(values).max(initial=0.0))
-        if largest > MAX_STATED:
-            return f"{name} reach {largest:.3g} Å, expected at most {MAX_STATED:g} Å; check units and digits"
+        if largest > MAX_COMPONENT:
+            return f"{name} reach {largest:.3g} Å, expected at most {MAX_COMPONENT:g} Å; check units and digits"
     return None
 
 
@@ -151,27 +151,27 @@ def cell_problem(cell: Cell) -> str | None:
     least, most = VOLUME_PER_ATOM
     if not least <= volume / num_atoms <= most:
         return f"{volume / num_atoms:.3g} Å^3 per atom, expected {least:g} to {most:g} Å^3; check units and sites"
-    if num_atoms > _FEW and (edges := _estimated_edges(cell)) > MAX_EDGES:
+    if num_atoms > _NUM_ATOMS_UNCHECKED and (edges := _estimated_edges(cell)) > MAX_EDGES:
         return (
-            f"about {edges:.2g} pairs of atoms are within {_REFERENCE} Å of each other, expected at most "
+            f"about {edges:.2g} pairs of atoms are within {_REFERENCE_CUTOFF} Å of each other, expected at most "
             f"{MAX_EDGES:.0e}; check units and duplicated sites, or take the primitive cell"
         )
     return None
 
 
 def _estimated_edges(cell: Cell) -> float:
-    """Pairs within `_REFERENCE`, from the densities in boxes of about that size, without a search."""
+    """Pairs within `_REFERENCE_CUTOFF`, from the densities in boxes of about that size, without a search."""
     lengths = np.linalg.norm(cell.lattice, axis=1)
-    boxes = np.maximum(lengths // _REFERENCE, 1).astype(np.int64)
+    boxes = np.maximum(lengths // _REFERENCE_CUTOFF, 1).astype(np.int64)
     places = (cell.positions @ np.linalg.inv(cell.lattice)) % 1.0
     first, second, third = np.minimum((places * boxes).astype(np.int64), boxes - 1).T
     _, counts = np.unique((first * boxes[1] + second) * boxes[2] + third, return_counts=True)
-    sphere = 4 / 3 * np.pi * _REFERENCE**3
+    sphere = 4 / 3 * np.pi * _REFERENCE_CUTOFF**3
     return float((counts.astype(np.float64) ** 2).sum() * sphere * boxes.prod() / _volume(cell.lattice))
 
 
 def _is_skew(lattice: Floats) -> bool:
-    return math.prod(_lengths(lattice)) > _SKEW * _volume(lattice)
+    return math.prod(_lengths(lattice)) > _MAX_SKEWNESS * _volume(lattice)
 
 
 def _is_shorter(one: Floats, other: Floats) -> bool:

@@ -16,8 +16,8 @@ from torch import Tensor
 from dielectric_gnn.data.graphs.cells import safe_cutoff
 from dielectric_gnn.data.graphs.neighbours import (
     CUTOFF_TOLERANCE,
-    FEW_ATOMS,
-    MANY_IMAGES,
+    MAX_ATOMS_DENSE_SEARCH,
+    MAX_IMAGES_DENSE_SEARCH,
     Cells,
     both_directions,
     within,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_CUTOFF = 5.5
 """Neighbour cutoff of the published study in Å."""
 
-_TOGETHER = 64
+_CRYSTALS_PER_SEARCH = 64
 """Crystals that are searched at once: more leave the cache."""
 
 
@@ -69,12 +69,12 @@ def many_neighbour_edges(
         InputError: The cutoff is not positive, or enormous.
     """
     check_cutoff(cutoff)
-    small = [place for place, record in enumerate(records) if record.atomic_numbers.size <= FEW_ATOMS]
+    small = [place for place, record in enumerate(records) if record.atomic_numbers.size <= MAX_ATOMS_DENSE_SEARCH]
     found = {}
-    for start in range(0, len(small), _TOGETHER):
-        places = small[start : start + _TOGETHER]
+    for start in range(0, len(small), _CRYSTALS_PER_SEARCH):
+        places = small[start : start + _CRYSTALS_PER_SEARCH]
         cells = _cells(records, places, cutoff)
-        near = cells.num_images <= MANY_IMAGES
+        near = cells.num_images <= MAX_IMAGES_DENSE_SEARCH
         if not near.all():
             places = [place for place, fits in zip(places, near, strict=True) if fits]
             cells = _cells(records, places, cutoff)
@@ -87,7 +87,7 @@ def many_neighbour_edges(
 
 def _cells(records: Sequence[CrystalRecord], places: Sequence[int], cutoff: float) -> Cells:
     chosen = [records[place].search_cell for place in places]
-    return Cells.of([one.lattice for one in chosen], [one.positions for one in chosen], cutoff)
+    return Cells.from_lattices([one.lattice for one in chosen], [one.positions for one in chosen], cutoff)
 
 
 @lru_cache(maxsize=8)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-FEW_ATOMS = 8
+MAX_ATOMS_DENSE_SEARCH = 8
 """In larger cells, a search with cell lists is faster."""
 
-MANY_IMAGES = 2000
+MAX_IMAGES_DENSE_SEARCH = 2000
 """As it is for flat or skew cells that have to look at so many images."""
 
 CUTOFF_TOLERANCE = 1e-5
@@ -66,7 +66,7 @@ class Cells:
     reach: Integers
 
     @classmethod
-    def of(cls, lattices: Sequence[Floats], positions: Sequence[Floats], cutoff: float) -> Cells:
+    def from_lattices(cls, lattices: Sequence[Floats], positions: Sequence[Floats], cutoff: float) -> Cells:
         """From lattice (3, 3) and positions (n, 3) of each crystal.
 
         Args:
@@ -104,7 +104,7 @@ class Cells:
         widths = 2 * self.reach + 1
         cell = np.repeat(np.arange(self.sizes.size), self.num_images)
         # The images of a cell are numbered through; each number has three digits, to the bases of the widths.
-        numbers = _places(self.num_images)
+        numbers = _positions_in_runs(self.num_images)
         number, last = np.divmod(numbers, widths[:, 2].take(cell))
         first, middle = np.divmod(number, widths[:, 1].take(cell))
         steps = np.stack([first, middle, last]) - self.reach.T.take(cell, axis=1)
@@ -127,7 +127,7 @@ class Cells:
         number = counts[self.crystal]
         first = (np.cumsum(counts) - counts)[self.crystal]
         atom = np.repeat(np.arange(self.crystal.size), number)
-        image = _places(number) + np.repeat(first, number)
+        image = _positions_in_runs(number) + np.repeat(first, number)
         places = translations.take(image, axis=1)
         places += np.repeat(self.positions, number, axis=1)
         distances = _squares(places - np.repeat(self.centre[:, self.crystal], number, axis=1))
@@ -147,7 +147,7 @@ class Cells:
         counts = np.bincount(self.crystal.take(atom), minlength=self.sizes.size)
         number = counts[self.crystal]
         source = np.repeat(np.arange(self.crystal.size), number)
-        partner = _places(number) + np.repeat((np.cumsum(counts) - counts)[self.crystal], number)
+        partner = _positions_in_runs(number) + np.repeat((np.cumsum(counts) - counts)[self.crystal], number)
         target = atom.take(partner)
         once = np.flatnonzero((source < target) | ((source == target) & (ranks.take(partner) > 0)))
         source, target = source.take(once), target.take(once)
@@ -160,7 +160,7 @@ class Cells:
         return (index - shift).astype(np.int32), edge_vectors, edges
 
 
-def _places(counts: Integers) -> Integers:
+def _positions_in_runs(counts: Integers) -> Integers:
     """0, 1, 2, … within each of the runs of so many."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 

@@ -26,10 +26,10 @@ Symmetry = Literal["full", "orbit"]
 TOLERANCE = 1e-5
 """Distances (Å) and cosines that differ by less are the same; wider, nearly equal shells would be merged."""
 
-_WORTHWHILE = 0.7
+_MAX_REMAINING_SHARE = 0.7
 """Classes are kept if they are fewer than this share of the edges."""
 
-_MAX_SIZE = int(np.iinfo(np.uint16).max)
+_MAX_ATOMS_OR_EDGES = int(np.iinfo(np.uint16).max)
 """Crystals with more atoms or edges have none: stores count in two bytes."""
 
 _Hashes = NDArray[np.uint64]
@@ -71,20 +71,20 @@ def find_orbits(
     Raises:
         InputError: An edge has no reverse.
     """
-    if max(len(atomic_numbers), len(edge_vectors)) > _MAX_SIZE:
+    if max(len(atomic_numbers), len(edge_vectors)) > _MAX_ATOMS_OR_EDGES:
         return None
     lengths = np.linalg.norm(edge_vectors, axis=1)
     pairs = _short_pairs(edge_index[0], lengths)
     cosines = _cosines(edge_vectors, lengths, pairs)
     length_ids, cosine_ids = _clusters(lengths), _clusters(cosines)
     reverse = _reverse(edge_index, edge_vectors)
-    atoms, edges = _refined(np.asarray(atomic_numbers), edge_index, length_ids, reverse, pairs, cosine_ids)
-    if edges.max(initial=-1) + 1 >= _WORTHWHILE * edges.size:
+    atoms, edges = _refine_colours(np.asarray(atomic_numbers), edge_index, length_ids, reverse, pairs, cosine_ids)
+    if edges.max(initial=-1) + 1 >= _MAX_REMAINING_SHARE * edges.size:
         return None
     return _classes(atomic_numbers, edge_index, lengths, reverse, pairs, cosines, atoms, edges, cosine_ids)
 
 
-def every_one(
+def trivial_orbits(
     atomic_numbers: NDArray[np.integer], edge_index: NDArray[np.integer], edge_vectors: NDArray[np.floating]
 ) -> CrystalOrbits:
     """Every atom, edge and pair as a class of its own."""
@@ -132,7 +132,7 @@ def _clusters(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return ids
 
 
-def _mixed(*parts: NDArray[np.integer]) -> _Hashes:
+def _mix_bits(*parts: NDArray[np.integer]) -> _Hashes:
     """One number from several, scrambled (the finaliser of SplitMix64) so that sums of them tell multisets apart."""
     state = np.zeros(1, dtype=np.uint64)
     for part in parts:
@@ -150,7 +150,7 @@ def _sums(values: _Hashes, owner: NDArray[np.integer], num_owners: int) -> _Hash
     return totals[bounds[1:]] - totals[bounds[:-1]]
 
 
-def _refined(
+def _refine_colours(
     atomic_numbers: NDArray[np.integer],
     edge_index: NDArray[np.integer],
     length_ids: NDArray[np.int64],
@@ -160,12 +160,12 @@ def _refined(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Class of each atom and of each edge, when another round tells no more apart."""
     source, target = edge_index
-    atoms, edges = _mixed(atomic_numbers), _mixed(length_ids)
+    atoms, edges = _mix_bits(atomic_numbers), _mix_bits(length_ids)
     num_classes = 0
     while True:
-        partners = _sums(_mixed(edges[pairs[1]], cosine_ids), pairs[0], edges.size)
-        edges = _mixed(edges, edges[reverse], atoms[source], atoms[target], partners)
-        atoms = _mixed(atoms, _sums(edges, source, atoms.size))
+        partners = _sums(_mix_bits(edges[pairs[1]], cosine_ids), pairs[0], edges.size)
+        edges = _mix_bits(edges, edges[reverse], atoms[source], atoms[target], partners)
+        atoms = _mix_bits(atoms, _sums(edges, source, atoms.size))
         edge_classes = np.unique(edges, return_inverse=True)[1]
         atom_classes = np.unique(atoms, return_inverse=True)[1]
         found = edge_classes.max(initial=0) + atom_classes.max(initial=0)
@@ -199,16 +199,16 @@ def _classes(
         atomic_numbers=np.asarray(atomic_numbers)[first_atom].astype(np.uint8),
         atom_counts=atom_counts,
         edge_index=ends,
-        edge_counts=_exact(edge_totals, atom_counts[ends[0]]),
+        edge_counts=_divide_exactly(edge_totals, atom_counts[ends[0]]),
         lengths=lengths[first_edge],
         reverse=edge_class[reverse[first_edge]],
         pairs=pair_class,
-        pair_counts=_exact(pair_totals, edge_totals[pair_class[0]]),
+        pair_counts=_divide_exactly(pair_totals, edge_totals[pair_class[0]]),
         cosines=cosines[first_pair],
     )
 
 
-def _exact(totals: NDArray[np.int64], owners: NDArray[np.int64]) -> NDArray[np.int64]:
+def _divide_exactly(totals: NDArray[np.int64], owners: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many each owner has; in an equitable partition all have equally many."""
     counts, rest = np.divmod(totals, owners)
     if rest.any():

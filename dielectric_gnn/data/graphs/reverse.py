@@ -30,34 +30,34 @@ def reverse_edges(edge_index: Tensor, edge_vectors: Tensor) -> Tensor:
     # in its first component that is not zero.
     leading = torch.where(x != 0, x, torch.where(y != 0, y, z))
     flipped = torch.where(source == target, leading < 0, source > target)
-    key = _mixed(torch.minimum(source, target)) + torch.maximum(source, target)
+    key = _mix_bits(torch.minimum(source, target)) + torch.maximum(source, target)
     for part in (x, y, z):
         bits = (torch.where(flipped, -part, part) + 0.0).contiguous().view(_INTEGERS[part.element_size()])
-        key = _mixed(key + bits.long())
+        key = _mix_bits(key + bits.long())
     order = key.argsort()
     if order.shape[0] % 2:
-        raise InputError(_ONE_WAY)
+        raise InputError(_NO_REVERSE_MESSAGE)
     first, second = order.view(-1, 2).unbind(1)
     reverse = torch.empty_like(order).scatter_(0, order, torch.stack([second, first], dim=1).flatten())
-    if reverse.device.type == "cpu" and not _opposite(edge_index, edge_vectors, reverse):
-        raise InputError(_ONE_WAY)
+    if reverse.device.type == "cpu" and not _are_opposite(edge_index, edge_vectors, reverse):
+        raise InputError(_NO_REVERSE_MESSAGE)
     return reverse
 
 
-_ONE_WAY = (
+_NO_REVERSE_MESSAGE = (
     "an edge of the graph has no reverse with exactly the opposite vector; build graphs with "
     "dielectric_gnn.data.graphs.graph.neighbour_edges"
 )
 
 
-def _opposite(edge_index: Tensor, edge_vectors: Tensor, reverse: Tensor) -> bool:
+def _are_opposite(edge_index: Tensor, edge_vectors: Tensor, reverse: Tensor) -> bool:
     """Whether edges and their reverses lead from each other's end, by opposite vectors."""
     ends = edge_index[0].index_select(0, reverse) == edge_index[1]
     vectors = edge_vectors.index_select(0, reverse) == -edge_vectors
     return bool(ends.all() and vectors.all())
 
 
-def _mixed(state: Tensor) -> Tensor:
+def _mix_bits(state: Tensor) -> Tensor:
     """Scramble 64-bit integers (the finaliser of SplitMix64, with arithmetic shifts)."""
     first, second, third = _MULTIPLIERS
     state = state * first

@@ -22,7 +22,7 @@ _LABEL = re.compile(r"([A-Za-z]{1,2})(?![A-Za-z])[\d()'\"*+\-._]*[A-Za-z]?[\d()'
 _MOLECULE = re.compile(r"([HD]\d?O|[NC]O\d?|O-?H\d?|CN|NH\d?|O\d*W\d*)", re.IGNORECASE)
 """Groups of atoms that are given one site, and begin like elements; W is for water."""
 
-_FULL = 1e-8
+_OCCUPANCY_TOLERANCE = 1e-8
 """Occupancies may differ from 1 by this much, as in JSON files."""
 
 
@@ -78,7 +78,7 @@ def read_sites(block: CifBlock, formula: Mapping[int, float] | None) -> list[Sit
 def _check(site: str, occupancy: str, hydrogens: str, flag: str) -> None:
     if occupancy == "?":
         raise ValueError(f"the occupancy of {site} is '?', expected a number, or '.' for 1")
-    if occupancy not in ABSENT and not abs(number(occupancy) - 1) <= _FULL:
+    if occupancy not in ABSENT and not abs(number(occupancy) - 1) <= _OCCUPANCY_TOLERANCE:
         share = number(occupancy)
         kind = "more than one atom" if share > 1 else "no atom" if share <= 0 else "disorder"
         raise ValueError(f"{site} has occupancy {occupancy} ({kind}), expected 1; models need one element per site")

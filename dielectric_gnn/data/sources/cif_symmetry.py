@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from dielectric_gnn.data.sources.cif_text import ABSENT, CifBlock
 from dielectric_gnn.data.sources.space_groups import (
     Setting,
-    group_number_of,
-    operations_of,
-    settings_of,
+    find_group_number,
+    symmetry_operations,
+    find_settings,
 )
 
 Floats = NDArray[np.float64]
@@ -31,16 +31,16 @@ _NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
 _SYSTEMS = ("_symmetry_cell_setting", "_space_group_crystal_system")
 _ABOUT_SYMMETRY = re.compile(r"_(symmetry|space_group|spacegroup).*|.*int_tables.*")
 
-_METRIC = 0.01
+_METRIC_TOLERANCE = 0.01
 """Cells have a symmetry if it changes lengths and cosines by no more than this share."""
 
 _TERM = re.compile(r"([+-]?)(?:([xyz])|(\d+/\d+|\d*\.\d+|\d+\.?))")
 _COMMON_DENOMINATOR = 24
 """Of the translations of all settings; 0.333 is taken for 1/3."""
 
-_ROUNDED = 1e-3
+_ROUNDING_TOLERANCE = 1e-3
 
-_MOST_OPERATIONS = 1000
+_MAX_OPERATIONS = 1000
 """Conventional cells of crystals have up to 192; larger cells, with centrings, some more."""
 
 
@@ -75,14 +75,14 @@ def candidate_operations(block: CifBlock, lattice: Floats) -> dict[str, Operatio
         if any(tag.startswith(("_space_group_magn", "_space_group_ssg")) for tag in block.values):
             raise ValueError("a magnetic or modulated space group is stated without its symmetry operations; list them")
         settings = _stated_settings(block)
-        misfit = {one: _misfit(operations_of(one)[0], lattice) for one in settings}
+        misfit = {one: _misfit(symmetry_operations(one)[0], lattice) for one in settings}
         least = min(misfit.values())
-        if least > _METRIC:
+        if least > _METRIC_TOLERANCE:
             raise ValueError(f"the cell does not have the symmetry of the stated space group {settings[0].name}")
         # The axes that fit: a monoclinic cell of 90.2 degrees has one unique axis.
-        fitting = [one for one in settings if misfit[one] <= least + _METRIC / 100]
-        return {one.label: Operations(*operations_of(one)) for one in fitting}
-    if _misfit(listed.rotations, lattice) > _METRIC:
+        fitting = [one for one in settings if misfit[one] <= least + _METRIC_TOLERANCE / 100]
+        return {one.label: Operations(*symmetry_operations(one)) for one in fitting}
+    if _misfit(listed.rotations, lattice) > _METRIC_TOLERANCE:
         raise ValueError("the cell does not have the symmetry of the listed symmetry operations")
     if _MAGNETIC not in block:  # names are those of the group without magnetism
         _compare(listed, block)
@@ -104,7 +104,7 @@ def _stated_settings(block: CifBlock) -> list[Setting]:
     if not stated:
         return _of_nothing_stated(block)
     shown = ", ".join(f"{tag} {text!r}" for tag, text in stated.items())
-    found = {tag: settings_of(text, hall=tag in _HALL) for tag, text in stated.items()}
+    found = {tag: find_settings(text, hall=tag in _HALL) for tag, text in stated.items()}
     # A name of Hall says everything, a name of Hermann and Mauguin more than a number.
     deciding = next(tags for tags in (_HALL, _NAMES, _NUMBERS) if any(tag in stated for tag in tags))
     if not all(found[tag] for tag in deciding if tag in stated) or not any(found.values()):
@@ -133,15 +133,15 @@ def _of_nothing_stated(block: CifBlock) -> list[Setting]:
                 f"{tag} {(given or ['?'])[0]!r} says nothing that is understood of the space group; write its name "
                 "or the symmetry operations into the file"
             )
-    return settings_of("P 1")
+    return find_settings("P 1")
 
 
 def _compare(listed: Operations, block: CifBlock) -> None:
     """Refuse operations that are not those of the stated space group, such as lists of which a part is missing."""
-    number = group_number_of(listed.rotations, listed.translations)
+    number = find_group_number(listed.rotations, listed.translations)
     for tag in (*_HALL, *_NAMES, *_NUMBERS):
         text = block.value(tag)
-        stated = {one.number for one in settings_of(text, hall=tag in _HALL)} if text is not None else set()
+        stated = {one.number for one in find_settings(text, hall=tag in _HALL)} if text is not None else set()
         if stated and number not in stated:
             raise ValueError(
                 f"{len(listed.rotations)} symmetry operations are listed, those of space group {number}, but {tag} is "
@@ -155,8 +155,8 @@ def _listed_operations(block: CifBlock) -> Operations | None:
     if texts is None:
         return None
     centrings = _given(block, _CENTRINGS)
-    if len(texts) * max(len(centrings), 1) > _MOST_OPERATIONS:
-        raise ValueError(f"it lists {len(texts)} symmetry operations, expected at most {_MOST_OPERATIONS}")
+    if len(texts) * max(len(centrings), 1) > _MAX_OPERATIONS:
+        raise ValueError(f"it lists {len(texts)} symmetry operations, expected at most {_MAX_OPERATIONS}")
     pairs = [_operation(text) for text in texts]
     if centrings:
         shifts = [_operation(text)[1] for text in centrings]
@@ -218,5 +218,5 @@ def _row(part: str) -> list[float] | None:
                 return None
             row[3] += factor * float(above) / float(below or 1)
     nearest = round(row[3] * _COMMON_DENOMINATOR) / _COMMON_DENOMINATOR
-    row[3] = nearest if abs(nearest - row[3]) < _ROUNDED else row[3]
+    row[3] = nearest if abs(nearest - row[3]) < _ROUNDING_TOLERANCE else row[3]
     return row if end == len(part) > 0 else None

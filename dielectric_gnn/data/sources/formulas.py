@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from dielectric_gnn.data.record import element_symbol
 
-_ROUNDED = 0.02
+_ROUNDING_TOLERANCE = 0.02
 """Relative difference of amounts that are given as decimals, such as Fe0.33 S0.67."""
 
 
@@ -45,7 +45,7 @@ def check_formula(stated: Mapping[int, float], found: Mapping[int, float]) -> No
     if alike:
         ratios = [found[z] / stated[z] for z in stated]
         whole = all(float(amount).is_integer() for amount in stated.values())
-        alike = max(ratios) / min(ratios) - 1 < (1e-9 if whole else _ROUNDED)
+        alike = max(ratios) / min(ratios) - 1 < (1e-9 if whole else _ROUNDING_TOLERANCE)
     if not alike:
         raise ValueError(
             f"the formula {_shown(stated)} is stated, but {_shown(found)} was read; are atoms missing, or is the "
@@ -64,7 +64,7 @@ def check_units(formula: Mapping[int, float], units: str | None, found: Mapping[
     one, read = sum(formula.values()), sum(found.values())
     of_cell = all(float(amount / int(units)).is_integer() for amount in formula.values())
     expected = [one * int(units), *([one] if of_cell else [])]
-    if all(abs(count / read - 1) > _ROUNDED for count in expected):
+    if all(abs(count / read - 1) > _ROUNDING_TOLERANCE for count in expected):
         raise ValueError(
             f"{units} formula units of {_shown(formula)} are stated (_cell_formula_units_Z), {one * int(units):g} "
             f"atoms, but {read:g} were read; is the space group wrong?"

@@ -12,10 +12,10 @@ from dielectric_gnn.utils.limits import MB, TooLargeError
 if TYPE_CHECKING:
     import h5py
 
-_PLAIN = "fciuSUO"
+_ALLOWED_DTYPE_KINDS = "fciuSUO"
 """Kinds of values: numbers, and text of fixed (S, U) or any (O) length."""
 
-_LARGEST_RATIO = 1032
+_MAX_COMPRESSION_RATIO = 1032
 """A byte that gzip wrote becomes at most so many; LZF and SZIP stay far below."""
 
 
@@ -61,7 +61,7 @@ def _num_bytes(key: str, dataset: h5py.Dataset) -> int:
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"the values of {key!r} lie in other files")
     # The HDF5 library reads beyond its memory where the parts of a value overlap: one flipped bit ended the process.
-    if dataset.dtype.kind not in _PLAIN:
+    if dataset.dtype.kind not in _ALLOWED_DTYPE_KINDS:
         raise ValueError(f"{key!r} is of type {dataset.dtype}, expected numbers or text")
     # Texts of any length lie elsewhere in the file, where many elements may share one.
     if dataset.dtype.hasobject and dataset.shape != ():
@@ -85,4 +85,4 @@ def _decompressed_bytes(key: str, dataset: h5py.Dataset) -> int:
         raise ValueError(f"{key!r} is compressed by filter number {min(unknown)}; gzip and LZF are read")
     declared = int(np.prod((*dataset.chunks, dataset.dtype.itemsize), dtype=object))
     times = filters.count(h5py.h5z.FILTER_DEFLATE) + filters.count(h5py.h5z.FILTER_LZF)
-    return max(declared, int(dataset.id.get_storage_size()) * _LARGEST_RATIO**times if times else 0)
+    return max(declared, int(dataset.id.get_storage_size()) * _MAX_COMPRESSION_RATIO**times if times else 0)

@@ -25,7 +25,7 @@ _OBJECT = re.compile(rb'"([^"\\]+)"(\s*:\s*)(\{[^{}]*+\})')
 _ARRAY = re.compile(rb'"@module"\s*:\s*"numpy"')
 """What the encoded arrays among such objects hold. Searched apart, so that time grows with the text, not its square."""
 
-_LARGE = 4096
+_MIN_SKIPPED_BYTES = 4096
 """Arrays with shorter texts (bytes) are cheaper to parse than to cut."""
 
 
@@ -76,7 +76,7 @@ def without_tables(text: bytes, wanted: Collection[str]) -> bytes:
     """JSON text in which large encoded arrays under other keys are empty objects, so that nothing parses them."""
 
     def kept(match: re.Match[bytes]) -> bytes:
-        small = len(match[3]) < _LARGE
+        small = len(match[3]) < _MIN_SKIPPED_BYTES
         if small or match[1].decode("utf-8", "replace") in wanted or not _ARRAY.search(match[3]):
             return match[0]
         return b'"%b"%b{}' % match.group(1, 2)

@@ -19,7 +19,7 @@ from dielectric_gnn.utils.limits import ARRAYS_MB, MB, Readable, TooLargeError, 
 _MAX_MEMBERS = 10_000
 _SUFFIX = ".npy"
 # What NumPy raises of headers, which it reads with the parser of Python, and zipfile of archives.
-_DAMAGE = (
+_DAMAGE_ERRORS = (
     OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, ArithmeticError, MemoryError, RuntimeError,
     TokenError, zlib.error, zipfile.BadZipFile, NotImplementedError,
 )  # fmt: skip
@@ -48,7 +48,7 @@ def read_npz(path: Path, max_mb: float = ARRAYS_MB) -> dict[str, NDArray[Any]]:
                     raise ValueError(f"the checksum of {member.filename} does not fit")
                 arrays[member.filename.removesuffix(_SUFFIX)] = _array(content)
             return arrays
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         raise RecordError(
             str(path), f"not readable as .npz, damaged? ({first_line(error)}); get the file again"
         ) from error

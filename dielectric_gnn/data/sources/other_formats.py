@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dielectric_gnn.data.sources.cif import Atoms
-from dielectric_gnn.data.sources.parser_warnings import judged_warnings
+from dielectric_gnn.data.sources.parser_warnings import refuse_on_warnings
 from dielectric_gnn.data.sources.text_files import check_size, read_text, without_compression
 from dielectric_gnn.utils.errors import InputError, RecordError, first_line
 
@@ -34,7 +34,7 @@ def read_other(path: Path) -> Atoms:
     """
     source, ending = str(path), Path(without_compression(path.name).lower()).suffix
     try:
-        with judged_warnings(source):
+        with refuse_on_warnings(source):
             structure = _parsed(path, ending)
         return _checked(structure)
     except RecordError:

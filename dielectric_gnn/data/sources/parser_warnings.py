@@ -25,7 +25,7 @@ def reason_to_refuse(messages: Iterable[str]) -> str | None:
 
 
 @contextmanager
-def judged_warnings(source: str) -> Iterator[list[str]]:
+def refuse_on_warnings(source: str) -> Iterator[list[str]]:
     """Within it, warnings are collected; at its end, the file is refused for one that is not harmless.
 
     Args:

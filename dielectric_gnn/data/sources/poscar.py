@@ -16,7 +16,7 @@ from dielectric_gnn.data.sources.text_files import read_text
 from dielectric_gnn.utils.errors import RecordError
 
 _TITEL = re.compile(r"^\s*TITEL\s*=\s*\S+\s+([A-Z][a-z]?)(?:_\w+)?(?:\s|$)", re.MULTILINE)
-_HEAD = 6
+_NUM_HEADER_LINES = 6
 
 
 def read_poscar(text: str, path: Path) -> Atoms:
@@ -40,7 +40,7 @@ def read_poscar(text: str, path: Path) -> Atoms:
 
 def _read(text: str, path: Path) -> Atoms:
     lines = [re.split(r"[!#]", line, maxsplit=1)[0].split() for line in text.splitlines()]
-    if len(lines) <= _HEAD:
+    if len(lines) <= _NUM_HEADER_LINES:
         raise ValueError(f"it has {len(lines)} lines")
     vectors = np.array([_numbers(lines, row, 3, "a lattice vector") for row in (2, 3, 4)])
     scale = _scale(lines, vectors)
@@ -54,7 +54,7 @@ def _read(text: str, path: Path) -> Atoms:
     places = np.array([_numbers(lines, place, 3, "a position") for place in range(start, end)]).reshape(-1, 3)
     if end < len(lines) and len(lines[end]) >= 3 and all(_is_number(word) for word in lines[end][:3]):
         raise ValueError(f"there are more positions than the {sum(counts)} atoms of line {row - selective}")
-    names = symbols or _names_at_the_end(lines[start:end], counts, selective) or _names_of_potcar(path, counts)
+    names = symbols or _read_trailing_symbols(lines[start:end], counts, selective) or _read_potcar_symbols(path, counts)
     numbers = np.repeat([_number_of(name) for name in names], counts).astype(np.int64)
     lattice = vectors * scale
     return Atoms(lattice, numbers, places @ lattice if mode == "d" else places * scale)
@@ -74,7 +74,7 @@ def _scale(lines: list[list[str]], vectors: NDArray[np.float64]) -> NDArray[np.f
 
 def _composition(lines: list[list[str]]) -> tuple[list[str], list[int], int]:
     """Symbols (none in files of VASP 4), numbers of atoms, and the line after them. Either may take several lines."""
-    row = _HEAD - 1
+    row = _NUM_HEADER_LINES - 1
     symbols: list[str] = []
     while row < len(lines) and lines[row] and not lines[row][0].isdecimal():
         # With the names of potentials, and their digests: Cu_pv/f474ac0d.
@@ -95,7 +95,7 @@ def _composition(lines: list[list[str]]) -> tuple[list[str], list[int], int]:
     return symbols, counts, row
 
 
-def _names_at_the_end(rows: list[list[str]], counts: list[int], selective: bool) -> list[str]:
+def _read_trailing_symbols(rows: list[list[str]], counts: list[int], selective: bool) -> list[str]:
     """The symbols behind coordinates, which some programs write, one for each number of atoms; empty if there are none.
 
     Without flags, T and F are no symbols but flags.
@@ -111,7 +111,7 @@ def _names_at_the_end(rows: list[list[str]], counts: list[int], selective: bool)
     return [min(group, default="H") for group in groups]
 
 
-def _names_of_potcar(path: Path, counts: list[int]) -> list[str]:
+def _read_potcar_symbols(path: Path, counts: list[int]) -> list[str]:
     potcar = path.with_name("POTCAR")
     names = _TITEL.findall(read_text(potcar)) if potcar.is_file() else []
     if len(names) != len(counts):

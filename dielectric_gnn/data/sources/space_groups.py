@@ -21,10 +21,10 @@ NUM_SETTINGS = 530
 _OLD_CUBIC = re.compile(r"^([pfi](?:[mnadbc]|4_?\d?/?[mn]?|2/?[mnad]?)?)3([mdcn]?)$")
 
 
-_CHOICES = {"s": "1", "z": "2"}
+_ICSD_CHOICES = {"s": "1", "z": "2"}
 """Letters of ICSD for the two origins."""
 
-_BEFORE_E = {
+_NAMES_BEFORE_1992 = {
     191: "A b m 2, B m a 2, B 2 c m, C 2 m b, C m 2 a, A c 2 m",
     203: "A b a 2, B b a 2, B 2 c b, C 2 c b, C c 2 a, A c 2 a",
     304: "C m c a, C c m b, A b m a, A c a m, B b c m, B m a b",
@@ -57,7 +57,7 @@ class Setting(NamedTuple):
         return f"{name} :{self.choice}" if self.choice in ("1", "2", "H", "R") else name
 
 
-def settings_of(spelling: str, hall: bool = False) -> list[Setting]:
+def find_settings(spelling: str, hall: bool = False) -> list[Setting]:
     """The settings that a name or a number may mean, the standard one first; empty where it is not understood.
 
     Args:
@@ -65,9 +65,9 @@ def settings_of(spelling: str, hall: bool = False) -> list[Setting]:
         hall: Look for a name of Hall first: a few are other groups in the notation of Hermann and Mauguin.
 
     Example:
-        >>> [one.choice for one in settings_of("R -3 m H")], [one.choice for one in settings_of("F d -3 m")]
+        >>> [one.choice for one in find_settings("R -3 m H")], [one.choice for one in find_settings("F d -3 m")]
         (['H'], ['1', '2'])
-        >>> settings_of("F m 3 m") == settings_of("F 4/m -3 2/m") == settings_of("-F 4 2 3") == settings_of("225")
+        >>> find_settings("F m 3 m") == find_settings("F 4/m -3 2/m") == find_settings("-F 4 2 3") == find_settings("225")
         True
     """
     readings = list(_readings(spelling))
@@ -80,13 +80,13 @@ def settings_of(spelling: str, hall: bool = False) -> list[Setting]:
     return []
 
 
-def operations_of(setting: Setting) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def symmetry_operations(setting: Setting) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Rotations (n, 3, 3) and translations (n, 3) of a setting, in fractional coordinates, centrings included."""
     found = _database(setting)
     return np.asarray(found["rotations"], dtype=np.int64), np.asarray(found["translations"], dtype=np.float64) % 1.0
 
 
-def group_number_of(rotations: NDArray[np.int64], translations: NDArray[np.float64]) -> int | None:
+def find_group_number(rotations: NDArray[np.int64], translations: NDArray[np.float64]) -> int | None:
     """Number of the space group, 1 to 230, of operations in any setting; None if spglib does not find it.
 
     Args:
@@ -104,13 +104,13 @@ def group_number_of(rotations: NDArray[np.int64], translations: NDArray[np.float
 def _database(setting: Setting) -> Mapping[str, Any]:
     import spglib
 
-    found = _quietly(spglib.get_symmetry_from_database, setting.hall_number)
+    found = _without_deprecation_warning(spglib.get_symmetry_from_database, setting.hall_number)
     if found is None:
         raise ValueError(f"spglib has no setting {setting.hall_number}")
     return found
 
 
-def _quietly(function: Callable[[int], T], hall_number: int) -> T:
+def _without_deprecation_warning(function: Callable[[int], T], hall_number: int) -> T:
     with warnings.catch_warnings():
         # spglib announces that failure will be an exception; until then it is None.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -125,12 +125,12 @@ def _readings(spelling: str) -> Iterator[tuple[str, str]]:
     # The choice follows a colon, or is a last word of its own: R -3 m :H, F d -3 m (origin 2), R -3 m H, F d -3 m Z.
     if match := re.search(r"\s*(?::\s*|\(\s*(?:origin\s*(?:choice)?\s*)?|\s)([12hrsz])\s*\)?$", text, re.IGNORECASE):
         for key in _keys(text[: match.start()]):
-            yield key, _CHOICES.get(match[1].lower(), match[1].lower())
+            yield key, _ICSD_CHOICES.get(match[1].lower(), match[1].lower())
     for key in _keys(text):
         yield key, ""
     for key in _keys(text[:-1]):
         if text[-1:].lower() in tuple("hrsz"):
-            yield key, _CHOICES.get(text[-1].lower(), text[-1].lower())
+            yield key, _ICSD_CHOICES.get(text[-1].lower(), text[-1].lower())
     yield _hall_key(text), ""
 
 
@@ -159,9 +159,9 @@ def _table() -> dict[str, list[Setting]]:
 
     table: dict[str, list[Setting]] = {}
     first: dict[int, Setting] = {}
-    before = {start + place: name for start, text in _BEFORE_E.items() for place, name in enumerate(text.split(", "))}
+    before = {start + place: name for start, text in _NAMES_BEFORE_1992.items() for place, name in enumerate(text.split(", "))}
     for hall_number in range(1, NUM_SETTINGS + 1):
-        kind = _quietly(spglib.get_spacegroup_type, hall_number)
+        kind = _without_deprecation_warning(spglib.get_spacegroup_type, hall_number)
         if kind is None:
             raise ValueError(f"spglib has no setting {hall_number}")
         setting = Setting(hall_number, kind.number, kind.choice, kind.international)

@@ -11,7 +11,7 @@ from dielectric_gnn.data.graphs.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.utils.errors import RecordError
 
-_FULL = 1e-8
+_OCCUPANCY_TOLERANCE = 1e-8
 """Occupancies may differ from 1 by this much."""
 
 
@@ -63,7 +63,7 @@ def parse_structure(
 def _element_of(species: list[dict[str, Any]], index: int, source: str) -> int:
     """Atomic number of the element of a site."""
     # NaN compares as false, so it is refused as well.
-    if len(species) != 1 or not abs(species[0].get("occu", 1) - 1) <= _FULL:
+    if len(species) != 1 or not abs(species[0].get("occu", 1) - 1) <= _OCCUPANCY_TOLERANCE:
         shown = ", ".join(f"{one.get('element')}: {one.get('occu', 1)}" for one in species)
         raise RecordError(source, f"site {index} is disordered ({shown}); models need one element per site")
     name = species[0]["element"]

@@ -30,7 +30,7 @@ _CIF = (".cif", ".mcif")
 _POSCAR = re.compile(
     r".*\.(vasp|poscar|contcar)|(.*[^a-z])?(poscar|contcar)([^a-z].*)?|(chgcar|locpot)(\..*)?", re.DOTALL
 )
-_SHOWN = 5
+_MAX_NAMES_IN_MESSAGE = 5
 
 
 def is_cif(path: Path) -> bool:
@@ -65,7 +65,7 @@ def structure_files_in(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"{folder}: the folder and its subfolders hold no structure files; readable are {READABLE}")
     if others:
-        shown = ", ".join(printable(path.name) for path in others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
+        shown = ", ".join(printable(path.name) for path in others[:_MAX_NAMES_IN_MESSAGE]) + (", …" if len(others) > _MAX_NAMES_IN_MESSAGE else "")
         log.warning("%s: left out what is no structure file: %d (%s)", folder, len(others), shown)
     return sorted(found)
 

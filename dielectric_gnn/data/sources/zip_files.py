@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dielectric_gnn.utils.limits import TooLargeError
 
-_MEMBER = 46
+_MIN_ENTRY_BYTES = 46
 """Bytes that a member takes in the table of contents, at least."""
 
-_LONGEST_END = (1 << 16) + 22 + 20 + 56
+_MAX_END_BYTES = (1 << 16) + 22 + 20 + 56
 """Bytes at the end that say where the table of contents is, with the longest comment."""
 
 
@@ -25,8 +25,8 @@ def open_zip(path: Path, max_members: int) -> zipfile.ZipFile:
         OSError, zipfile.BadZipFile: It cannot be read, or lists another number of members than it states.
     """
     num_members, size = _end(path)
-    if size // _MEMBER > max_members:
-        raise TooLargeError(f"up to {size // _MEMBER} members, expected at most {max_members}")
+    if size // _MIN_ENTRY_BYTES > max_members:
+        raise TooLargeError(f"up to {size // _MIN_ENTRY_BYTES} members, expected at most {max_members}")
     archive = zipfile.ZipFile(path)
     # Some programs write numbers beyond 65,535 modulo 65,536.
     if (num_members - len(archive.infolist())) % (1 << 16):
@@ -39,8 +39,8 @@ def _end(path: Path) -> tuple[int, int]:
     """How many members the end of an archive states, and how many bytes the table of contents takes; 0 without end."""
     with path.open("rb") as file:
         total = path.stat().st_size
-        file.seek(max(0, total - _LONGEST_END))
-        tail = file.read(_LONGEST_END)
+        file.seek(max(0, total - _MAX_END_BYTES))
+        tail = file.read(_MAX_END_BYTES)
 
     def number(place: int, size: int) -> int:
         return int.from_bytes(tail[place : place + size], "little")

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_BLOCK = 1 << 24
+_BLOCK_BYTES = 1 << 24
 
 
 class AppendableArray:
@@ -88,15 +88,15 @@ def array_checksum(array: NDArray[Any], advance: Any = None) -> int:
     """
     checksum = 0
     flat = array.reshape(-1).view(np.uint8) if array.size else np.zeros(0, np.uint8)
-    for start in range(0, flat.size, _BLOCK):
-        block = flat[start : start + _BLOCK]
+    for start in range(0, flat.size, _BLOCK_BYTES):
+        block = flat[start : start + _BLOCK_BYTES]
         checksum = zlib.crc32(block.data, checksum)
         if advance is not None:
             advance(block.size)
     return checksum
 
 
-def sound_lengths(path: Path, row_bytes: int, ends: Sequence[tuple[int, int]]) -> int:
+def count_valid_states(path: Path, row_bytes: int, ends: Sequence[tuple[int, int]]) -> int:
     """How many of the claims (number of rows, checksum of them) about a growing file hold, until the first that fails.
 
     Args:
@@ -122,7 +122,7 @@ def sound_lengths(path: Path, row_bytes: int, ends: Sequence[tuple[int, int]]) -
 def _continued(file: BinaryIO, size: int, checksum: int) -> int:
     """The checksum after `size` more bytes; -1 where the file ends before."""
     while size:
-        block = file.read(min(size, _BLOCK))
+        block = file.read(min(size, _BLOCK_BYTES))
         if not block:
             return -1
         checksum = zlib.crc32(block, checksum)

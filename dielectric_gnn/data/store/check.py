@@ -21,7 +21,7 @@ from dielectric_gnn.data.store.metadata import checksum_text, read_metadata
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.progress import ProgressReporter
 
-_CRYSTALS_AT_ONCE = 256
+_CRYSTALS_PER_BLOCK = 256
 _LENGTH_TOLERANCE = 1e-4
 """Edges in single precision may exceed the cutoff by this much (Å)."""
 
@@ -43,7 +43,7 @@ def verify_store(folder: Path) -> list[str]:
         names = ", ".join(damaged)
         raise InputError(f"{folder}: damaged: {names} (wrong checksum); build the store anew, or copy it again")
     store.check()
-    problems = [*_names(store), *_splits(split), *_values(store)]
+    problems = [*_name_problems(store), *_split_problems(split), *_value_problems(store)]
     if problems:
         raise InputError(
             f"{folder}: {problems[0]}"
@@ -70,7 +70,7 @@ def _wrong_checksums(folder: Path, checksums: dict[str, str]) -> list[str]:
     return damaged
 
 
-def _names(store: CrystalStore) -> Iterator[str]:
+def _name_problems(store: CrystalStore) -> Iterator[str]:
     ids = names_array(store.material_ids)
     if np.unique(ids).size < ids.size:
         yield "material_ids.npy names a material twice"
@@ -78,24 +78,24 @@ def _names(store: CrystalStore) -> Iterator[str]:
         yield "material_ids.npy or formulas.npy has an empty name"
 
 
-def _splits(split: dict[str, NDArray[np.int64]]) -> Iterator[str]:
+def _split_problems(split: dict[str, NDArray[np.int64]]) -> Iterator[str]:
     together = np.concatenate([split[name] for name in SPLIT_NAMES])
     if np.unique(together).size < together.size:
         yield "split_train.npy, split_val.npy and split_test.npy share a material"
 
 
-def _values(store: CrystalStore) -> Iterator[str]:
+def _value_problems(store: CrystalStore) -> Iterator[str]:
     """Problems in arrays, one per array and block of crystals at most."""
-    bounds = [*range(0, len(store), _CRYSTALS_AT_ONCE), len(store)]
+    bounds = [*range(0, len(store), _CRYSTALS_PER_BLOCK), len(store)]
     with ProgressReporter("values", len(store), "{} materials".format) as progress:
         for start, stop in pairwise(bounds):
-            yield from _atoms_and_edges(store, start, stop)
-            yield from _orbits(store, start, stop)
-            yield from _targets(store, start, stop)
+            yield from _graph_problems(store, start, stop)
+            yield from _orbit_problems(store, start, stop)
+            yield from _target_problems(store, start, stop)
             progress.advance(stop - start)
 
 
-def _atoms_and_edges(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
+def _graph_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
     where = f"of materials {start} to {stop - 1}"
     atoms = slice(*store.atom_offsets[[start, stop]])
     edges = slice(*store.edge_offsets[[start, stop]])
@@ -132,10 +132,10 @@ def _are_reversed(edge_index: NDArray[np.int64], vectors: NDArray[np.floating]) 
     return True
 
 
-def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
+def _orbit_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
     """Classes must count up to all atoms and edges, and point to each other."""
     for row in range(start, stop):
-        orbits = None if store.orbits is None else store.orbits.of(row)
+        orbits = None if store.orbits is None else store.orbits.crystal_orbits(row)
         if orbits is None:
             continue
         atoms, edges = orbits.atom_counts.astype(np.int64), orbits.edge_counts.astype(np.int64)
@@ -146,7 +146,7 @@ def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
             yield f"the orbits of material {row} (orbit_*.npy) do not make up its atoms and edges"
 
 
-def _targets(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
+def _target_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
     where = f"of materials {start} to {stop - 1}"
     if store.eps_inter is not None and store.drude is not None:
         eps, drude = store.eps_inter[start:stop], store.drude[start:stop]

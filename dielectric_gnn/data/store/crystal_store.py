@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph, many_neighbour_edges
-from dielectric_gnn.data.graphs.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
+from dielectric_gnn.data.graphs.orbits import CrystalOrbits, Symmetry, trivial_orbits, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
 from dielectric_gnn.data.store.descriptions import SetKind, graph_sizes
@@ -84,7 +84,7 @@ class CrystalStore:
             records: The crystals.
             cutoff: Neighbour cutoff in Å.
             edge_dtype: Precision of the edge vectors; tests of symmetry want float64.
-            tensors: Keep whole tensors; the records come from `frames.with_whole_tensors`.
+            tensors: Keep whole tensors; the records come from `frames.with_full_tensors`.
             symmetry: `orbit` finds out which atoms and edges are alike.
 
         Raises:
@@ -93,9 +93,9 @@ class CrystalStore:
         records = list(records)
         if not records:
             raise InputError("the source holds no usable materials")
-        kind = SetKind.of(records[0])
+        kind = SetKind.from_record(records[0])
         for record in records:
-            kind.check(SetKind.of(record))
+            kind.check(SetKind.from_record(record))
         edges = many_neighbour_edges(records, cutoff)
         labels = [record.labels for record in records if record.labels is not None]
         targets = [target_rows(label) for label in labels]
@@ -106,7 +106,7 @@ class CrystalStore:
         orbits = None
         if symmetry == "orbit":
             found = (find_orbits(record.atomic_numbers, *graph) for record, graph in zip(records, edges, strict=True))
-            orbits = StoredOrbits.stacked(list(found), edge_dtype)
+            orbits = StoredOrbits.from_crystals(list(found), edge_dtype)
         return cls(
             material_ids=[record.material_id for record in records],
             formulas=[record.formula for record in records],
@@ -177,22 +177,22 @@ class CrystalStore:
 
     def _orbit_graph(self, chosen: NDArray[np.int64]) -> CrystalGraph | None:
         """Classes of equal atoms and edges; None where too few are equal for that to be faster."""
-        if self.orbits is None or not self.orbits.worthwhile(chosen, self.sizes):
+        if self.orbits is None or not self.orbits.is_worthwhile(chosen, self.sizes):
             return None
-        parts = [self.orbits.of(row) for row in chosen.tolist()]
-        crystals = [part or self._every_one(row) for part, row in zip(parts, chosen.tolist(), strict=True)]
+        parts = [self.orbits.crystal_orbits(row) for row in chosen.tolist()]
+        crystals = [part or self._trivial_orbits(row) for part, row in zip(parts, chosen.tolist(), strict=True)]
         dtype = torch.float64 if self.edge_vectors.dtype == np.float64 else torch.float32
-        graphs = OrbitBatch.of(crystals, dtype)
+        graphs = OrbitBatch.from_crystals(crystals, dtype)
         vectors = torch.zeros(graphs.lengths.shape[0], 3, dtype=dtype)
         vectors[:, 0] = graphs.lengths
         index = torch.tensor(chosen)
         numbers, batch = graphs.atomic_numbers, graphs.batch
         return CrystalGraph(numbers, graphs.edge_index, vectors, batch, index, orbits=graphs.orbits)
 
-    def _every_one(self, row: int) -> CrystalOrbits:
+    def _trivial_orbits(self, row: int) -> CrystalOrbits:
         """A crystal without orbits in a batch with some."""
         atoms, edges = (slice(*bounds[row : row + 2]) for bounds in (self.atom_offsets, self.edge_offsets))
-        return every_one(self.atomic_numbers[atoms], self.edge_index[:, edges], self.edge_vectors[edges])
+        return trivial_orbits(self.atomic_numbers[atoms], self.edge_index[:, edges], self.edge_vectors[edges])
 
     def elements(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
         """Atomic numbers that occur in the given crystals, sorted."""

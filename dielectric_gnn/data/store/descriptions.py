@@ -66,7 +66,7 @@ class SetKind:
     broadening: float | None
 
     @classmethod
-    def of(cls, record: CrystalRecord) -> SetKind:
+    def from_record(cls, record: CrystalRecord) -> SetKind:
         """The kind of set that a record belongs to."""
         labels, source = record.labels, record.source or record.material_id
         if labels is None:

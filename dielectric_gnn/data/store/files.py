@@ -33,7 +33,7 @@ from dielectric_gnn.utils.errors import InputError
 log = logging.getLogger(__name__)
 
 # What NumPy raises when a header is not as it wrote it, which it reads with the parser of Python.
-_DAMAGE = (
+_DAMAGE_ERRORS = (
     OSError,
     ValueError,
     EOFError,
@@ -144,7 +144,7 @@ def map_array(path: Path) -> NDArray[Any]:
         if excess:
             raise ValueError(f"{excess} bytes too long")
         _check_header(path, array)
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"{path}: missing, truncated or damaged ({reason}); {CURE}") from error
     # As a plain array, because indexing the memmap class costs time on every access.

@@ -10,7 +10,7 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 
-_ROWS_AT_ONCE = 1024
+_ROWS_PER_BLOCK = 1024
 
 
 def training_statistics(store: CrystalStore, train: NDArray[np.int64]) -> TrainingStatistics:
@@ -36,6 +36,6 @@ def training_statistics(store: CrystalStore, train: NDArray[np.int64]) -> Traini
 def _mean(rows: NDArray[np.floating], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean of the chosen rows, of which a few at a time are in memory."""
     total = np.zeros(rows.shape[1:])
-    for start in range(0, chosen.size, _ROWS_AT_ONCE):
-        total += rows[chosen[start : start + _ROWS_AT_ONCE]].sum(axis=0, dtype=np.float64)
+    for start in range(0, chosen.size, _ROWS_PER_BLOCK):
+        total += rows[chosen[start : start + _ROWS_PER_BLOCK]].sum(axis=0, dtype=np.float64)
     return total / chosen.size

@@ -16,7 +16,7 @@ from dielectric_gnn.data.store.flat import as_tensor_view
 from dielectric_gnn.targets.response import Anisotropy
 from dielectric_gnn.utils.errors import InputError
 
-_HEADROOM = 2
+_MEMORY_HEADROOM_FACTOR = 2
 """Free memory must be so many times that of the data: the model and its steps need some."""
 
 
@@ -42,18 +42,18 @@ class ResidentStore:
             [] if anisotropy is None else [anisotropy.eps_deviator, anisotropy.drude_root, anisotropy.component_mask]
         )
         _check_memory(sum(part.nbytes for part in parts if part is not None), device)
-        self.atom_offsets = self._moved(store.atom_offsets)
-        self.edge_offsets = self._moved(store.edge_offsets)
-        self.atomic_numbers = self._moved(store.atomic_numbers)
+        self.atom_offsets = self._to_device(store.atom_offsets)
+        self.edge_offsets = self._to_device(store.edge_offsets)
+        self.atomic_numbers = self._to_device(store.atomic_numbers)
         # PyTorch computes with few unsigned types.
-        self.edge_index = self._moved(store.edge_index.T.astype(np.int32))
-        self.edge_vectors = self._moved(store.edge_vectors)
-        self.eps_inter = None if store.eps_inter is None else self._moved(store.eps_inter)
-        self.drude = None if store.drude is None else self._moved(store.drude)
+        self.edge_index = self._to_device(store.edge_index.T.astype(np.int32))
+        self.edge_vectors = self._to_device(store.edge_vectors)
+        self.eps_inter = None if store.eps_inter is None else self._to_device(store.eps_inter)
+        self.drude = None if store.drude is None else self._to_device(store.drude)
         self.anisotropy = None
         if anisotropy is not None:
-            eps, drude = self._moved(anisotropy.eps_deviator), self._moved(anisotropy.drude_root)
-            self.anisotropy = Anisotropy(eps, drude, self._moved(anisotropy.component_mask))
+            eps, drude = self._to_device(anisotropy.eps_deviator), self._to_device(anisotropy.drude_root)
+            self.anisotropy = Anisotropy(eps, drude, self._to_device(anisotropy.component_mask))
 
     def gather(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalGraph:
         """The batch of the given crystals, in the order given.
@@ -85,7 +85,7 @@ class ResidentStore:
             else self.anisotropy.map(lambda rows: rows.index_select(0, index)),
         )
 
-    def _moved(self, array: NDArray[np.generic]) -> Tensor:
+    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
         return as_tensor_view(np.ascontiguousarray(array)).to(self.device)
 
 
@@ -101,7 +101,7 @@ def _check_memory(num_bytes: int, device: torch.device) -> None:
     if device.type != "cuda":
         return
     free, _ = torch.cuda.mem_get_info(device)
-    if free < _HEADROOM * num_bytes:
+    if free < _MEMORY_HEADROOM_FACTOR * num_bytes:
         raise InputError(
             f"data.resident would take {num_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB that are free on {device}, "
             "which leaves too little for training; set it to false, or build the store with --spectra float16"

@@ -65,7 +65,7 @@ class MaterialBytes:
                 self._parts.append((array.reshape(-1).view(np.uint8).data, row_bytes, bounds[owner]))
 
     @classmethod
-    def of_chunk(cls, arrays: Mapping[str, NDArray[Any]]) -> MaterialBytes:
+    def from_chunk(cls, arrays: Mapping[str, NDArray[Any]]) -> MaterialBytes:
         """Of arrays that hold a few materials, with their `sizes` and perhaps `orbit_sizes`."""
         sizes, orbit_sizes = arrays["sizes"], arrays.get("orbit_sizes")
         orbits = None if orbit_sizes is None else np.stack([offsets(column) for column in orbit_sizes.T])

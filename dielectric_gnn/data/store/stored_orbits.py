@@ -39,7 +39,7 @@ COLUMNS = {
 }
 """The arrays of `CrystalOrbits`, in their order; edge_index and pairs lie one after another, (e, 2) and (t, 2)."""
 
-_WORTHWHILE = 0.5
+_MAX_REMAINING_SHARE = 0.5
 """Largest share of edges and pairs left: full graphs use that both orders of a pair are alike, so each costs half."""
 
 
@@ -70,7 +70,7 @@ class StoredOrbits:
     arrays: Mapping[str, NDArray[Any]]
 
     @classmethod
-    def stacked(cls, crystals: Sequence[CrystalOrbits | None], floats: type[np.floating] = np.float32) -> StoredOrbits:
+    def from_crystals(cls, crystals: Sequence[CrystalOrbits | None], floats: type[np.floating] = np.float32) -> StoredOrbits:
         """The orbits of many crystals."""
         rows = [orbit_rows(orbits, floats) for orbits in crystals]
         sizes = np.array([orbit_sizes(orbits) for orbits in crystals])
@@ -90,12 +90,12 @@ class StoredOrbits:
         saved = (f"{a:.1f} {part}s become {b:.1f}" for a, b, part in zip(totals, classes, PARTS, strict=True))
         return f"{some} of {rows.size} materials have equal atoms or edges; on average " + ", ".join(saved)
 
-    def worthwhile(self, rows: NDArray[np.int64], full: NDArray[np.integer]) -> bool:
+    def is_worthwhile(self, rows: NDArray[np.int64], full: NDArray[np.integer]) -> bool:
         """Whether a batch of these crystals is faster on orbits, from the full sizes of all (M, 3)."""
         edges_and_pairs = self.sizes(rows, full)[:, 1:].sum()
-        return bool(edges_and_pairs <= _WORTHWHILE * full[rows, 1:].sum())
+        return bool(edges_and_pairs <= _MAX_REMAINING_SHARE * full[rows, 1:].sum())
 
-    def of(self, row: int) -> CrystalOrbits | None:
+    def crystal_orbits(self, row: int) -> CrystalOrbits | None:
         """Those of one crystal."""
         bounds = dict(zip(PARTS, self.offsets[:, row : row + 2].tolist(), strict=True))
         if bounds["atom"][0] == bounds["atom"][1]:
@@ -120,7 +120,7 @@ class OrbitBatch:
     orbits: Orbits
 
     @classmethod
-    def of(cls, crystals: Sequence[CrystalOrbits], dtype: torch.dtype) -> OrbitBatch:
+    def from_crystals(cls, crystals: Sequence[CrystalOrbits], dtype: torch.dtype) -> OrbitBatch:
         """Put them side by side; numbers in `dtype`."""
         atoms, edges, _ = zip(*map(orbit_sizes, crystals), strict=True)
 

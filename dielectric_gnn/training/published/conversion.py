@@ -18,7 +18,7 @@ from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training.checkpoint import AtomicCheckpointIO
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.published.architecture import model_configuration
-from dielectric_gnn.training.published.names import renamed
+from dielectric_gnn.training.published.names import rename_weights
 from dielectric_gnn.training.published.reading import PublishedCheckpoint, read_published
 from dielectric_gnn.training.run_folder import CHECKPOINTS
 from dielectric_gnn.utils.errors import InputError
@@ -50,7 +50,7 @@ def convert(file: Path, run_dir: Path, store: Path | None = None, overwrite: boo
     published = read_published(file)
     try:
         model = build(published.configuration)
-        _load(model, renamed(published.weights, _has_trainable_basis(published.configuration)))
+        _load(model, rename_weights(published.weights, _has_trainable_basis(published.configuration)))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     model.training_statistics = _statistics(published, store)

@@ -55,7 +55,7 @@ _LAYERS = {
 _ATTENTION = re.compile(r"(.*\.conv)\.((lin_l|lin_r|lin_edge|att|bias)(\..*)?)")
 
 
-def renamed(weights: Mapping[str, Tensor], trainable_basis: bool = False) -> dict[str, Tensor]:
+def rename_weights(weights: Mapping[str, Tensor], trainable_basis: bool = False) -> dict[str, Tensor]:
     """The study's weights under the names of `DielectricModule`.
 
     Args:

@@ -73,10 +73,10 @@ def read_published(path: Path) -> PublishedCheckpoint:
             raise
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: not a readable checkpoint, truncated or unsafe? ({reason})") from error
-    return _checked(content, path)
+    return _validated_checkpoint(content, path)
 
 
-def _checked(content: Any, path: Path) -> PublishedCheckpoint:
+def _validated_checkpoint(content: Any, path: Path) -> PublishedCheckpoint:
     """The parts of the file, if they are there and of the right kind."""
     missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
     if missing:

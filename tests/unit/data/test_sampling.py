@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.data.frames import with_whole_tensors
+from dielectric_gnn.data.frames import with_full_tensors
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sampling import (
     BudgetBatches,
@@ -132,7 +132,7 @@ def test_budget_names_what_is_too_small() -> None:
 
 
 def test_batches_gathered_on_a_device_are_those_of_the_store(metals: list[CrystalRecord]) -> None:
-    store = CrystalStore.from_records(map(with_whole_tensors, metals[::7]), 5.5, tensors=True)
+    store = CrystalStore.from_records(map(with_full_tensors, metals[::7]), 5.5, tensors=True)
     resident = ResidentStore(store, torch.device("cpu"))
     for indices in ([0], [3, 1, 7], [], range(len(store))):
         one, other = store.gather(indices), resident.gather(indices)

@@ -18,17 +18,17 @@ import pytest
 import torch
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.data.frames import with_whole_tensors
+from dielectric_gnn.data.frames import with_full_tensors
 from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split
-from dielectric_gnn.data.store.appendable import AppendableArray, array_checksum, sound_lengths
+from dielectric_gnn.data.store.appendable import AppendableArray, array_checksum, count_valid_states
 from dielectric_gnn.data.store.check import verify_store
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.data.store.files import map_array, open_store
 from dielectric_gnn.data.store.metadata import read_metadata
-from dielectric_gnn.data.store.writer import CHUNK, write_store
+from dielectric_gnn.data.store.writer import MATERIALS_PER_CHUNK, write_store
 from dielectric_gnn.models.backbones import OptiMetal3B
 from dielectric_gnn.models.layers.triplets import triplets_of
 from dielectric_gnn.testing import crystal
@@ -84,7 +84,7 @@ def test_sizes_are_what_a_three_body_model_makes(some: list[CrystalRecord]) -> N
 
 
 def test_whole_tensors_survive(some: list[CrystalRecord], tmp_path: Path) -> None:
-    records = [with_whole_tensors(record) for record in some]
+    records = [with_full_tensors(record) for record in some]
     write_store(tmp_path / "store", iter(some), CUTOFF, composition_split, tensors=True)
     memory = CrystalStore.from_records(records, CUTOFF, tensors=True).gather([3, 1]).anisotropy
     disk = open_store(tmp_path / "store")[0].gather([3, 1]).anisotropy
@@ -155,7 +155,7 @@ def test_writing_holds_few_materials_at_a_time(some: list[CrystalRecord], tmp_pa
             yield copy
 
     write_store(tmp_path / "store", fresh(), CUTOFF, composition_split)
-    assert most <= CHUNK + 1 < len(some) * 20
+    assert most <= MATERIALS_PER_CHUNK + 1 < len(some) * 20
 
 
 def test_a_failure_leaves_nothing_and_an_old_store_as_it_was(some: list[CrystalRecord], tmp_path: Path) -> None:
@@ -349,13 +349,13 @@ def test_sound_lengths_end_at_the_first_damage(tmp_path: Path) -> None:
         array.flush()
         ends.append((array.num_rows, array.checksum))
     array.abandon()
-    assert sound_lengths(path, 6, ends) == 4
+    assert count_valid_states(path, 6, ends) == 4
     content = bytearray(path.read_bytes())
     content[128 + 2 * 12 + 5] ^= 1
     path.write_bytes(content)
-    assert sound_lengths(path, 6, ends) == 2
+    assert count_valid_states(path, 6, ends) == 2
     path.write_bytes(content[: 128 + 13])
-    assert sound_lengths(path, 6, ends) == 1 and sound_lengths(tmp_path / "b.npy", 6, ends) == 0
+    assert count_valid_states(path, 6, ends) == 1 and count_valid_states(tmp_path / "b.npy", 6, ends) == 0
     again = AppendableArray(path, np.int16, (3,), *ends[0])
     again.append(np.arange(6).reshape(2, 3))
     again.close()

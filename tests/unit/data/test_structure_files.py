@@ -17,7 +17,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
 from dielectric_gnn.data.sources import StructureFiles
 from dielectric_gnn.data.sources.parser_warnings import HARMLESS, reason_to_refuse
-from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, operations_of, settings_of
+from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, symmetry_operations, find_settings
 from dielectric_gnn.data.sources.structure_files import is_structure_file, read_structure
 from dielectric_gnn.data.sources.structure_ids import material_ids
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -98,15 +98,15 @@ def test_every_setting_of_spglib_is_found_by_its_names_and_has_its_operations() 
     for hall_number in range(1, NUM_SETTINGS + 1):
         kind = spglib.get_spacegroup_type(hall_number)
         assert (
-            hall_number in [one.hall_number for one in settings_of(kind.hall_symbol, hall=True)] or hall_number == 324
+            hall_number in [one.hall_number for one in find_settings(kind.hall_symbol, hall=True)] or hall_number == 324
         )
         group, *own = kind.international.split("=")
         for name in own or [group, kind.international_short, kind.international_full]:
-            found = settings_of(name)
+            found = find_settings(name)
             assert {one.number for one in found} == {kind.number}, name
             assert hall_number in [one.hall_number for one in found] or kind.choice in ("1ba-c", "2ba-c"), name
     database = spglib.get_symmetry_from_database(525)
-    assert len(operations_of(settings_of("F d -3 m :1")[0])[0]) == len(database["rotations"]) == 192
+    assert len(symmetry_operations(find_settings("F d -3 m :1")[0])[0]) == len(database["rotations"]) == 192
 
 
 @pytest.mark.parametrize(
