@@ -17,11 +17,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from dielectric_gnn.data.checks import check_model, check_training_size, check_store
+from dielectric_gnn.data.checks import check_model, check_store, check_training_size
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
-from dielectric_gnn.data.option_values import check_at_most_one, check_cutoff, check_at_least
+from dielectric_gnn.data.option_values import check_at_least, check_at_most_one, check_cutoff
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sampling import (
     AnyStore,
@@ -132,7 +132,9 @@ class CrystalDataModule(LightningDataModule):
         check_at_least(1, batch_edges=batch_edges, batch_pairs=batch_pairs)
         check_at_most_one(source=None if source is None else type(source).__name__, store=store)
         if resident and symmetry == "orbit":
-            raise InputError("data.resident is true, which needs full graphs, but data.symmetry is orbit; change one of them")
+            raise InputError(
+                "data.resident is true, which needs full graphs, but data.symmetry is orbit; change one of them"
+            )
         check_at_most_one(train_size=train_size, train_ids=train_ids)
         check_at_most_one(batch_edges=batch_edges, batch_pairs=batch_pairs)
         self.source = source or ExampleMetals()
@@ -165,7 +167,7 @@ class CrystalDataModule(LightningDataModule):
         """Crystals that an earlier launch of `predict` finished, and that are skipped: fingerprints by id."""
         self._on_device: ResidentStore | None = None
         self._materials: dict[tuple[str, ...] | None, tuple[CrystalStore, dict[str, NDArray[np.int64]]]] = {}
-        """Materials read so far, by the structure files given to `predict`; None is the key of the labelled materials."""
+        """Materials read so far, by the structure files given to `predict`; None is the key of labelled materials."""
         self.requested: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         """Positions of all crystals requested from `predict`, including finished ones."""
 
@@ -236,7 +238,9 @@ class CrystalDataModule(LightningDataModule):
     def _with_progress(self, source: RecordSource, records: Iterator[CrystalRecord]) -> Iterator[CrystalRecord]:
         """The records; reports progress if there are many."""
         total = source.size()
-        if (total is not None and total < _MIN_MATERIALS_FOR_PROGRESS) or (self.trainer is not None and not self.trainer.is_global_zero):
+        if (total is not None and total < _MIN_MATERIALS_FOR_PROGRESS) or (
+            self.trainer is not None and not self.trainer.is_global_zero
+        ):
             yield from records
             return
         with ProgressReporter("reading", total, "{} materials".format) as progress:
@@ -268,7 +272,7 @@ class CrystalDataModule(LightningDataModule):
         return split
 
     def _unfinished(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The crystals that are still to be predicted; a finished one whose structure has changed is predicted again."""
+        """The crystals to be predicted: those that are not finished, or whose structure has changed since."""
         if not self.finished:
             return rows
         ids, store = self.store.material_ids, self.store

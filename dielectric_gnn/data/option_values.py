@@ -29,7 +29,9 @@ def check_cutoff(cutoff: float) -> None:
     """Raise InputError unless a neighbour cutoff (Å) is positive and at most `MAX_CUTOFF`."""
     check_positive(cutoff=cutoff)
     if cutoff > MAX_CUTOFF:
-        raise InputError(f"cutoff is {cutoff} Å, expected at most {MAX_CUTOFF:g} Å; the number of neighbours grows as its cube")
+        raise InputError(
+            f"cutoff is {cutoff} Å, expected at most {MAX_CUTOFF:g} Å; the number of neighbours grows as its cube"
+        )
 
 
 def check_at_least(least: int, **numbers: int | None) -> None:

@@ -186,7 +186,7 @@ class CrystalRecord:
             return problem
         unknown = sorted({int(z) for z in numbers if not 1 <= z <= MAX_ATOMIC_NUMBER})
         if unknown:
-            return f"atomic number {unknown[0]} is outside 1 to {MAX_ATOMIC_NUMBER} (H to Bi), the elements that models support"
+            return f"atomic number {unknown[0]} is outside 1 to {MAX_ATOMIC_NUMBER} (H to Bi), the supported elements"
         return cell_problem(self.search_cell) or self._overlap_problem()
 
     def _overlap_problem(self) -> str | None:

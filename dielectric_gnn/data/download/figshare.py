@@ -223,7 +223,9 @@ def _check_space(files: list[RemoteFile], folder: Path) -> None:
     needed = sum(file.size - _size(_part(folder / file.name)) for file in files)
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(f"{folder}: {_format_size(needed)} are needed, but the disk has only {_format_size(free)} free")
+        raise InputError(
+            f"{folder}: {_format_size(needed)} are needed, but the disk has only {_format_size(free)} free"
+        )
 
 
 def _download(file: RemoteFile, path: Path, retry: _Retry) -> None:

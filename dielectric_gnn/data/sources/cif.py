@@ -117,7 +117,9 @@ def _lattice(block: CifBlock) -> Floats:
             raise ValueError(f"{tag} is missing")
         values.append(number(text))
     a, b, c, alpha, beta, gamma = values
-    if not 0 < min(a, b, c) <= max(a, b, c) <= MAX_COMPONENT or not all(0 < angle < 180 for angle in (alpha, beta, gamma)):
+    if not 0 < min(a, b, c) <= max(a, b, c) <= MAX_COMPONENT or not all(
+        0 < angle < 180 for angle in (alpha, beta, gamma)
+    ):
         raise ValueError(f"the cell of lengths {a:g}, {b:g}, {c:g} Å and angles {alpha:g}, {beta:g}, {gamma:g} is none")
     return np.asarray(Lattice.from_parameters(a, b, c, alpha, beta, gamma).matrix, dtype=np.float64)
 
@@ -159,8 +161,8 @@ def _orbit(site: Site, operations: Operations, lattice: Floats) -> Floats:
             kept.append(row)
     if len(kept) * int(on_itself.sum()) != len(images):
         raise ValueError(
-            f"site {site.label} is within {SAME_POSITION_TOLERANCE:g} Å of a symmetry element, on which it may lie; give its "
-            "coordinates with more digits"
+            f"site {site.label} is within {SAME_POSITION_TOLERANCE:g} Å of a symmetry element, on which it may lie; "
+            "give its coordinates with more digits"
         )
     return images[kept]
 

@@ -15,8 +15,8 @@ from dielectric_gnn.data.sources.cif_text import ABSENT, CifBlock
 from dielectric_gnn.data.sources.space_groups import (
     Setting,
     find_group_number,
-    symmetry_operations,
     find_settings,
+    symmetry_operations,
 )
 
 Floats = NDArray[np.float64]

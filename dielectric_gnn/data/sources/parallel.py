@@ -1,7 +1,8 @@
 """Ordered parallel map over processes, in bounded memory.
 
 joblib's generator (1.6, `return_as="generator"`) is not used. It takes all arguments from the iterable whether or not
-results are consumed, so a build would hold a whole archive in memory; its workers outlive a killed parent.
+results are consumed, so a build could hold a complete archive in memory; it drops finished results when the iterable
+raises; and its workers outlive a killed parent.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def ordered_map(function: Callable[[T], R], arguments: Iterable[T], workers: int
     """
     pending: deque[Future[R]] = deque()
     context = get_context("spawn")
-    with _single_threaded_workers(), ProcessPoolExecutor(workers, mp_context=context, initializer=_initialize_worker) as pool:
+    with (
+        _single_threaded_workers(),
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_initialize_worker) as pool,
+    ):
         try:
             for argument in arguments:
                 pending.append(pool.submit(function, argument))

@@ -36,7 +36,7 @@ class PreparedHDF5(RecordSource):
     Args:
         folder: Folder of train.h5, val.h5 and test.h5.
         broadening_ev: Broadening Γ (eV) of the spectra; the files do not state it, the published one is 0.1 eV.
-        max_mb: Largest size (MB) of the datasets of one material in memory; a larger one is rejected without being read.
+        max_mb: Largest size (MB) of the datasets of one material in memory; a larger one is rejected unread.
     """
 
     def __init__(self, folder: str, broadening_ev: float = 0.1, max_mb: float = MATERIAL_MB) -> None:

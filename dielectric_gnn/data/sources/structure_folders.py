@@ -65,7 +65,9 @@ def structure_files_in(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"{folder}: the folder and its subfolders hold no structure files; readable are {READABLE}")
     if others:
-        shown = ", ".join(printable(path.name) for path in others[:_MAX_NAMES_IN_MESSAGE]) + (", …" if len(others) > _MAX_NAMES_IN_MESSAGE else "")
+        shown = ", ".join(printable(path.name) for path in others[:_MAX_NAMES_IN_MESSAGE]) + (
+            ", …" if len(others) > _MAX_NAMES_IN_MESSAGE else ""
+        )
         log.warning("%s: left out what is no structure file: %d (%s)", folder, len(others), shown)
     return sorted(found)
 

@@ -210,8 +210,8 @@ def disk_full_as_input_error(folder: Path, num_materials: int) -> Iterator[None]
         if error.errno not in _NO_SPACE:
             raise
         raise InputError(
-            f"{folder}: no space is left on the disk after {num_materials} materials ({error.strerror}); free space and "
-            "repeat the command to continue, or delete this folder"
+            f"{folder}: no space is left on the disk after {num_materials} materials ({error.strerror}); free space "
+            "and repeat the command to continue, or delete this folder"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Every byte and every value of a store on disk, verified: what `dielectric-gnn prepare verify` does."""
+"""Verification of every byte and every value of a store on disk, as `dielectric-gnn prepare verify` does."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _LENGTH_TOLERANCE = 1e-4
 
 
 def verify_store(folder: Path) -> list[str]:
-    """Check a store: sizes, checksums, and that every value makes sense.
+    """Check the sizes, checksums and values of a store.
 
     Returns:
-        What was found, in words; remarks on things that are unusual but no damage.
+        A summary line, and remarks on unusual but undamaged content.
 
     Raises:
-        InputError: As `open_store`; or files are damaged, which the message names, with the cure.
+        InputError: As `open_store`; or files are damaged; the message names them and the cure.
     """
     folder = folder.expanduser()
     store, split = open_store(folder)
@@ -48,7 +48,7 @@ def verify_store(folder: Path) -> list[str]:
         raise InputError(
             f"{folder}: {problems[0]}"
             + (f", and {len(problems) - 1} problems more" if len(problems) > 1 else "")
-            + "; the checksums fit, so it was written like this: build the store anew, and report it if that recurs"
+            + "; the checksums are correct, so it was written like this: build the store anew; report it if it recurs"
         )
     return [f"{folder}: sound ({len(store)} materials, {len(checksums)} arrays)", *_remarks(store, split)]
 
@@ -115,12 +115,12 @@ def _graph_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]
     lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1))
     if not ((lengths > 0) & (lengths <= store.cutoff + _LENGTH_TOLERANCE)).all():  # NaN fails too
         yield f"edge_vectors.npy {where} has lengths beyond 0 to {store.cutoff:g} Å"
-    said, found = store.sizes[start:stop], graph_sizes(num_atoms, num_edges, index[0], vectors)
-    for row in np.flatnonzero((said != found).any(axis=1)).tolist():
-        yield f"sizes.npy says {said[row].tolist()} of material {start + row}, which its graph does not bear out"
+    stated, found = store.sizes[start:stop], graph_sizes(num_atoms, num_edges, index[0], vectors)
+    for row in np.flatnonzero((stated != found).any(axis=1)).tolist():
+        yield f"sizes.npy has {stated[row].tolist()} for material {start + row}, which is inconsistent with its graph"
     targets = index[1] + sources - index[0]
     if not _are_reversed(np.stack([sources, targets]), vectors):
-        yield f"edge_vectors.npy {where} holds an edge without its reverse"
+        yield f"edge_vectors.npy {where} contains an edge without its reverse"
 
 
 def _are_reversed(edge_index: NDArray[np.int64], vectors: NDArray[np.floating]) -> bool:
@@ -133,7 +133,7 @@ def _are_reversed(edge_index: NDArray[np.int64], vectors: NDArray[np.floating]) 
 
 
 def _orbit_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
-    """Classes must count up to all atoms and edges, and point to each other."""
+    """Problems of orbits: classes must add up to all atoms and edges, and indices must be within range."""
     for row in range(start, stop):
         orbits = None if store.orbits is None else store.orbits.crystal_orbits(row)
         if orbits is None:
@@ -143,7 +143,7 @@ def _orbit_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]
         inside = all((values < size).all() for values, size in places)
         inside = inside and np.array_equal(orbits.reverse[orbits.reverse], np.arange(edges.size))
         if not inside or [atoms.sum(), (atoms[orbits.edge_index[0]] * edges).sum()] != store.sizes[row, :2].tolist():
-            yield f"the orbits of material {row} (orbit_*.npy) do not make up its atoms and edges"
+            yield f"the orbits of material {row} (orbit_*.npy) are inconsistent with its atoms and edges"
 
 
 def _target_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
@@ -166,7 +166,7 @@ def _remarks(store: CrystalStore, split: dict[str, NDArray[np.int64]]) -> Iterat
     sides = [np.unique(formulas[split[name]]) for name in SPLIT_NAMES]
     crossing = sum(np.intersect1d(sides[a], sides[b]).size for a, b in ((0, 1), (0, 2), (1, 2)))
     if crossing:
-        yield f"remark: {crossing} formulas lie on two sides of the split, so test errors flatter a model"
+        yield f"remark: {crossing} formulas are in two parts of the split, so test errors are too optimistic"
     unused = len(store) - sum(rows.size for rows in split.values())
     if unused:
-        yield f"remark: {unused} materials are on no side of the split"
+        yield f"remark: {unused} materials are in no part of the split"

@@ -14,7 +14,7 @@ import numpy as np
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.graphs.orbits import Symmetry
-from dielectric_gnn.data.option_values import check_cutoff, check_positive, check_at_least
+from dielectric_gnn.data.option_values import check_at_least, check_cutoff, check_positive
 from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, report_rejects
 from dielectric_gnn.data.sources.parallel import chunks, ordered_map
@@ -27,7 +27,7 @@ from dielectric_gnn.data.store.files import open_store
 from dielectric_gnn.data.store.metadata import SCHEMA, SpectraDtype, read_metadata
 from dielectric_gnn.data.store.row_checksums import ROW_CHECKSUMS
 from dielectric_gnn.data.store.rows import Recipe, identity, read_chunk
-from dielectric_gnn.data.store.writer import MATERIALS_PER_CHUNK, SplitRule, check_target, finish_store, add_chunk
+from dielectric_gnn.data.store.writer import MATERIALS_PER_CHUNK, SplitRule, add_chunk, check_target, finish_store
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.limits import MATERIAL_MB
 from dielectric_gnn.utils.progress import ProgressReporter
@@ -83,7 +83,7 @@ def choose_source(
     Args:
         path: Folder of JSON entries, archive of them, or folder with train.h5, val.h5 and test.h5; or `synthetic:N`.
         source_format: Format of the files; `auto` recognises it by the content of the folder.
-        broadening_ev: Broadening Γ of the spectra in eV; None takes the value stated in JSON files, and 0.1 eV for others.
+        broadening_ev: Broadening Γ of the spectra in eV; None takes the value in JSON files, 0.1 eV for others.
         seed: Random seed of synthetic crystals; None means 0.
         rattle: Random displacements in synthetic crystals in Å; None means 0.
         max_mb: Largest material in MB; see the sources.
@@ -173,7 +173,9 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
             rejected = [*source.rejects, *unfinished.rejects]
             rule = _split_rule(split, options, len(rejected))
             report_rejects(rejected, rejects)
-            finish_store(unfinished, rule if tasks is None else partial(_split_or_keep_materials, rule, unfinished.folder), title)
+            finish_store(
+                unfinished, rule if tasks is None else partial(_split_or_keep_materials, rule, unfinished.folder), title
+            )
         except BaseException as error:
             kept = 0 if tasks is None else len(unfinished.ids)
             if not kept:

@@ -51,7 +51,7 @@ class Recipe:
 
 
 class Column(NamedTuple):
-    """One array of a store: type and shape of its rows, and whether a row belongs to a crystal or a key of `_OWNERS`."""
+    """One array of a store: type and shape of its rows, and what a row belongs to: a crystal, or a key of `_OWNERS`."""
 
     dtype: DTypeLike
     row_shape: tuple[int, ...]

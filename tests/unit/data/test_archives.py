@@ -167,5 +167,5 @@ def test_several_processes_give_the_same_records_and_errors(tmp_path: Path) -> N
 
 
 def test_process_that_dies_is_told() -> None:
-    with pytest.raises(InputError, match="process died, .*out of memory"):
+    with pytest.raises(InputError, match=r"process died, .*out of memory"):
         list(read_parallel([3], os._exit, 1))

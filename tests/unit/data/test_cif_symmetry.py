@@ -13,7 +13,7 @@ from pymatgen.core.operations import SymmOp
 
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.cif_symmetry import _codes, _operation
-from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, find_group_number, symmetry_operations, find_settings
+from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, find_group_number, find_settings, symmetry_operations
 from tests.cif_files import GROUP, LISTED, block, outcome, refusal, symbols
 
 

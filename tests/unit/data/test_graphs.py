@@ -83,7 +83,9 @@ def test_long_and_large_cells_are_searched_alone(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(graphs, "neighbour_edges", noted)
     many_neighbour_edges(records, 5.5)
-    assert "long" in alone and {one.material_id for one in records if one.atomic_numbers.size > MAX_ATOMS_DENSE_SEARCH} <= set(alone)
+    assert "long" in alone and {
+        one.material_id for one in records if one.atomic_numbers.size > MAX_ATOMS_DENSE_SEARCH
+    } <= set(alone)
     assert len(alone) < len(records) / 2
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.graphs.graph import CrystalGraph, neighbour_edges
-from dielectric_gnn.data.graphs.orbits import CrystalOrbits, trivial_orbits, find_orbits
+from dielectric_gnn.data.graphs.orbits import CrystalOrbits, find_orbits, trivial_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.splits import composition_split

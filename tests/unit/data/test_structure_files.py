@@ -17,7 +17,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
 from dielectric_gnn.data.sources import StructureFiles
 from dielectric_gnn.data.sources.parser_warnings import HARMLESS, reason_to_refuse
-from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, symmetry_operations, find_settings
+from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, find_settings, symmetry_operations
 from dielectric_gnn.data.sources.structure_files import is_structure_file, read_structure
 from dielectric_gnn.data.sources.structure_ids import material_ids
 from dielectric_gnn.data.store.crystal_store import CrystalStore

@@ -105,7 +105,9 @@ def test_orbit_graphs_give_the_outputs_of_the_reference(name: str) -> None:
     """Equal atoms and edges as one: the symmetric structures in evaluation; in training, as their full graphs."""
     file = reference(name)
     store = CrystalStore.from_records(file.records(), 5.5, edge_dtype=np.float64, symmetry="orbit")
-    symmetric = [row for row in range(len(store)) if store.orbits is not None and store.orbits.crystal_orbits(row) is not None]
+    symmetric = [
+        row for row in range(len(store)) if store.orbits is not None and store.orbits.crystal_orbits(row) is not None
+    ]
     assert len(symmetric) == 4
     orbit = store.gather(symmetric).to(dtype=torch.float64)
     full = graph_of([file.records()[row] for row in symmetric], 5.5)
