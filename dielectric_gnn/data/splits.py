@@ -68,7 +68,7 @@ def composition_split(
 
 
 def published_split(material_ids: Sequence[str], formulas: Sequence[str]) -> dict[str, list[str]]:
-    """The split that the study of arXiv:2602.05702 draws from its raw data, for the whole database the published one.
+    """The split that the study of arXiv:2602.05702 draws from its raw data; for all its materials, the published split.
 
     The distinct reduced formulas are sorted and shuffled by NumPy's legacy generator with seed 42; the first 80 % of
     them are training, the next 10 % validation, the rest test, each count rounded down.

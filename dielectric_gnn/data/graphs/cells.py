@@ -136,7 +136,7 @@ def stated_problem(lattice: Floats, positions: Floats) -> str | None:
 
 
 def cell_problem(cell: Cell) -> str | None:
-    """Description of the problem of a cell from `search_cell` (coplanar, long, empty, crowded); None if it is usable."""
+    """Description of the problem of a cell: coplanar, too long, too empty or too crowded; None if it is usable."""
     lattice, num_atoms = cell.lattice, len(cell.positions)
     volume, lengths = _volume(lattice), _lengths(lattice)
     if volume < MIN_DISTANCE**3 or _is_skew(lattice):

@@ -177,7 +177,7 @@ class CrystalGraph:
         """Move to a device; with a floating `dtype`, convert the floating tensors too."""
         dtype = next((arg for arg in (*args, kwargs.get("dtype")) if isinstance(arg, torch.dtype)), None)
         if dtype is not None and not dtype.is_floating_point:
-            raise TypeError(f"a crystal graph holds integers and floats; it cannot become {dtype}")
+            raise TypeError(f"a crystal graph has integer and float tensors; it cannot be converted to {dtype}")
 
         def move(tensor: Tensor) -> Tensor:
             if dtype is not None and not tensor.is_floating_point():

@@ -20,13 +20,13 @@ JSON_SUFFIXES = tuple(f".json{ending}" for ending in OPENERS)
 _DAMAGE_ERRORS = (*DECOMPRESSION_ERRORS, ValueError, RecursionError)
 
 _OBJECT = re.compile(rb'"([^"\\]+)"(\s*:\s*)(\{[^{}]*+\})')
-"""A key and an object without braces within; quotes in strings are escaped, so that no text looks like it."""
+"""A key and an object without nested braces; quotes in strings are escaped, so no string matches."""
 
 _ARRAY = re.compile(rb'"@module"\s*:\s*"numpy"')
-"""What the encoded arrays among such objects hold. Searched apart, so that time grows with the text, not its square."""
+"""Content of encoded arrays among such objects; searched separately, so that the time is linear in the text."""
 
 _MIN_SKIPPED_BYTES = 4096
-"""Arrays with shorter texts (bytes) are cheaper to parse than to cut."""
+"""Arrays of fewer bytes are cheaper to parse than to remove."""
 
 
 def json_suffix(name: str) -> str | None:
@@ -35,7 +35,7 @@ def json_suffix(name: str) -> str | None:
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object from a file; raises RecordError if that is not what it holds."""
+    """Read one JSON object from a file; raises RecordError if the file is anything else."""
     return load_document(JsonDocument(str(path), path))
 
 
@@ -45,12 +45,12 @@ def load_document(
     """Read one JSON object.
 
     Args:
-        document: A file, or what an archive holds.
-        tables: Names of the large arrays that are wanted; others are empty. None keeps all.
-        max_mb: Longest text after decompression; no more is ever in memory.
+        document: A file, or a member of an archive.
+        tables: Names of the large arrays to read; others become empty. None reads all.
+        max_mb: Largest text (MB) after decompression; no more is read into memory.
 
     Raises:
-        RecordError: It cannot be read, is too large, or is no JSON object.
+        RecordError: It cannot be read, is too large, or is not a JSON object.
     """
     source, content, problem = document
     if problem:
@@ -73,7 +73,7 @@ def load_document(
 
 
 def without_tables(text: bytes, wanted: Collection[str]) -> bytes:
-    """JSON text in which large encoded arrays under other keys are empty objects, so that nothing parses them."""
+    """JSON text in which large encoded arrays under other keys are replaced by empty objects, to avoid parsing them."""
 
     def kept(match: re.Match[bytes]) -> bytes:
         small = len(match[3]) < _MIN_SKIPPED_BYTES

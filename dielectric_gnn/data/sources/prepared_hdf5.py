@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import h5py
 
 HDF5_FILES = {"train": "train.h5", "val": "val.h5", "test": "test.h5"}
-_KINDS = {"real": ("f", np.float64), "complex": ("c", np.complex128), "whole": ("iu", np.int64)}
+_KINDS = {"real": ("f", np.float64), "complex": ("c", np.complex128), "integer": ("iu", np.int64)}
 _REQUIRED = ("mat_id", "lattice", "atomic_number", "position", "drude", "eps")
 _OPTIONAL = ("composition", "e_above_hull")
 _DAMAGE_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
@@ -112,7 +112,7 @@ class _Reader:
         return CrystalRecord(
             material_id=group.name,
             lattice=group.array(values, "lattice", "real", 2),
-            atomic_numbers=group.array(values, "atomic_number", "whole", 1),
+            atomic_numbers=group.array(values, "atomic_number", "integer", 1),
             positions=group.array(values, "position", "real", 2),
             labels=OpticalLabels(eps[None], drude[None], EnergyGrid(), self.broadening_ev),
             metadata=group.metadata(values),
@@ -141,7 +141,7 @@ class _Group(NamedTuple):
         return values
 
     def array(self, values: dict[str, Any], key: str, kind: str, ndim: int) -> NDArray[Any]:
-        """The dataset `key` in double precision, checked to be numbers of one of `_KINDS` in `ndim` dimensions."""
+        """The dataset `key` in double precision; raises RecordError unless it has the kind and number of dimensions."""
         array = np.asarray(values[key])
         dtype_kinds, dtype = _KINDS[kind]
         if array.dtype.kind not in dtype_kinds or array.ndim != ndim:
@@ -151,7 +151,7 @@ class _Group(NamedTuple):
             return array.astype(dtype)
 
     def metadata(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Reduced formula and energy above the convex hull (eV/atom), where the file has them."""
+        """Reduced formula and energy above the convex hull (eV/atom), if the file has them."""
         metadata: dict[str, Any] = {}
         if "composition" in values:
             metadata["composition"] = _text(values["composition"])

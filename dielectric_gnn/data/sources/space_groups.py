@@ -1,4 +1,4 @@
-"""Space groups as files spell them: names of Hermann and Mauguin, short or full, old or new, names of Hall, numbers.
+"""Space groups as written in files: Hermann-Mauguin symbols (short, full, old, new), Hall symbols, numbers.
 
 The 530 settings and their symmetry operations are those of spglib.
 """
@@ -22,7 +22,7 @@ _OLD_CUBIC = re.compile(r"^([pfi](?:[mnadbc]|4_?\d?/?[mn]?|2/?[mnad]?)?)3([mdcn]
 
 
 _ICSD_CHOICES = {"s": "1", "z": "2"}
-"""Letters of ICSD for the two origins."""
+"""Letters that ICSD uses for the two origin choices."""
 
 _NAMES_BEFORE_1992 = {
     191: "A b m 2, B m a 2, B 2 c m, C 2 m b, C m 2 a, A c 2 m",
@@ -31,7 +31,7 @@ _NAMES_BEFORE_1992 = {
     316: "C m m a, C m m b, A b m m, A c m m, B m c m, B m a m",
     322: "C c c a, C c c a, C c c b, C c c b, A b a a, A b a a, A c a a, A c a a, B b c b, B b c b, B b a b, B b a b",
 }
-"""Names of before 1992, when glides in two directions got the letter e, of settings from a Hall number on."""
+"""Symbols used before 1992, when double glide planes were named e; by the Hall number of the first setting."""
 
 
 class Setting(NamedTuple):
@@ -40,8 +40,8 @@ class Setting(NamedTuple):
     Args:
         hall_number: 1 to 530, in spglib's order.
         number: 1 to 230.
-        choice: Of origin (`1`, `2`), of hexagonal or rhombohedral axes (`H`, `R`), of unique axis; empty where there is
-            one only.
+        choice: Choice of origin (`1`, `2`), of hexagonal or rhombohedral axes (`H`, `R`), or of the unique axis; empty
+            if there is only one.
         name: For messages.
     """
 
@@ -58,11 +58,11 @@ class Setting(NamedTuple):
 
 
 def find_settings(spelling: str, hall: bool = False) -> list[Setting]:
-    """The settings that a name or a number may mean, the standard one first; empty where it is not understood.
+    """The settings that a symbol or number may denote, the standard one first; empty if it is not recognised.
 
     Args:
-        spelling: As in a file.
-        hall: Look for a name of Hall first: a few are other groups in the notation of Hermann and Mauguin.
+        spelling: Symbol or number, as in a file.
+        hall: Try a Hall symbol first: a few denote other groups as Hermann-Mauguin symbols.
 
     Example:
         >>> [one.choice for one in find_settings("R -3 m H")], [one.choice for one in find_settings("F d -3 m")]
@@ -81,7 +81,7 @@ def find_settings(spelling: str, hall: bool = False) -> list[Setting]:
 
 
 def symmetry_operations(setting: Setting) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Rotations (n, 3, 3) and translations (n, 3) of a setting, in fractional coordinates, centrings included."""
+    """Rotations (n, 3, 3) and translations (n, 3) of a setting in fractional coordinates, with centrings."""
     found = _database(setting)
     return np.asarray(found["rotations"], dtype=np.int64), np.asarray(found["translations"], dtype=np.float64) % 1.0
 
@@ -118,7 +118,7 @@ def _without_deprecation_warning(function: Callable[[int], T], hall_number: int)
 
 
 def _readings(spelling: str) -> Iterator[tuple[str, str]]:
-    """Spellings in the form of the table, with a choice of setting, the likelier first."""
+    """Keys of the table with a choice of setting, the most likely first."""
     text = spelling.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1].strip()
@@ -135,7 +135,7 @@ def _readings(spelling: str) -> Iterator[tuple[str, str]]:
 
 
 def _keys(name: str) -> Iterator[str]:
-    """A name without what spellings differ in, and that of today for a cubic group: Fm3m of before 1983 is Fm-3m."""
+    """The normalised symbol, and the present one of a cubic group: Fm3m, used before 1983, is Fm-3m."""
     key = _key(name)
     yield key
     if match := _OLD_CUBIC.match(key):
@@ -143,7 +143,7 @@ def _keys(name: str) -> Iterator[str]:
 
 
 def _key(name: str) -> str:
-    """Without blanks, underscores, brackets of screw axes, and case."""
+    """A symbol in lower case, without blanks, underscores and brackets of screw axes."""
     return re.sub(r"[\s_()]", "", name).lower()
 
 
@@ -154,7 +154,7 @@ def _hall_key(name: str) -> str:
 
 @cache
 def _table() -> dict[str, list[Setting]]:
-    """Settings by key of every name."""
+    """Settings by the normalised form of each of their symbols."""
     import spglib
 
     table: dict[str, list[Setting]] = {}
@@ -183,10 +183,10 @@ def _table() -> dict[str, list[Setting]]:
 
 
 def _of_one_group(found: list[Setting], first: dict[int, Setting]) -> list[Setting]:
-    """Of settings that share a name, such as those of other unique axes, the standard one, if it is among them.
+    """The settings that a shared symbol denotes, for example of different unique axes; the standard one first.
 
-    Two origins, and hexagonal or rhombohedral axes, share all names: those stay. So do settings of several axes, of
-    which the cell tells the right one.
+    Two origins, and hexagonal or rhombohedral axes, share all symbols, and are all returned. So are settings of
+    different axes, among which the cell decides.
     """
     choices = [one for one in found if one.choice in ("1", "2", "H", "R")]
     return choices or sorted(found, key=lambda one: one != first[one.number])

@@ -1,4 +1,4 @@
-"""Structures as pymatgen writes them into JSON, read as plain data."""
+"""pymatgen `Structure` dictionaries from JSON, read as plain data."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def parse_structure(
         for index, site in enumerate(structure["sites"]):
             numbers.append(_element_of(site["species"], index, source))
             fractional.append(site["abc"])
-        with np.errstate(over="ignore", invalid="ignore"):  # the record refuses what is not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # the record refuses values that are not finite
             positions = plain_array(fractional).reshape(-1, 3) @ lattice
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         if isinstance(error, RecordError):
@@ -70,4 +70,4 @@ def _element_of(species: list[dict[str, Any]], index: int, source: str) -> int:
     try:
         return atomic_number(name)
     except ValueError:
-        raise RecordError(source, f"site {index} is {name!r}, which is no element") from None
+        raise RecordError(source, f"site {index} is {name!r}, which is not an element") from None

@@ -1,4 +1,4 @@
-"""Zip archives, opened when they list as many members as they state, and not too many."""
+"""Opening zip archives, with checks of the number of their members."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from dielectric_gnn.utils.limits import TooLargeError
 
 _MIN_ENTRY_BYTES = 46
-"""Bytes that a member takes in the table of contents, at least."""
+"""Smallest size in bytes of an entry of the central directory."""
 
 _MAX_END_BYTES = (1 << 16) + 22 + 20 + 56
-"""Bytes at the end that say where the table of contents is, with the longest comment."""
+"""Largest size in bytes of the end records, with the longest comment."""
 
 
 def open_zip(path: Path, max_members: int) -> zipfile.ZipFile:
     """Open an archive for reading.
 
-    zipfile takes the table of contents into memory as a whole, and takes a damaged length of it for its end: members
-    behind that would be missing in silence.
+    zipfile reads the complete central directory into memory. If its stated length is damaged, zipfile silently leaves
+    out the members beyond it.
 
     Raises:
-        TooLargeError: It may have more members; the table of contents was not read.
-        OSError, zipfile.BadZipFile: It cannot be read, or lists another number of members than it states.
+        TooLargeError: It may have more members; the central directory was not read.
+        OSError, zipfile.BadZipFile: It cannot be read, or the number of listed members differs from the stated one.
     """
     num_members, size = _end(path)
     if size // _MIN_ENTRY_BYTES > max_members:
@@ -36,7 +36,7 @@ def open_zip(path: Path, max_members: int) -> zipfile.ZipFile:
 
 
 def _end(path: Path) -> tuple[int, int]:
-    """How many members the end of an archive states, and how many bytes the table of contents takes; 0 without end."""
+    """Number of members and size of the central directory as stated at the end of an archive; 0 without end record."""
     with path.open("rb") as file:
         total = path.stat().st_size
         file.seek(max(0, total - _MAX_END_BYTES))

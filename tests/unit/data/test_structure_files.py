@@ -127,7 +127,7 @@ def test_the_cell_tells_hexagonal_from_rhombohedral_axes(
 
 DIAMOND = "_symmetry_space_group_name_H-M 'F d -3 m'"
 REFUSED = {
-    "nonsense": (cif("_symmetry_space_group_name_H-M 'Q 7 m'"), "not understood"),
+    "nonsense": (cif("_symmetry_space_group_name_H-M 'Q 7 m'"), "not recognised"),
     "two groups": (cif("_symmetry_space_group_name_H-M 'F m -3 m'\n_space_group_IT_number 221"), "contradict"),
     "cell of another symmetry": (cif("_space_group_IT_number 225", c=5.0), "does not have the symmetry"),
     "unstated origin": (cif(DIAMOND, "Si1 0.1 0.1 0.1\nC1 0.3 0.3 0.3", a=9.0, c=9.0), "settings"),
@@ -167,7 +167,7 @@ def test_what_is_not_understood_is_refused_with_the_reason(name: str, tmp_path: 
         ("cif_reason_lost/unknown_coord.cif", "coordinate x of site H1"),
         ("dummy_site_message/dummy.cif", "type of 'X1'"),
         ("dummy_site_message/label_wat.cif", "site 'M1'"),
-        ("vasp4_no_symbols/POSCAR", "names no elements"),
+        ("vasp4_no_symbols/POSCAR", "no elements"),
         ("class_named_in_file/b.mson", "no format"),
         ("class_named_in_file/c.yaml", "no format"),
     ],
