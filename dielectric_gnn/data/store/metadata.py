@@ -60,12 +60,12 @@ class StoreMetadata:
         grid: First and last photon energy in eV, and the number of points.
         broadening: Γ of the spectra in eV; None if unknown.
         spectra_dtype: Precision of the spectra; None without spectra.
-        tensors: Whether it holds whole tensors; the arrays of `StoredAnisotropy`.
+        tensors: Whether the store has full tensors; the arrays of `StoredAnisotropy`.
         num_materials: M.
         num_atoms: N.
         num_edges: E.
         num_pairs: Three-body pairs.
-        elements: How many materials hold each element.
+        elements: Number of materials that contain each element.
         checksums: Of every array, CRC-32 of its elements (without the header), as hexadecimal digits.
         num_orbits: Classes of atoms, edges and pairs; None without orbits.
     """

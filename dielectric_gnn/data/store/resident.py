@@ -1,4 +1,4 @@
-"""A store in the memory of a device, where batches are gathered too: per step, only the indices travel."""
+"""A store in the memory of a device, where batches are gathered: only indices are transferred per step."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dielectric_gnn.targets.response import Anisotropy
 from dielectric_gnn.utils.errors import InputError
 
 _MEMORY_HEADROOM_FACTOR = 2
-"""Free memory must be so many times that of the data: the model and its steps need some."""
+"""Required free memory as a multiple of the size of the data: model and training steps need some."""
 
 
 class ResidentStore:
     """Gathers the batches of a store on a device, equal to those of the store itself.
 
-    Nothing waits for the device: how many atoms and edges a batch has is known beforehand, from the store.
+    Gathering needs no synchronisation, because the numbers of atoms and edges of a batch are known from the store.
 
     Args:
-        store: Of full graphs.
-        device: Where to keep it.
+        store: Store of full graphs.
+        device: Device for the data.
 
     Raises:
         InputError: The device has too little free memory, or a material is damaged on disk.
@@ -90,7 +90,7 @@ class ResidentStore:
 
 
 def _ragged_rows(bounds: Tensor, index: Tensor, total: int) -> tuple[Tensor, Tensor]:
-    """Row numbers that the chosen segments own, `total` of them, and how many each owns."""
+    """Row numbers of the chosen segments, `total` of them, and the number of rows of each."""
     starts = bounds.index_select(0, index)
     counts = bounds.index_select(0, index + 1) - starts
     shift = (starts - (counts.cumsum(0) - counts)).repeat_interleave(counts, output_size=total)
