@@ -168,8 +168,8 @@ def test_what_is_not_understood_is_refused_with_the_reason(name: str, tmp_path: 
         ("dummy_site_message/dummy.cif", "type of 'X1'"),
         ("dummy_site_message/label_wat.cif", "site 'M1'"),
         ("vasp4_no_symbols/POSCAR", "no elements"),
-        ("class_named_in_file/b.mson", "no format"),
-        ("class_named_in_file/c.yaml", "no format"),
+        ("class_named_in_file/b.mson", "not of a supported format"),
+        ("class_named_in_file/c.yaml", "not of a supported format"),
     ],
 )
 def test_odd_files_are_refused_with_the_reason(file: str, reason: str) -> None:

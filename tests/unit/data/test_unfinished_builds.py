@@ -71,15 +71,15 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     done = 0
 
-    def take(*args: object) -> None:
+    def add_chunk(*args: object) -> None:
         nonlocal done
         if done == after:
             raise KeyboardInterrupt
         done += 1
-        store_writer.take(*args)  # type: ignore[arg-type]
+        store_writer.add_chunk(*args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "take", take)
+        patch.setattr(prepare, "add_chunk", add_chunk)
         with pytest.raises(KeyboardInterrupt):
             build(folder)
     assert not folder.exists()
@@ -276,12 +276,12 @@ def test_source_without_pieces_is_read_in_one_go(
     tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = Stream(), tmp_path / "store"
-    real = prepare.take
-    monkeypatch.setattr(prepare, "take", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
+    real = prepare.add_chunk
+    monkeypatch.setattr(prepare, "add_chunk", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         build(target, source)
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(prepare, "take", real)
+    monkeypatch.setattr(prepare, "add_chunk", real)
     assert len(build(target, source)) == 2
     assert contents(target) == whole
     shutil.rmtree(target)
