@@ -43,20 +43,25 @@ class FunctionParser(ArgumentParser):
     def __init__(self, description: str | None = None, **options: Any) -> None:
         super().__init__(description=description, formatter_class=_Formatter, **options)
 
-    def add_function(self, function: Callable[..., Any], skip: Collection[str] = ()) -> None:
-        """Add the parameters of a function; its docstring, without the sections for Python, is the description.
+    def add_function(
+        self, function: Callable[..., Any], skip: Collection[str] = (), spellings: Mapping[str, str] | None = None
+    ) -> None:
+        """Add the parameters of a function; its docstring is the description, unless there is one already.
 
         Args:
-            function: With type hints, and a docstring of Google's style.
-            skip: Parameters that are left out.
+            function: A function with type hints and a docstring of Google's style.
+            skip: Names of parameters that are left out.
+            spellings: Options with another name than their parameter, such as `{"store": "--data.store"}`.
         """
         docstring = parse(inspect.getdoc(function) or "", style=DocstringStyle.GOOGLE)
         help_texts = {param.arg_name: " ".join((param.description or "").split()) for param in docstring.params}
-        self.description = "\n\n".join(filter(None, (docstring.short_description, docstring.long_description)))
+        if self.description is None:
+            self.description = "\n\n".join(filter(None, (docstring.short_description, docstring.long_description)))
         hints = get_type_hints(function)
         for name, parameter in inspect.signature(function).parameters.items():
             if name not in skip:
-                self._add_parameter(parameter, hints[name], help_texts.get(name))
+                option = (spellings or {}).get(name, f"--{name.replace('_', '-')}")
+                self._add_parameter(parameter, hints[name], help_texts.get(name), option)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End the process with status 2 and one line, instead of jsonargparse's usage and several lines."""
@@ -65,7 +70,7 @@ class FunctionParser(ArgumentParser):
         sys.stderr.write(f"error: {_in_one_line(message)}; see {self.prog.replace(' [options]', '')} --help\n")
         self.exit(MISTAKE)
 
-    def _add_parameter(self, parameter: inspect.Parameter, hint: Any, help_text: str | None) -> None:
+    def _add_parameter(self, parameter: inspect.Parameter, hint: Any, help_text: str | None, option: str) -> None:
         settings: dict[str, Any] = {"help": help_text}
         required = parameter.default is inspect.Parameter.empty
         if hint is bool and parameter.default is False:
@@ -78,7 +83,7 @@ class FunctionParser(ArgumentParser):
             self.add_argument(parameter.name, metavar=parameter.name.upper(), **settings)
         else:
             required_setting = {"required": True} if required else {}
-            self.add_argument(f"--{parameter.name.replace('_', '-')}", **settings, **required_setting)
+            self.add_argument(option, dest=parameter.name, **settings, **required_setting)
 
 
 def call_function(function: Callable[..., None], arguments: Namespace) -> None:

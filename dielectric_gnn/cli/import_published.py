@@ -11,48 +11,45 @@ of 0.1 eV.
 
 from __future__ import annotations
 
-import argparse
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
+from dielectric_gnn.cli.function_parser import FunctionParser, call_function
 from dielectric_gnn.cli.trainer_parts import quiet
 from dielectric_gnn.training.published import convert
 from dielectric_gnn.utils.entry import command
-from dielectric_gnn.utils.files import user_path
 from dielectric_gnn.utils.locks import locked
 
 
-def main(words: list[str]) -> None:
+def main(words: Sequence[str]) -> None:
     """Run the command.
 
     Args:
         words: Command line after the name of the command.
     """
-    command(lambda: convert_file(words))
+    command(lambda: _run(list(words)))
 
 
-def convert_file(words: list[str]) -> None:
-    """Parse the command line, convert, and print where the result is."""
-    parser = argparse.ArgumentParser(
-        prog="dielectric-gnn import-published",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "file", type=user_path, help="a file that the study's trainer saved, such as optimetal2b_seed1.pt"
-    )
-    parser.add_argument("--out", type=user_path, required=True, metavar="RUN", help="folder of the new run")
-    parser.add_argument(
-        "--data.store",
-        dest="store",
-        type=user_path,
-        help="a store of the published data: its training materials give the mean response, with which `test` compares "
-        "the model, and the elements in the training data",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
-    options = parser.parse_args(words)
+def _run(words: list[str]) -> None:
+    parser = FunctionParser(__doc__, prog="dielectric-gnn import-published")
+    parser.add_function(import_file, spellings={"store": "--data.store"})
+    call_function(import_file, parser.parse_args(words))
+
+
+def import_file(file: Path, *, out: Path, store: Path | None = None, overwrite: bool = False) -> None:
+    """Convert a file, and print where the result is.
+
+    Args:
+        file: A file that the study's trainer saved, such as optimetal2b_seed1.pt.
+        out: Folder of the new run.
+        store: A store of the published data: its training materials give the mean response, with which `test` compares
+            the model, and the elements in the training data.
+        overwrite: Replace an existing checkpoint.
+    """
     quiet()
-    with locked(options.out, "import_published.py"):
-        checkpoint = convert(options.file, options.out, options.store, options.overwrite)
+    with locked(out, "import_published.py"):
+        checkpoint = convert(file, out, store, overwrite)
     print(
         f"The weights are in {checkpoint}\n"
         f"  dielectric-gnn predict --ckpt_path {shlex.quote(str(checkpoint))} --crystals FILES\n"

@@ -65,6 +65,13 @@ def test_words_become_arguments_of_the_types_of_the_function() -> None:
     assert run("~/north")["wall"] == Path.home() / "north"
 
 
+def test_an_option_may_have_another_name_than_its_parameter() -> None:
+    parser = FunctionParser("All about walls.")
+    parser.add_function(paint, skip=("rooms", "corners"), spellings={"coats": "--data.coats"})
+    call_function(paint, parser.parse_args(["north", "--data.coats", "5"]))
+    assert CALLS.pop()["coats"] == 5 and parser.description == "All about walls."
+
+
 def test_help_has_the_docstring_with_its_line_breaks(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("--help")
