@@ -76,7 +76,7 @@ def use_store(folder: Path) -> None:
 @examples(150)
 @given(data=st.data(), signed=st.booleans())
 def test_metadata_of_stores(store: Path, copy: Path, data: st.DataObject, signed: bool) -> None:
-    """Also with a checksum that fits, as whoever means harm would write it."""
+    """Also with a correct checksum, as an attacker would write it."""
     good = json.loads((store / "metadata.json").read_text())
     value = data.draw(damaged_values(good))
     if signed and isinstance(value, dict):

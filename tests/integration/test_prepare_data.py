@@ -263,14 +263,14 @@ def test_ctrl_c_says_what_is_kept(repository: Path, tmp_path: Path, workers: int
     while process.poll() is None and not journal.exists():
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in told
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in output
     number = sum(len(json.loads(text)["row"]["ids"]) for text in journal.read_text().splitlines())
-    last = told.splitlines()[-1]
+    last = output.splitlines()[-1]
     assert last.startswith(f"stopped; {number} materials are kept in {journal.parent}") and "same command" in last
 
 
-def test_synthetic_store_is_told_verified_and_its_damage_named(call: Tool, tmp_path: Path) -> None:
+def test_synthetic_store_is_described_verified_and_its_damage_named(call: Tool, tmp_path: Path) -> None:
     out = tmp_path / "store"
     built = call("build", "synthetic:30", out, "--seed", 4, "--rattle", 0.02, "--tensors").stdout
     assert "source: SyntheticMetals synthetic:30 (synthetic, not materials data; seed 4, rattle 0.02 Å)" in built

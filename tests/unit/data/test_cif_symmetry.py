@@ -197,7 +197,7 @@ def test_operations_of_other_dictionaries() -> None:
     assert len(symbols(block(f"{magnetic}x,y,z,+1\nx+1/2,y+1/2,z+1/2,-1", "Cu1 Cu 0.1 0.2 0.3"))) == 4
 
 
-def test_two_origins_are_told_apart_by_what_the_file_states() -> None:
+def test_two_origins_are_distinguished_by_the_statements_of_the_file() -> None:
     diamond = {"group": f"{GROUP} 'F d -3 m'", "cell": (5.43, 5.43, 5.43, 90, 90, 90)}
     eighth = "Si1 Si 0.125 0.125 0.125"  # 8 atoms of origin 2, 16 of origin 1
     assert "several settings" in refusal(block(sites=eighth, **diamond))  # type: ignore[arg-type]

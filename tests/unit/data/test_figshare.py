@@ -143,7 +143,7 @@ def test_server_without_ranges_starts_again(server: Server, tmp_path: Path) -> N
     assert (tmp_path / "train.h5").read_bytes() == CONTENT
 
 
-def test_passing_server_errors_are_repeated_and_lasting_ones_told(server: Server, tmp_path: Path) -> None:
+def test_transient_server_errors_are_retried_and_others_reported(server: Server, tmp_path: Path) -> None:
     server.failures = [503, 429]
     download(server, tmp_path / "a")
     server.failures = [500] * 3
@@ -156,7 +156,7 @@ def test_passing_server_errors_are_repeated_and_lasting_ones_told(server: Server
         download_article(8, tmp_path, f"{server.url}/v2")
 
 
-def test_wrong_md5_is_deleted_and_told(server: Server, tmp_path: Path) -> None:
+def test_file_with_wrong_md5_is_deleted(server: Server, tmp_path: Path) -> None:
     server.entry["computed_md5"] = "0" * 32
     with pytest.raises(InputError, match=r"train\.h5: the md5 of what was downloaded is wrong; it was deleted"):
         download(server, tmp_path)

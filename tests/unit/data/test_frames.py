@@ -88,7 +88,7 @@ def test_off_diagonals_follow_from_the_diagonal_where_symmetry_says_so() -> None
     np.testing.assert_allclose(root @ root, square, atol=1e-9)
 
 
-def test_axis_along_the_body_diagonal_is_not_told_by_the_diagonal() -> None:
+def test_axis_along_the_body_diagonal_is_not_determined_by_the_diagonal() -> None:
     """Then xx = yy = zz, whatever the anisotropy."""
     axis = np.ones(3) / np.sqrt(3)
     turn = np.array([[1, -1, 0], [1, 1, -2], [1, 1, 1]]) / np.sqrt([[2], [6], [3]])

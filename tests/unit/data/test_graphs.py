@@ -65,7 +65,7 @@ def test_searched_together_crystals_have_the_edges_that_each_has(rng: np.random.
         expected = neighbour_edges(record, 5.5)
         assert index.dtype == np.int32 and (np.diff(index[0]) >= 0).all()
         np.testing.assert_allclose(in_order(index, vectors), in_order(*expected), atol=2e-6)
-    # To the last digit, whoever else is searched: stores must not depend on how work is shared out.
+    # Bitwise, for any other crystals in the search: stores must not depend on the number of workers.
     for record, (index, vectors) in zip(records, together, strict=True):
         ((alone, alone_vectors),) = many_neighbour_edges([record], 5.5)
         np.testing.assert_array_equal(alone, index)

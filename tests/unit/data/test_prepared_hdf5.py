@@ -133,7 +133,7 @@ def test_absent_and_corrupt_files(tmp_path: Path) -> None:
         list(PreparedHDF5(str(tmp_path)).records())
 
 
-def test_damaged_bytes_inside_a_file_are_told_or_skipped(tmp_path: Path) -> None:
+def test_damaged_bytes_inside_a_file_are_reported_or_skipped(tmp_path: Path) -> None:
     """Wherever a block is overwritten, the reader ends with an InputError, a rejected material, or sound values."""
     write(tmp_path)
     path = tmp_path / "train.h5"

@@ -1,4 +1,4 @@
-"""Stores on disk give the batches of stores in memory, and damage to them is told."""
+"""Stores on disk give the batches of stores in memory, and damage to them is reported."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_stores_are_told_in_one_line(folder: Path, tmp_path: Path, case: str) -> None:
+def test_damaged_stores_are_reported_in_one_line(folder: Path, tmp_path: Path, case: str) -> None:
     copy = tmp_path / "store"
     shutil.copytree(folder, copy)
     damage, message = DAMAGE[case]
