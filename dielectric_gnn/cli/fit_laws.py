@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dielectric_gnn import scaling
-from dielectric_gnn.cli.typed_command import parse_words
+from dielectric_gnn.cli.function_parser import parse_words
 from dielectric_gnn.scaling.analysis import GroupAnalysis
 from dielectric_gnn.scaling.latex import latex
 from dielectric_gnn.scaling.report import (

@@ -1,58 +1,55 @@
-r"""Turn trained weights of the published study (arXiv:2602.05702) into a run of this toolkit.
+r"""Convert trained weights of the published study (arXiv:2602.05702) to a run of this toolkit.
 
     dielectric-gnn import-published optimetal/optimetal/files/optimetal3b_seed1.pt --out runs/published-3b
     dielectric-gnn predict --ckpt_path runs/published-3b/checkpoints/best.ckpt --crystals my_structures/
 
-The study's package is not needed, and nothing in the file is executed. `test`, `predict`, `--ensemble` and
-`fit --fine_tune_from` take the checkpoint. The published models were trained in bf16 on GPUs: `--trainer.precision
-bf16-mixed` gives the study's numbers, the default of 32 bits slightly other ones. Their spectra have a broadening of
-0.1 eV.
+The study's package is not needed, and nothing in the file is executed. The checkpoint can be used by `test`, `predict`,
+`--ensemble` and `fit --fine_tune_from`. The published models were trained in bf16 on GPUs: `--trainer.precision
+bf16-mixed` gives the study's numbers, the default of 32 bits slightly different ones. Their spectra have a broadening
+of 0.1 eV.
 """
 
 from __future__ import annotations
 
-import argparse
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
+from dielectric_gnn.cli.function_parser import FunctionParser, call_function
 from dielectric_gnn.cli.trainer_parts import quiet
 from dielectric_gnn.training.published import convert
 from dielectric_gnn.utils.entry import command
-from dielectric_gnn.utils.files import user_path
 from dielectric_gnn.utils.locks import locked
 
 
-def main(words: list[str]) -> None:
-    """Convert one file.
+def main(words: Sequence[str]) -> None:
+    """Run the command.
 
     Args:
         words: Command line after the name of the command.
     """
-    command(lambda: convert_file(words))
+    command(lambda: _run(list(words)))
 
 
-def convert_file(words: list[str]) -> None:
-    """Parse the command line, convert, and print where the result is."""
-    parser = argparse.ArgumentParser(
-        prog="dielectric-gnn import-published",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "file", type=user_path, help="a file that the study's trainer saved, such as optimetal2b_seed1.pt"
-    )
-    parser.add_argument("--out", type=user_path, required=True, metavar="RUN", help="folder of the run to make")
-    parser.add_argument(
-        "--data.store",
-        dest="store",
-        type=user_path,
-        help="a store of the published data: its training materials give the mean response, which `test` shows beside "
-        "the model, and the elements that the model has seen",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
-    options = parser.parse_args(words)
+def _run(words: list[str]) -> None:
+    parser = FunctionParser(__doc__, prog="dielectric-gnn import-published")
+    parser.add_function(import_file, spellings={"store": "--data.store"})
+    call_function(import_file, parser.parse_args(words))
+
+
+def import_file(file: Path, *, out: Path, store: Path | None = None, overwrite: bool = False) -> None:
+    """Convert a file, and print where the result is.
+
+    Args:
+        file: A file that the study's trainer saved, such as optimetal2b_seed1.pt.
+        out: Folder of the new run.
+        store: A store of the published data: its training materials give the mean response, with which `test` compares
+            the model, and the elements in the training data.
+        overwrite: Replace an existing checkpoint.
+    """
     quiet()
-    with locked(options.out, "import_published.py"):
-        checkpoint = convert(options.file, options.out, options.store, options.overwrite)
+    with locked(out, "import_published.py"):
+        checkpoint = convert(file, out, store, overwrite)
     print(
         f"The weights are in {checkpoint}\n"
         f"  dielectric-gnn predict --ckpt_path {shlex.quote(str(checkpoint))} --crystals FILES\n"

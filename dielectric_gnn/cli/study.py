@@ -27,7 +27,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from dielectric_gnn.cli.typed_command import parse_words
+from dielectric_gnn.cli.function_parser import parse_words
 from dielectric_gnn.studies.execute import Outcome, check_commands, state_of
 from dielectric_gnn.studies.local import run_locally
 from dielectric_gnn.studies.plan import PlannedRun, check_sizes, plan_runs

@@ -1,4 +1,4 @@
-"""The one LightningDataModule: a source of materials in, batches of crystals out."""
+"""The LightningDataModule of the package: reads a source of materials, and returns batches of crystal graphs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from dielectric_gnn.data.checks import check_model, check_shares, check_store
+from dielectric_gnn.data.checks import check_model, check_store, check_training_size
 from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
-from dielectric_gnn.data.option_values import at_most_one, check_cutoff, check_whole
+from dielectric_gnn.data.option_values import check_at_least, check_at_most_one, check_cutoff
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sampling import (
     AnyStore,
@@ -56,43 +56,44 @@ from dielectric_gnn.utils.progress import ProgressReporter
 log = logging.getLogger(__name__)
 
 TRAIN_IDS = "train_ids.txt"
-"""File in the folder of a run: the materials that it was trained on, one id per line."""
+"""Name of the file in the run folder that lists the training materials, one id per line."""
 
 
-_MANY = 500
-"""Fewer materials than this are read in a moment."""
+_MIN_MATERIALS_FOR_PROGRESS = 500
+"""Reading fewer materials than this shows no progress."""
 
 
 class CrystalDataModule(LightningDataModule):
-    """Reads materials, builds their graphs, splits them and serves batches.
+    """Reads materials, builds their graphs, splits them, and returns data loaders of batches.
 
     Args:
-        source: Where labelled materials come from, by class path; null means the embedded metals.
-        store: A folder written by `dielectric-gnn prepare`, with its split; replaces source.
-        crystals: What `predict` reads instead of the test set: structure files and folders.
-        on_error: A material that cannot be used: `raise` stops, `skip` lists it in rejects.csv and goes on.
-        tensors: Read whole tensors for heads that predict them, and check that label and lattice share a frame; else
-            the averages over directions. A store has what it was made with.
+        source: Source of the labelled materials, by class path; null takes the embedded metals.
+        store: Folder written by `dielectric-gnn prepare`, with its split; used in place of source.
+        crystals: Structure files and folders that `predict` reads instead of the test set.
+        on_error: What happens at an unusable material: `raise` stops, `skip` lists it in rejects.csv and continues.
+        tensors: Read full tensors for heads that predict them, and check that label and lattice refer to the same
+            axes; otherwise, read the averages over directions. A store must have been built with the same choice.
         batch_size: Crystals per training batch (and process), at least 2.
-        batch_edges: In place of batch_size: at most so many edges per training batch (and process), so that time and
-            memory of a step hardly depend on the size of the crystals.
-        batch_pairs: Likewise, three-body pairs.
+        batch_edges: Largest number of edges per training batch (and process), in place of batch_size, so that time
+            and memory of a step depend little on the size of the crystals.
+        batch_pairs: Likewise, largest number of three-body pairs.
         eval_batch_size: Crystals per batch of validation, test and prediction.
         cutoff: Neighbour cutoff of the graphs (Å).
-        symmetry: `orbit` treats equal atoms, edges and angles of a crystal as one, which gives the same results many
-            times faster where crystals are symmetric; for invariant backbones. A store must have been built with it.
-        resident: Keep all materials in the memory of the device (GPU), where batches are gathered too.
-        train_size: Number of training materials; null: all.
-        subset: How they are drawn. `nested`: smaller sets are inside larger ones; `published`: as in the published
-            study (arXiv:2602.05702).
-        train_ids: A file with one material id per line: exactly these training materials, in place of train_size; such
-            as a published subset, or the train_ids.txt that another training left in its folder.
-        subset_seed: Of the permutation whose first `train_size` materials a nested subset takes.
+        symmetry: `orbit` evaluates symmetry-equivalent atoms, edges and angles of a crystal once, which gives the same
+            results many times faster for symmetric crystals; for invariant backbones. A store must have been built
+            with it.
+        resident: Keep all materials in the memory of the device (GPU), and gather batches there.
+        train_size: Number of training materials; null takes all.
+        subset: How the training materials are drawn. `nested`: smaller sets are subsets of larger ones; `published`: as
+            in the published study (arXiv:2602.05702).
+        train_ids: File with the ids of the training materials, one per line, in place of train_size; for example a
+            published subset, or train_ids.txt from the folder of another run.
+        subset_seed: Seed of the permutation of which a nested subset takes the first `train_size` materials.
         split: How materials are split by formula where the source fixes no split. `published`: as in the published
             study, 80/10/10; `seeded`: by the next two options.
         split_fractions: Shares of train, validation and test of a seeded split; null means 80/10/10.
-        split_seed: Of a seeded split; null means 0.
-        shuffle_seed: Of the order of training batches; null means seed_everything.
+        split_seed: Seed of a seeded split; null means 0.
+        shuffle_seed: Seed of the order of training batches; null takes seed_everything.
     """
 
     store: CrystalStore
@@ -127,13 +128,15 @@ class CrystalDataModule(LightningDataModule):
                 "cannot train on one crystal) and 1"
             )
         check_cutoff(cutoff)
-        check_whole(0, subset_seed=subset_seed, split_seed=split_seed, shuffle_seed=shuffle_seed)
-        check_whole(1, batch_edges=batch_edges, batch_pairs=batch_pairs)
-        at_most_one(source=None if source is None else type(source).__name__, store=store)
+        check_at_least(0, subset_seed=subset_seed, split_seed=split_seed, shuffle_seed=shuffle_seed)
+        check_at_least(1, batch_edges=batch_edges, batch_pairs=batch_pairs)
+        check_at_most_one(source=None if source is None else type(source).__name__, store=store)
         if resident and symmetry == "orbit":
-            raise InputError("data.resident keeps full graphs, but data.symmetry is orbit; give up one of them")
-        at_most_one(train_size=train_size, train_ids=train_ids)
-        at_most_one(batch_edges=batch_edges, batch_pairs=batch_pairs)
+            raise InputError(
+                "data.resident is true, which needs full graphs, but data.symmetry is orbit; change one of them"
+            )
+        check_at_most_one(train_size=train_size, train_ids=train_ids)
+        check_at_most_one(batch_edges=batch_edges, batch_pairs=batch_pairs)
         self.source = source or ExampleMetals()
         self.store_folder = None if store is None else Path(store)
         self.crystals = list(crystals) if crystals else None
@@ -152,8 +155,8 @@ class CrystalDataModule(LightningDataModule):
         self.subset_seed = subset_seed
         if split == "published" and (split_fractions is not None or split_seed is not None):
             raise InputError(
-                "data.split_fractions and data.split_seed are of seeded splits, but data.split is published; set "
-                "data.split to seeded, or drop them"
+                "data.split_fractions and data.split_seed apply to seeded splits, but data.split is published; set "
+                "data.split to seeded, or remove them"
             )
         self.split = split
         self.split_fractions = split_fractions
@@ -161,24 +164,24 @@ class CrystalDataModule(LightningDataModule):
         self.shuffle_seed = shuffle_seed
         self.indices: dict[str, NDArray[np.int64]] = {}
         self.finished: Mapping[str, str] = {}
-        """Crystals that `predict` leaves out, because an earlier launch predicted them: ids and fingerprints."""
+        """Crystals that an earlier launch of `predict` finished, and that are skipped: fingerprints by id."""
         self._on_device: ResidentStore | None = None
         self._materials: dict[tuple[str, ...] | None, tuple[CrystalStore, dict[str, NDArray[np.int64]]]] = {}
-        """What was read, by the structure files that `predict` was given; None: the materials with spectra."""
-        self.asked: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        """Crystals that `predict` was asked for, finished or not."""
+        """Materials read so far, by the structure files given to `predict`; None is the key of labelled materials."""
+        self.requested: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Positions of all crystals requested from `predict`, including finished ones."""
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not used: Lightning's way of loading calls what a file names.
+        """Refused, because Lightning's loading would call functions that the file names.
 
         Raises:
             InputError: Always.
         """
-        raise InputError("build CrystalDataModule from its options; a checkpoint states them, but is not obeyed")
+        raise InputError("build CrystalDataModule from its options; it is not loaded from checkpoints")
 
     def setup(self, stage: str) -> None:
-        """Read the materials of a stage, and build graphs and splits; what an earlier stage has read is kept."""
+        """Read the materials of a stage, and build graphs and splits; materials of an earlier stage are kept."""
         check_model(self.symmetry, None if self.trainer is None else self.trainer.lightning_module)
         crystals = tuple(self.crystals) if stage == "predict" and self.crystals is not None else None
         if crystals not in self._materials:
@@ -189,8 +192,8 @@ class CrystalDataModule(LightningDataModule):
         store, self.indices = self._materials[crystals]
         if store is not self.store:
             self.store, self._on_device = store, None
-        self.asked = self.indices["test"] if crystals is None else np.arange(len(store))
-        self.indices["predict"] = self._unfinished(self.asked)
+        self.requested = self.indices["test"] if crystals is None else np.arange(len(store))
+        self.indices["predict"] = self._unfinished(self.requested)
         if stage == "fit":
             self._note_training_materials()
 
@@ -211,20 +214,20 @@ class CrystalDataModule(LightningDataModule):
     def _note_training_materials(self) -> None:
         """Check that every process can train, and write the ids of the training materials into the run's folder."""
         train = self.indices["train"]
-        check_shares(train.size, self._rank()[1])
+        check_training_size(train.size, self._rank()[1])
         if self.trainer is not None and self.trainer.is_global_zero:
             chosen = names_array(self.store.material_ids)[train].tolist()
             write_text(Path(self.trainer.default_root_dir) / TRAIN_IDS, "\n".join(chosen) + "\n")
 
     @property
     def source_name(self) -> str:
-        """Where the labelled materials come from, in words; of a store, also what it was made from."""
+        """Description of the source of the labelled materials; for a store, with the source that it was built from."""
         if self.store_folder is None:
             return type(self.source).__name__
         return f"{self.store_folder} ({read_metadata(self.store_folder).source})"
 
     def _read(self, source: RecordSource, stage: str) -> None:
-        records = list(self._reporting(source, read_records(source, self.on_error, self.tensors)))
+        records = list(self._with_progress(source, read_records(source, self.on_error, self.tensors)))
         if self.trainer is None:  # no folder of a run to write into
             if source.rejects:
                 log.warning("%d materials were rejected, the first: %s", len(source.rejects), source.rejects[0])
@@ -232,10 +235,12 @@ class CrystalDataModule(LightningDataModule):
             source.report_rejects(Path(self.trainer.default_root_dir) / f"rejects_{TrainerFn(stage).value}.csv")
         self.store = CrystalStore.from_records(records, self.cutoff, tensors=self.tensors, symmetry=self.symmetry)
 
-    def _reporting(self, source: RecordSource, records: Iterator[CrystalRecord]) -> Iterator[CrystalRecord]:
-        """The records; where there are many, people see how far their reading has come."""
+    def _with_progress(self, source: RecordSource, records: Iterator[CrystalRecord]) -> Iterator[CrystalRecord]:
+        """The records; reports progress if there are many."""
         total = source.size()
-        if (total is not None and total < _MANY) or (self.trainer is not None and not self.trainer.is_global_zero):
+        if (total is not None and total < _MIN_MATERIALS_FOR_PROGRESS) or (
+            self.trainer is not None and not self.trainer.is_global_zero
+        ):
             yield from records
             return
         with ProgressReporter("reading", total, "{} materials".format) as progress:
@@ -267,7 +272,7 @@ class CrystalDataModule(LightningDataModule):
         return split
 
     def _unfinished(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the crystals that are still to be predicted; one whose file was changed is not finished."""
+        """The crystals to be predicted: those that are not finished, or whose structure has changed since."""
         if not self.finished:
             return rows
         ids, store = self.store.material_ids, self.store
@@ -277,7 +282,7 @@ class CrystalDataModule(LightningDataModule):
         """Batches of the training materials, shuffled, but for `trainer.overfit_batches`."""
         seed = self.shuffle_seed if self.shuffle_seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
         overfit = bool(getattr(self.trainer, "overfit_batches", 0))
-        return TrainingLoader(self._served(), self._training_batches(self.indices["train"], seed), not overfit)
+        return TrainingLoader(self._batch_store(), self._training_batches(self.indices["train"], seed), not overfit)
 
     def _training_batches(self, train: NDArray[np.int64], seed: int) -> TrainingBatches:
         for column, budget in ((1, self.batch_edges), (2, self.batch_pairs)):
@@ -295,11 +300,11 @@ class CrystalDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[CrystalGraph]:
-        """The crystals asked for, or the test materials, each once."""
+        """The requested crystals, or the test materials, each once."""
         return self._evaluation_loader("predict")
 
     def training_statistics(self) -> TrainingStatistics:
-        """What a model remembers of the training materials."""
+        """Statistics of the training materials that are stored in the checkpoint."""
         return training_statistics(self.store, self.indices["train"])
 
     def _evaluation_loader(self, name: str) -> DataLoader[CrystalGraph]:
@@ -307,14 +312,14 @@ class CrystalDataModule(LightningDataModule):
         num = self.indices[name].size
         if 0 < num < world_size:  # with none at all there is nothing to do, for any process
             raise InputError(
-                f"{num} materials for {name} cannot be shared out among {world_size} processes; give "
+                f"{num} materials for {name} cannot be distributed over {world_size} processes; set "
                 f"trainer.devices (times num_nodes) of at most {num}"
             )
         batches = EvaluationBatches(self.indices[name], self.eval_batch_size, rank, world_size)
-        return evaluation_loader(self._served(), batches)
+        return evaluation_loader(self._batch_store(), batches)
 
-    def _served(self) -> AnyStore:
-        """What batches are gathered from."""
+    def _batch_store(self) -> AnyStore:
+        """The store that batches are gathered from: in main memory or on the device."""
         if not self.resident:
             return self.store
         if self._on_device is None:
@@ -323,11 +328,11 @@ class CrystalDataModule(LightningDataModule):
         return self._on_device
 
     def _rank(self) -> tuple[int, int]:
-        """Number of this process, and how many there are."""
+        """Rank of this process and number of processes."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _position(self) -> tuple[int, int]:
-        """Epoch and batch of it that training needs next, also after a restart."""
+        """Epoch, and number of its next batch, also after a restart."""
         trainer: Any = self.trainer
         # Not from the total of batches: another number of processes has cut the epochs before into others.
         return trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready

@@ -1,8 +1,8 @@
-"""Whole tensors from labels: what symmetry says of off-diagonals, and whether label and lattice share a frame.
+"""Full tensors from labels: off-diagonals that symmetry determines, and a check that label and lattice share a frame.
 
-Files of the published format state only xx, yy and zz of a tensor. The point group tells which tensors a crystal can
-have (Neumann's principle); mostly, the one with the stated diagonal is then known. Where the diagonal belongs to no
-such tensor, label and lattice are turned against each other, as in some public data sets: the material is bad.
+Files of the published format state only xx, yy and zz of a tensor. The point group determines which tensors are allowed
+(Neumann's principle); in most crystals only one of them has the stated diagonal. If none has, label and lattice refer
+to different axes, as in some public data sets, and the material is rejected.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from dielectric_gnn.targets.irreducible import to_components, to_matrices
 from dielectric_gnn.utils.errors import RecordError
 
 SYMMETRY_TOLERANCE = 1e-2
-"""How far (Å) atoms may lie from their symmetric places."""
+"""Largest distance (Å) of atoms from their symmetric positions."""
 
 MAX_SYMMETRY_ATOMS = 2000
 """In larger cells, spglib may take more than some seconds; of 8000 atoms, more than a minute."""
 
-FORBIDDEN_SHARE = 0.3
+MAX_FORBIDDEN_SHARE = 0.3
 """A label is rejected when more than this share of its deviator is forbidden by symmetry, …"""
 
-FORBIDDEN_SIZE = 0.01
+MIN_FORBIDDEN_SIZE = 0.01
 """… and that is more than this share of ε − 1 or ω_D², or of 1: a cubic crystal may have a noisy label."""
 
-DETERMINED = 0.2
-"""Off-diagonals are taken from the diagonal if every allowed tensor of size 1 has a diagonal of more than this size.
+MIN_DETERMINED_DIAGONAL = 0.2
+"""Off-diagonals are computed from the diagonal if every allowed unit tensor has a diagonal larger than this.
 
-Errors of the diagonal then grow to five times their size at most. Where the axis of a crystal is near a body diagonal
-of the frame, they would grow without limit.
+Errors of the diagonal are then amplified by at most a factor of five. If the axis of a crystal is near a body diagonal
+of the frame, the factor has no bound.
 """
 
-VISIBLE = 0.01
-"""Allowed tensors whose diagonals are smaller are taken to have none: a rounded lattice may turn an axis by as much."""
+MIN_VISIBLE_DIAGONAL = 0.01
+"""Smaller diagonals of allowed unit tensors count as zero: a rounded lattice may rotate an axis by as much."""
 
-NEGATIVE_SHARE = 0.05
-"""A whole tensor is rejected when Im ε or ω_D² has an eigenvalue below minus this share of its largest, or of 1."""
+MAX_NEGATIVE_SHARE = 0.05
+"""A full tensor is rejected when Im ε or ω_D² has an eigenvalue below minus this share of its largest, or of 1."""
 
 _WEIGHTS = np.array([1, 1, 1, 2, 2, 2])[:, None]
-"""How often each of six components occurs in a matrix."""
+"""Multiplicity of each of the six components in a symmetric matrix."""
 
 
 def read_records(source: RecordSource, on_error: OnError, tensors: bool) -> Iterator[CrystalRecord]:
-    """The records of a source, with `tensors` as `with_whole_tensors` resolves them; bad ones as `on_error` says."""
+    """The records of a source, with full tensors if `tensors` is true; errors are handled according to `on_error`."""
     records = source.records(on_error)
-    return source.filtered(with_whole_tensors, records, on_error) if tensors else records
+    return source.apply_to_records(with_full_tensors, records, on_error) if tensors else records
 
 
-def with_whole_tensors(record: CrystalRecord) -> CrystalRecord:
-    """The record with its labels as six components, made exactly symmetric; averages stay averages.
+def with_full_tensors(record: CrystalRecord) -> CrystalRecord:
+    """The record with labels of six components that have the exact symmetry of the crystal; averages are unchanged.
 
     Raises:
-        RecordError: The label contradicts the symmetry of the crystal, or none is found.
+        RecordError: The label contradicts the symmetry of the crystal, or no symmetry is found.
     """
     labels = record.labels
     if labels is None or labels.num_components == 1:
@@ -67,10 +67,10 @@ def with_whole_tensors(record: CrystalRecord) -> CrystalRecord:
     stated = _stated_components(labels)
     known = len(stated)
     # Parts of size 1 have diagonals of these sizes; a multiple of the unit tensor, always allowed, has one of size 1.
-    coefficients, _, _, sizes = np.linalg.lstsq(_scaled(allowed[:known]), _scaled(stated), rcond=VISIBLE)
+    coefficients, _, _, sizes = np.linalg.lstsq(_scaled(allowed[:known]), _scaled(stated), rcond=MIN_VISIBLE_DIAGONAL)
     tensors = allowed @ coefficients
     _check_frame(record, stated, tensors[:known])
-    determined = allowed.shape[1] <= known and sizes.min() > DETERMINED
+    determined = allowed.shape[1] <= known and sizes.min() > MIN_DETERMINED_DIAGONAL
     if determined:
         _check_passive(record, tensors)
     else:
@@ -81,16 +81,16 @@ def with_whole_tensors(record: CrystalRecord) -> CrystalRecord:
 
 
 def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
-    """A basis (6, D) of the symmetric tensors that the point group of a crystal leaves unchanged.
+    """A basis (6, D) of the symmetric tensors that are invariant under the point group of a crystal.
 
     Raises:
-        RecordError: No space group is found, or the cell is too large to look for one.
+        RecordError: No space group is found, or the cell is too large for the search.
     """
     from spglib import get_symmetry_dataset
 
     num_atoms = record.atomic_numbers.size
     if num_atoms > MAX_SYMMETRY_ATOMS:
-        raise _bad(
+        raise _record_error(
             record,
             f"{record.material_id} has {num_atoms} atoms, and symmetries are searched in cells of up to "
             f"{MAX_SYMMETRY_ATOMS}; take the primitive cell",
@@ -103,10 +103,10 @@ def allowed_tensors(record: CrystalRecord) -> NDArray[np.float64]:
         warnings.simplefilter("ignore", DeprecationWarning)
         dataset = get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE)
     if dataset is None:
-        raise _bad(
+        raise _record_error(
             record,
             f"spglib finds no space group of {record.material_id} (tolerance {SYMMETRY_TOLERANCE:g} Å), not even P1, "
-            "so its tensors cannot be checked; mend the structure",
+            "so its tensors cannot be checked; correct the structure",
         )
     columns = lattice.T
     rotations = columns @ np.unique(dataset.rotations, axis=0) @ np.linalg.inv(columns)
@@ -139,36 +139,36 @@ def _check_frame(record: CrystalRecord, stated: NDArray[np.complex128], allowed:
     vacuum = np.zeros_like(stated)
     vacuum[:3, :-1] = 1
     deviators, responses = _size(stated - isotropic), _size(stated - vacuum)
-    bad = (forbidden > FORBIDDEN_SHARE * deviators) & (forbidden > FORBIDDEN_SIZE * np.maximum(responses, 1))
+    bad = (forbidden > MAX_FORBIDDEN_SHARE * deviators) & (forbidden > MIN_FORBIDDEN_SIZE * np.maximum(responses, 1))
     if bad.any():
         which = int(np.argmax(bad))
-        raise _bad(
+        raise _record_error(
             record,
             f"{('eps_inter', 'drude_freq')[which]} of {record.material_id} contradicts the symmetry of the structure: "
             f"{forbidden[which] / deviators[which]:.0%} of its anisotropy is forbidden (tolerance "
-            f"{FORBIDDEN_SHARE:.0%}); give the tensor in the frame of the stored lattice",
+            f"{MAX_FORBIDDEN_SHARE:.0%}); give the tensor in the frame of the stored lattice",
         )
 
 
 def _check_passive(record: CrystalRecord, tensors: NDArray[np.complex128]) -> None:
     for name, components in (("Im eps_inter", tensors[:, :-1].imag), ("drude_freq squared", tensors[:, -1].real)):
         values = np.linalg.eigvalsh(to_matrices(components))
-        if values.min() < -NEGATIVE_SHARE * max(values.max(), 1):
-            raise _bad(
+        if values.min() < -MAX_NEGATIVE_SHARE * max(values.max(), 1):
+            raise _record_error(
                 record,
-                f"{name} of {record.material_id}, as a whole tensor of the symmetry of the structure, has an "
+                f"{name} of {record.material_id}, as a full tensor with the symmetry of the structure, has an "
                 f"eigenvalue of {values.min():.3g} beside {values.max():.3g}, expected none below 0 (tolerance "
-                f"{NEGATIVE_SHARE:.0%}); give the tensor in the frame of the stored lattice",
+                f"{MAX_NEGATIVE_SHARE:.0%}); give the tensor in the frame of the stored lattice",
             )
 
 
-def _bad(record: CrystalRecord, problem: str) -> RecordError:
+def _record_error(record: CrystalRecord, problem: str) -> RecordError:
     cure = ", or read averages only (data.tensors false)"
     return RecordError(record.source or record.material_id, problem + cure)
 
 
 def _size(components: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Root mean square over energies of the spectrum, and size of the Drude tensor: (2,)."""
+    """Root mean square of the spectrum over energies, and norm of the Drude tensor: (2,)."""
     squares = (np.abs(_scaled(components)) ** 2).sum(axis=0)
     return np.sqrt([squares[:-1].mean(), squares[-1]])
 

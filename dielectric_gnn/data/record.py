@@ -27,18 +27,18 @@ MAX_EPS = 1e6
 """Largest |Re ε| and |Im ε| of a label; squares and sums of such values fit into single precision."""
 
 MAX_DRUDE_EV = 1e3
-"""Largest Drude frequency; those of solids are below 50 eV."""
+"""Largest Drude frequency of a label in eV; those of solids are below 50 eV."""
 
 MAX_BROADENING_EV = 10.0
-"""Largest broadening Γ."""
+"""Largest broadening Γ in eV."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpticalLabels:
-    """Computed response of a material: of A components, where 1 is the orientation average.
+    """Computed response of a material, with A components; a single component is the orientation average.
 
     3 components are the diagonal of the tensors in the frame of the stored lattice (xx, yy, zz), as published; 6 are
-    whole tensors, in the order of Voigt (xx, yy, zz, yz, xz, xy).
+    full tensors, in Voigt order (xx, yy, zz, yz, xz, xy).
 
     Shapes:
         eps_inter: (A, W) complex, on `grid`. drude: (A,).
@@ -51,7 +51,7 @@ class OpticalLabels:
         drude: Drude frequency ω_D; of 3 components, the roots of the diagonal of the tensor ω_D²; of 6 components, the
             positive semidefinite root of that tensor.
         grid: Photon energies of `eps_inter`.
-        broadening: Half width of the Lorentzian broadening Γ; None where the file does not say.
+        broadening: Half width Γ of the Lorentzian broadening; None if the file does not state it.
         diagonal_only: The last three of 6 components are not known, and are zero here.
     """
 
@@ -63,7 +63,7 @@ class OpticalLabels:
 
     @property
     def num_components(self) -> int:
-        """A."""
+        """Number of components, A."""
         return self.eps_inter.shape[0]
 
     def average(self) -> tuple[NDArray[np.complex128], float]:
@@ -79,7 +79,7 @@ class OpticalLabels:
         return self.eps_inter[:3].mean(axis=0), float(np.sqrt(trace / min(3, self.num_components)))
 
     def problem(self) -> str | None:
-        """What makes these labels unusable, or None."""
+        """Description of the problem that makes these labels unusable, or None."""
         components = self.num_components if self.eps_inter.ndim == 2 else 0
         if components not in (1, 3, 6) or self.eps_inter.shape[1] != self.grid.num or self.drude.shape != (components,):
             return (
@@ -87,7 +87,7 @@ class OpticalLabels:
                 f"expected (1, 3 or 6 components, {self.grid.num}) with one Drude frequency per component"
             )
         if not np.isfinite(self.eps_inter).all():
-            return f"eps_inter holds {np.count_nonzero(~np.isfinite(self.eps_inter))} NaN or infinite values"
+            return f"eps_inter contains {np.count_nonzero(~np.isfinite(self.eps_inter))} NaN or infinite values"
         # Not the modulus, which overflows where a part does not.
         largest = max(float(np.abs(part).max()) for part in (self.eps_inter.real, self.eps_inter.imag))
         if largest > MAX_EPS:
@@ -123,9 +123,9 @@ class CrystalRecord:
         lattice: Lattice vectors.
         atomic_numbers: Z of every atom, 1 to 83.
         positions: Atom positions.
-        labels: Computed response, if known.
-        metadata: Whatever else the file says (plain values), kept but not interpreted.
-        source: Where the record came from, named in errors; the identifier if not given.
+        labels: Computed response, if it is known.
+        metadata: Other content of the file (plain values), kept but not interpreted.
+        source: File or archive member of the record, named in errors; the identifier if not given.
 
     Raises:
         RecordError: An id that cannot be used, wrong shapes, non-finite or absurd values, a flat, enormous or crowded
@@ -151,7 +151,7 @@ class CrystalRecord:
 
     @cached_property
     def formula(self) -> str:
-        """Reduced chemical formula, e.g. `Al2Cu`; what splits are disjoint in."""
+        """Reduced chemical formula, e.g. `Al2Cu`; the parts of a split share none."""
         from pymatgen.core import Composition
 
         counts = Counter(int(z) for z in self.atomic_numbers)
@@ -163,7 +163,7 @@ class CrystalRecord:
 
     @cached_property
     def search_cell(self) -> Cell:
-        """The cell in which neighbours and symmetries are searched: that of the record, or reduced where it is skew."""
+        """The cell in which neighbours and symmetries are searched: that of the record, reduced if it is skew."""
         return search_cell(self.lattice, self.positions)
 
     @cached_property
@@ -181,12 +181,12 @@ class CrystalRecord:
                 f"expected (3, 3) with ({numbers.size}, 3)"
             )
         if numbers.dtype.kind not in "iu":
-            return f"atomic numbers are {numbers.dtype}, expected whole numbers"
+            return f"atomic numbers are {numbers.dtype}, expected integers"
         if problem := stated_problem(self.lattice, self.positions):
             return problem
         unknown = sorted({int(z) for z in numbers if not 1 <= z <= MAX_ATOMIC_NUMBER})
         if unknown:
-            return f"atomic number {unknown[0]} is outside 1 to {MAX_ATOMIC_NUMBER} (H to Bi), which models know"
+            return f"atomic number {unknown[0]} is outside 1 to {MAX_ATOMIC_NUMBER} (H to Bi), the supported elements"
         return cell_problem(self.search_cell) or self._overlap_problem()
 
     def _overlap_problem(self) -> str | None:

@@ -1,4 +1,4 @@
-"""What is unusual about a structure: no mistake for certain, but a prediction for it means little."""
+"""Remarks on unusual structures: not necessarily wrong, but outside of what models were trained on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def structure_remarks(
     volume: float,
     cutoff: float,
 ) -> list[str]:
-    """Remarks on isolated atoms and on cells that are exploded or squeezed, for example by a mistaken unit.
+    """Remarks on isolated atoms and on cells of unusual volume, for example because of a wrong unit.
 
     Args:
         atomic_numbers: (n,).
-        num_neighbours: Neighbours of each atom within `cutoff` (n,).
-        volume: Of the cell in Å³.
-        cutoff: Of the neighbours in Å.
+        num_neighbours: Number of neighbours of each atom within `cutoff`, (n,).
+        volume: Cell volume in Å³.
+        cutoff: Neighbour cutoff in Å.
     """
     remarks = []
     isolated = np.flatnonzero(np.asarray(num_neighbours) == 0).tolist()

@@ -1,4 +1,4 @@
-"""Which crystals form which batch, and where in an epoch a resumed training goes on."""
+"""Batch samplers and data loaders; a resumed training continues at the same batch of the same epoch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ AnyStore: TypeAlias = CrystalStore | ResidentStore
 
 
 def batch_bounds(num: int, batch_size: int, fold_single: bool) -> list[int]:
-    """Where batches of `batch_size` begin and end among `num` crystals.
+    """Bounds of the batches of `batch_size` among `num` crystals.
 
     Args:
         num: Number of crystals.
         batch_size: Crystals per batch.
-        fold_single: Join a last batch of one crystal, on which batch norm cannot train, to the one before.
+        fold_single: Merge a last batch of one crystal, on which batch norm cannot train, with the one before.
 
     Example:
         >>> batch_bounds(9, 4, fold_single=True)
@@ -40,13 +40,13 @@ def batch_bounds(num: int, batch_size: int, fold_single: bool) -> list[int]:
 
 
 class EvaluationBatches(SequentialSampler):
-    """Every crystal once, in order; among several processes each crystal goes to exactly one, without padding.
+    """Every crystal once, in order; with several processes, each crystal is in exactly one, without padding.
 
     Args:
         indices: Positions in the store.
         batch_size: Crystals per batch.
-        rank: Number of this process.
-        world_size: How many processes there are.
+        rank: Rank of this process.
+        world_size: Number of processes.
     """
 
     def __init__(self, indices: NDArray[np.int64], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
@@ -62,19 +62,19 @@ class EvaluationBatches(SequentialSampler):
 
 
 class TrainingBatches(Sampler[NDArray[np.int64]]):
-    """Every crystal once per epoch, in an order that depends on the seed and the epoch alone.
+    """Every crystal once per epoch, in an order that depends only on the seed and the epoch.
 
-    So a training can be continued from any batch of any epoch without storing a generator's state. Among several
-    processes every one gets the same number of batches, or they would wait for each other for ever; the few crystals
-    that do not divide evenly sit out an epoch, others in the next.
+    A training can therefore be resumed at any batch of any epoch without storing the state of a generator. With several
+    processes, all have the same number of batches, because unequal numbers deadlock; the few crystals that do not
+    divide evenly are left out of an epoch, different ones in each.
 
     Args:
         indices: Positions in the store.
         batch_size: Crystals per batch and process.
-        seed: Of the shuffles.
-        position: Tells the epoch and the batch of it that training needs next; asked when the first batch is drawn.
-        rank: Number of this process.
-        world_size: How many processes there are.
+        seed: Seed of the shuffles.
+        position: Returns the epoch and the number of its next batch; called when the first batch is drawn.
+        rank: Rank of this process.
+        world_size: Number of processes.
     """
 
     def __init__(
@@ -113,21 +113,21 @@ class TrainingBatches(Sampler[NDArray[np.int64]]):
 
 
 class BudgetBatches(TrainingBatches):
-    """As `TrainingBatches`, but every batch has about the same number of edges (or three-body pairs).
+    """As `TrainingBatches`, with about the same number of edges (or three-body pairs) in every batch.
 
-    So large crystals share a batch with few others: time and memory of a step hardly vary. An epoch is cut where the
-    running sum passes multiples of one length T; as a crystal belongs to the piece with its middle, no piece exceeds T
-    by more than the largest crystal. The number of pieces, and so of batches, is the same in every epoch and process,
-    and no crystal sits out.
+    Large crystals share a batch with few others, so time and memory of a step vary little. An epoch is divided where
+    the cumulative cost passes multiples of one length T. A crystal belongs to the batch that contains its middle, so no
+    batch exceeds T by more than the largest crystal. The number of batches is the same in every epoch and process, and
+    no crystal is left out.
 
     Args:
         indices: Positions in the store.
-        costs: What each of these crystals adds to a batch, (M,).
-        budget: Largest sum of costs in a batch.
-        seed: Of the shuffles.
+        costs: Cost of each of these crystals, (M,).
+        budget: Largest total cost of a batch.
+        seed: Seed of the shuffles.
         position: As for `TrainingBatches`.
-        rank: Number of this process.
-        world_size: How many processes there are.
+        rank: Rank of this process.
+        world_size: Number of processes.
 
     Raises:
         InputError: Batches of one crystal could occur: the budget is too small beside the largest cost, or there are
@@ -149,7 +149,7 @@ class BudgetBatches(TrainingBatches):
         largest, total = int(costs.max()), int(self.costs.sum())
         self.per_process = -(-total // (max(budget - largest, 1) * world_size))
         if total == 0:
-            raise InputError(f"a batch has a budget of {budget:,}, but no crystal takes anything of it; set batch_size")
+            raise InputError(f"a batch has a budget of {budget:,}, but every crystal has cost 0; set batch_size")
         # A piece as long as two of the largest crystals has at least two, which batch norm needs.
         if total < 2 * largest * world_size:
             raise InputError(
@@ -176,8 +176,8 @@ class BudgetBatches(TrainingBatches):
         return [order[cuts[piece] : cuts[piece + 1]] for piece in range(self.rank, num_pieces, self.world_size)]
 
 
-class _InOrder(SequentialSampler):
-    """Training batches that are the same in every epoch; Lightning demands this class for `trainer.overfit_batches`."""
+class _FixedOrderBatches(SequentialSampler):
+    """Training batches that are the same in every epoch; `trainer.overfit_batches` requires a SequentialSampler."""
 
     def __init__(self, batches: TrainingBatches) -> None:
         self.batches = batches.in_order()
@@ -189,8 +189,8 @@ class _InOrder(SequentialSampler):
         return iter(self.batches)
 
 
-class _Batches(Dataset[CrystalGraph]):
-    """Turns a batch of indices into a batch of crystals in one vectorised gather."""
+class _BatchDataset(Dataset[CrystalGraph]):
+    """Maps a batch of indices to a batch of crystals in one vectorised gather."""
 
     def __init__(self, store: AnyStore) -> None:
         self.store = store
@@ -201,24 +201,24 @@ class _Batches(Dataset[CrystalGraph]):
 
 def evaluation_loader(store: AnyStore, batches: EvaluationBatches) -> DataLoader[CrystalGraph]:
     """Batches for validation, test and prediction."""
-    return DataLoader(_Batches(store), sampler=batches, **_loader_options(store))
+    return DataLoader(_BatchDataset(store), sampler=batches, **_loader_options(store))
 
 
 class TrainingLoader(DataLoader[CrystalGraph]):
     """Training batches, gathered in the main process, which needs about 0.005 ms per crystal.
 
     Args:
-        store: Where the crystals are.
-        batches: Their places.
-        shuffled: Draw batches anew in every epoch.
+        store: Store of the crystals.
+        batches: Sampler of their positions.
+        shuffled: Draw new batches in every epoch.
     """
 
     def __init__(self, store: AnyStore, batches: TrainingBatches, shuffled: bool = True) -> None:
-        sampler = batches if shuffled else _InOrder(batches)
-        super().__init__(_Batches(store), sampler=sampler, **_loader_options(store))
+        sampler = batches if shuffled else _FixedOrderBatches(batches)
+        super().__init__(_BatchDataset(store), sampler=sampler, **_loader_options(store))
 
     def state_dict(self) -> dict[str, Any]:
-        """Tells Lightning that this loader goes on in mid-epoch; the place follows from the trainer's progress."""
+        """Empty state: its presence marks the loader as resumable within an epoch, at the trainer's position."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

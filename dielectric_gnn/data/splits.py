@@ -1,4 +1,4 @@
-"""Splits that no composition crosses, and training subsets."""
+"""Splits by composition, and training subsets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dielectric_gnn.utils.errors import InputError
 SPLIT_NAMES = ("train", "val", "test")
 
 SplitMethod: TypeAlias = Literal["published", "seeded"]
-"""How a split is drawn: as in the published study, or with shares and a seed that can be chosen."""
+"""How a split is drawn: as in the published study, or with given shares and seed."""
 
 SubsetMethod: TypeAlias = Literal["nested", "published"]
-"""How a smaller training set is drawn: inside every larger one, or as in the published study."""
+"""How a training subset is drawn: as a subset of every larger one, or as in the published study."""
 
 SHARES = (0.8, 0.1, 0.1)
-"""Shares of formulas in training, validation and test, unless others are asked for."""
+"""Default shares of formulas in training, validation and test."""
 
 _PUBLISHED_SEED = 42
 _PUBLISHED_SHARES = (0.8, 0.1)
@@ -33,7 +33,7 @@ def composition_split(
     fractions: tuple[float, float, float] = SHARES,
     seed: int = 0,
 ) -> dict[str, list[str]]:
-    """Split so that all materials of one reduced formula fall on the same side, as in arXiv:2602.05702.
+    """Split so that all materials of one reduced formula are in the same part, as in arXiv:2602.05702.
 
     The fractions apply to the number of distinct formulas, which are shuffled with `seed`.
 
@@ -41,7 +41,7 @@ def composition_split(
         material_ids: The materials.
         formulas: Their reduced formulas.
         fractions: Shares of train, validation and test; they must add up to 1.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
 
     Returns:
         Material ids under `train`, `val` and `test`, in the order given; no split is empty.
@@ -68,7 +68,7 @@ def composition_split(
 
 
 def published_split(material_ids: Sequence[str], formulas: Sequence[str]) -> dict[str, list[str]]:
-    """The split that the study of arXiv:2602.05702 draws from its raw data, for the whole database the published one.
+    """The split that the study of arXiv:2602.05702 draws from its raw data; for all its materials, the published split.
 
     The distinct reduced formulas are sorted and shuffled by NumPy's legacy generator with seed 42; the first 80 % of
     them are training, the next 10 % validation, the rest test, each count rounded down.
@@ -81,7 +81,7 @@ def published_split(material_ids: Sequence[str], formulas: Sequence[str]) -> dic
         Material ids under `train`, `val` and `test`, in the order given.
 
     Raises:
-        InputError: There are so few formulas that a part would be empty.
+        InputError: There are too few formulas: a part would be empty.
     """
     unique = np.unique(np.asarray(formulas, dtype=np.str_))
     np.random.RandomState(_PUBLISHED_SEED).shuffle(unique)
@@ -103,9 +103,9 @@ def nested_subset(material_ids: Sequence[str], size: int | None, seed: int = 0) 
     """The first `size` ids of one seeded permutation: every smaller subset is inside every larger one.
 
     Args:
-        material_ids: The whole training set.
+        material_ids: All training materials.
         size: Number of materials; None keeps all, in the order given.
-        seed: Of the permutation.
+        seed: Seed of the permutation.
 
     Raises:
         InputError: `size` is not between 1 and the number of materials.
@@ -118,7 +118,7 @@ def nested_subset(material_ids: Sequence[str], size: int | None, seed: int = 0) 
 def subset_rows(
     ids: NDArray[np.str_], listed: Path | None, size: int | None, subset_seed: int, method: SubsetMethod = "nested"
 ) -> NDArray[np.int64]:
-    """Positions of the materials that a training takes: all, those in a list, or `size` drawn by `method`."""
+    """Positions of the training materials that are used: all, those in a list, or `size` drawn by `method`."""
     if listed is not None:
         return listed_rows(listed, ids)
     if size is None:
@@ -127,9 +127,9 @@ def subset_rows(
 
 
 def published_rows(material_ids: NDArray[np.str_], size: int) -> NDArray[np.int64]:
-    """Places of the training materials that the study draws: `random.Random(42).sample` of the list sorted by id.
+    """Positions of the training materials that the study draws: `random.Random(42).sample` of the list sorted by id.
 
-    Its prepared files hold the materials in the order of their ids. Smaller subsets are not inside larger ones.
+    Its prepared files contain the materials in the order of their ids. Smaller sets are not subsets of larger ones.
 
     Raises:
         InputError: As `nested_subset`.
@@ -142,13 +142,13 @@ def published_rows(material_ids: NDArray[np.str_], size: int) -> NDArray[np.int6
 
 
 def nested_rows(material_ids: NDArray[np.str_], size: int, seed: int = 0) -> NDArray[np.int64]:
-    """Places of the materials that `nested_subset` takes, without a string for every material.
+    """Positions of the materials that `nested_subset` returns, without a string for every material.
 
     Raises:
         InputError: As `nested_subset`.
     """
     _check_size(size, material_ids)
-    # Sorting first makes the subset depend on the ids alone, not on the order of files on a disk.
+    # After sorting, the subset depends only on the ids, not on the order of files on a disk.
     return np.argsort(material_ids)[np.random.default_rng(seed).permutation(material_ids.size)[:size]]
 
 
@@ -158,7 +158,7 @@ def _check_size(size: int, material_ids: NDArray[np.str_]) -> None:
 
 
 def listed_rows(path: Path, material_ids: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Places of the materials that a file lists, in its order.
+    """Positions of the materials that a file lists, in its order.
 
     Args:
         path: One material id per line.
@@ -176,7 +176,7 @@ def listed_rows(path: Path, material_ids: NDArray[np.str_]) -> NDArray[np.int64]
         shown = ", ".join(map(repr, unknown[:3])) + (", …" if len(unknown) > 3 else "")
         raise InputError(
             f"{path}: {len(unknown)} of {listed.size} ids are not among the {material_ids.size} training materials "
-            f"({shown}); take them out of the list, or read the data that they belong to"
+            f"({shown}); remove them from the list, or read the data set that contains them"
         )
     found, counts = np.unique(listed, return_counts=True)
     if found.size < listed.size:
@@ -185,7 +185,7 @@ def listed_rows(path: Path, material_ids: NDArray[np.str_]) -> NDArray[np.int64]
 
 
 def read_ids(path: Path) -> list[str]:
-    """Material ids from a file, one per line; empty lines and blanks around an id do not count.
+    """Material ids from a file, one per line; empty lines and blanks around an id are ignored.
 
     Raises:
         InputError: The file cannot be read, or is empty.

@@ -1,4 +1,4 @@
-"""Crystals as people hold them in Python: pymatgen structures, ASE atoms, paths."""
+"""Conversion of pymatgen structures, ASE atoms and structure files to `CrystalRecord`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dielectric_gnn.data.sources.structure_files import read_structure
 from dielectric_gnn.utils.errors import InputError
 
 
-def record_of(structure: Any, material_id: str | None = None) -> CrystalRecord:
-    """A crystal without labels from whatever holds one.
+def to_record(structure: Any, material_id: str | None = None) -> CrystalRecord:
+    """A material without labels from any supported representation of a crystal structure.
 
     Args:
         structure: A `CrystalRecord`, a path of a structure file, a pymatgen `Structure`, or ASE `Atoms`.
-        material_id: Its name; None means that of the file, or the formula.
+        material_id: Name of the material; None takes the name of the file, or the formula.
 
     Raises:
-        InputError: It is none of these, is disordered or not periodic, or cannot be used.
+        InputError: The structure is of another type, disordered, not periodic, or otherwise unusable.
     """
     if isinstance(structure, CrystalRecord):
         return structure
@@ -30,7 +30,7 @@ def record_of(structure: Any, material_id: str | None = None) -> CrystalRecord:
     if hasattr(structure, "lattice") and hasattr(structure, "is_ordered"):
         if not structure.is_ordered:
             raise InputError(
-                f"{structure.formula}: its sites are partly occupied, expected an ordered structure; make one by "
+                f"{structure.formula}: its sites are partly occupied, expected an ordered structure; create one with "
                 "pymatgen's OrderDisorderedStructureTransformation"
             )
         numbers = [site.specie.Z for site in structure]

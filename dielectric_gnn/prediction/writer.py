@@ -152,7 +152,7 @@ class PredictionWriter(Callback):
         """Write the summary of all requested materials, from all processes and launches, and report it."""
         journal = _require_journal(self.journal)
         finished = journal.rows()
-        ids = [data.store.material_ids[row] for row in data.asked]
+        ids = [data.store.material_ids[row] for row in data.requested]
         rows = [finished[material_id] for material_id in ids if material_id in finished]
         rejects = [RecordError(material_id, _NOT_FINITE) for material_id in ids if material_id not in finished]
         report_rejects(rejects, journal.folder / "rejects.csv")
@@ -182,7 +182,7 @@ class PredictionWriter(Callback):
 
     def _should_draw(self, trainer: Trainer) -> bool:
         data: CrystalDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        return len(data.asked) <= FEW_MATERIALS if self.figures == "auto" else bool(self.figures)
+        return len(data.requested) <= FEW_MATERIALS if self.figures == "auto" else bool(self.figures)
 
 
 def _require_journal(journal: PredictionJournal | None) -> PredictionJournal:

@@ -1,1 +1,1 @@
-"""What is learnt: energy grid, response, tensors, and the statistics of a training set."""
+"""Targets of the models: energy grid, response, tensors, and the statistics of a training set."""

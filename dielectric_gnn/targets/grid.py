@@ -1,4 +1,4 @@
-"""The photon-energy grid: one value, one home."""
+"""The photon-energy grid of a data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dielectric_gnn.utils.errors import InputError
 
 _TOLERANCE = 1e-2
-"""In units of the spacing: no spectrum changes visibly when it is shifted by so little."""
+"""Tolerance of `EnergyGrid.matches`, as a fraction of the spacing; such shifts do not change a spectrum visibly."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class EnergyGrid:
     def matches(self, energies: NDArray[np.float64]) -> bool:
         """Whether the `energies` (W,) of a file are this grid, up to a hundredth of its spacing.
 
-        The published files deviate from it by up to 1.2e-5 eV, a thousandth of the spacing, from a conversion of units.
+        The published files deviate from it by up to 1.2e-5 eV, a thousandth of the spacing, after a unit conversion.
         """
         return energies.shape == (self.num,) and bool(
             np.allclose(energies, self.energies(), rtol=0.0, atol=_TOLERANCE * self.spacing)

@@ -1,7 +1,7 @@
 """Symmetric 3 × 3 tensors as an isotropic part and a deviator: T = a·1 + Σ_k s_k Q^k.
 
-Q are the five orthonormal symmetric traceless matrices of `traceless_basis`: s turns with the crystal as e3nn's
-even l = 2 features do, and ‖T‖² = 3a² + |s|². Cartesian components are in the order of Voigt.
+Q are the five orthonormal symmetric traceless matrices of `traceless_basis`: s transforms as e3nn's even l = 2
+features, and ‖T‖² = 3a² + |s|². Cartesian components are in Voigt order.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
-"""Names of the six Cartesian components, in their order."""
+"""Names of the six Cartesian components, in Voigt order."""
 
 DIAGONAL_PARTS = (2, 4)
-"""The components of the deviator that the diagonal determines: Q of the others has none."""
+"""The components of the deviator that contribute to the diagonal."""
 
 _H, _S = np.sqrt(1 / 2), np.sqrt(1 / 6)
 TO_CARTESIAN: NDArray[np.float64] = np.array(
@@ -38,7 +38,7 @@ FROM_CARTESIAN: NDArray[np.float64] = np.linalg.inv(TO_CARTESIAN).astype(np.floa
 
 
 def traceless_basis() -> Tensor:
-    """The five orthonormal symmetric traceless matrices Q that turn l = 2 features s into T = Σ_k s_k Q^k.
+    """The five orthonormal symmetric traceless matrices Q that map l = 2 features s to T = Σ_k s_k Q^k.
 
     Equals √5 · w3j(1, 1, 2). If a crystal is rotated by R, T becomes R T Rᵀ.
 
@@ -67,7 +67,7 @@ def to_components(matrices: NDArray[Any]) -> NDArray[Any]:
 
 
 def square(isotropic: Tensor, deviator: Tensor) -> tuple[Tensor, Tensor]:
-    """M² of symmetric matrices M: positive semidefinite, and a polynomial, smooth where eigenvalues meet.
+    """M² of symmetric matrices M: positive semidefinite, and smooth also at degenerate eigenvalues.
 
     Its isotropic part is a² + |s|² / 3, its deviator 2 a s + dev(S²).
 

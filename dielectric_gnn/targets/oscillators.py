@@ -1,4 +1,4 @@
-"""A fixed dictionary of damped transitions: spectra made of it are causal, and passive if no strength is negative.
+"""A fixed dictionary of damped oscillators: its spectra are causal, and passive if no strength is negative.
 
 ε_inter(ω) = 1 + Σ_n f_n · 2 ω_n / (ω_n² − (ω + iΓ)²). Every pole, ±ω_n − iΓ, lies in the lower half plane, so Re and Im
 are Kramers-Kronig partners for any f; and for f_n ≥ 0, Im ε(ω > 0) ≥ 0.
@@ -18,15 +18,15 @@ from dielectric_gnn.utils.errors import InputError
 
 @dataclass(frozen=True)
 class Dictionary:
-    """Transition energies: equally spaced on (0, stop], then geometrically up to `tail_stop`.
+    """Transition energies: equally spaced in (0, stop], then geometrically up to `tail_stop`.
 
-    The tail stands for all transitions above the window, which Re ε within it feels.
+    The tail represents all transitions above the window, which contribute to Re ε within it.
 
     Args:
-        num: Energies in the window.
-        stop: Where the window ends, in eV.
-        num_tail: Energies beyond.
-        tail_stop: The highest of them, in eV.
+        num: Number of energies in the window.
+        stop: Upper end of the window in eV.
+        num_tail: Number of energies above it.
+        tail_stop: Highest energy of the tail in eV.
     """
 
     num: int = 400
@@ -39,7 +39,7 @@ class Dictionary:
         if not (self.num >= 1 and self.num_tail >= 0 and 0 < self.stop < math.inf and tail):
             raise InputError(
                 f"a dictionary of {self.num} energies up to {self.stop} eV and {self.num_tail} up to {self.tail_stop} "
-                "eV: expected at least one, up to more than 0 eV, and a tail that ends beyond"
+                "eV: expected at least one energy, a window above 0 eV, and a tail that ends above the window"
             )
 
     def energies(self) -> NDArray[np.float64]:
@@ -49,7 +49,7 @@ class Dictionary:
         return np.concatenate([window, tail])
 
     def kernel(self, grid: EnergyGrid, broadening: float) -> NDArray[np.complex128]:
-        """What a strength of 1 adds to ε: (number of energies, W).
+        """Contribution to ε of an oscillator of strength 1: (number of energies, W).
 
         Args:
             grid: Photon energies.
@@ -60,10 +60,10 @@ class Dictionary:
     def smooth_strengths(
         self, eps_inter: NDArray[np.complex128], grid: EnergyGrid, broadening: float
     ) -> NDArray[np.float64]:
-        """Positive strengths, all of a natural size, whose spectrum is near a given one: scales for a network.
+        """Positive strengths whose spectrum approximates a given one; scales for the outputs of a network.
 
-        In the window a strength is the area of Im ε that belongs to its energy, over π, which broadens twice; in the
-        tail they are one number times ω_n, fitted to what Re ε lacks.
+        In the window, a strength is the area of Im ε around its energy over π, so the broadening is applied twice.
+        In the tail, strengths are proportional to ω_n, with a factor fitted to the remainder of Re ε.
 
         Shapes:
             eps_inter (W,) → (number of energies,).

@@ -1,4 +1,4 @@
-"""What heads return and objectives and metrics compare."""
+"""Predicted and labelled responses: returned by heads, compared by objectives and metrics."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Anisotropy:
-    """What the orientation average leaves out of B response tensors, as deviators (see `irreducible`).
+    """Deviators of B response tensors, which complement their orientation averages (see `irreducible`).
 
     Shapes:
         eps_inter: (B, 5, W, 2), the deviator of the interband dielectric tensor. drude: (B, 6), isotropic part and
-        deviator of R, a symmetric root of the Drude tensor, ω_D² = R²; that of a label is the positive semidefinite
-        one, a prediction need not be. component_mask: (B, 5) bool, the parts of the deviator of ε that a label states:
-        none; those of the diagonal, and then the diagonal of ω_D² too (off-diagonals of R are zero then); or all, and
-        then R.
+        deviator of R, a symmetric root of the Drude tensor, ω_D² = R²; that of a label is positive semidefinite, that
+        of a prediction need not be. component_mask: (B, 5) bool, the components of the deviator of ε that a label
+        states: none; those of the diagonal, together with the diagonal of ω_D² (off-diagonals of R are then zero); or
+        all, together with R.
 
     Units:
         eps_inter dimensionless, drude eV.
@@ -28,8 +28,8 @@ class Anisotropy:
         eps_inter: Deviator of ε.
         drude: R.
         component_mask: All true for predictions.
-        average: Of a prediction: its isotropic part again, but no gradient flows from it into the deviators. It serves
-            crystals of which only the average is known, where a deviator would be a free parameter.
+        average: For a prediction, its isotropic part again, without gradients to the deviators. It is used for crystals
+            with averaged labels, for which a deviator would be a free parameter.
     """
 
     eps_inter: Tensor
@@ -38,7 +38,7 @@ class Anisotropy:
     average: Response | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Anisotropy:
-        """The same with every tensor replaced by its image."""
+        """Apply a function to every tensor."""
         average = None if self.average is None else self.average.map(function)
         return Anisotropy(function(self.eps_inter), function(self.drude), function(self.component_mask), average)
 
@@ -61,7 +61,7 @@ class Response:
         eps_inter: Interband dielectric function.
         drude: Drude frequency.
         std: Standard deviation of both over the members of an ensemble; None for a single model.
-        anisotropy: Deviators, where whole tensors are predicted or known; the fields above are the isotropic part then,
+        anisotropy: Deviators, if full tensors are predicted or known; the fields above are then the isotropic part,
             a third of the trace of ε and the root of a third of the trace of ω_D².
     """
 
@@ -71,7 +71,7 @@ class Response:
     anisotropy: Anisotropy | None = None
 
     def directions(self) -> Anisotropy:
-        """The anisotropy; where there is none, that of an isotropic response, of which nothing is known."""
+        """The anisotropy; without one, zero deviators with an empty component mask."""
         if self.anisotropy is not None:
             return self.anisotropy
         batch, energies, _ = self.eps_inter.shape
@@ -86,7 +86,7 @@ class Response:
         return self.map(lambda tensor: tensor.to(*args, **kwargs))
 
     def cpu(self) -> Response:
-        """The same values in main memory, as float32 or wider (half precisions are widened)."""
+        """The same values in main memory, converted to at least float32."""
 
         def move(tensor: Tensor) -> Tensor:
             tensor = tensor.detach().cpu()
@@ -95,7 +95,7 @@ class Response:
         return self.map(move)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Response:
-        """The same with every tensor replaced by its image."""
+        """Apply a function to every tensor."""
         std = None if self.std is None else self.std.map(function)
         anisotropy = None if self.anisotropy is None else self.anisotropy.map(function)
         return Response(function(self.eps_inter), function(self.drude), std, anisotropy)

@@ -1,4 +1,4 @@
-"""What a model must remember of its training data: travels in the checkpoint as plain tensors and numbers."""
+"""Statistics of the training data, stored in the checkpoint as plain tensors and numbers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dielectric_gnn.utils.errors import InputError
 
 @dataclass(frozen=True)
 class TrainingStatistics:
-    """Statistics of a training set; a value is None where it is unknown, for example for published weights.
+    """Statistics of a training set; a value is None if it is unknown, for example for published weights.
 
     Shapes:
         mean_eps_inter: (W, 2). mean_drude: () in eV.
 
     Args:
-        num_materials: D.
-        elements: Atomic numbers that occur.
-        broadening: Γ of the spectra in eV, None if unknown.
-        mean_eps_inter: Mean spectrum; what the trivial predictor answers.
+        num_materials: Number of training materials, D.
+        elements: Atomic numbers that occur in them.
+        broadening: Broadening Γ of the spectra in eV.
+        mean_eps_inter: Mean spectrum, the prediction of the trivial model.
         mean_drude: Mean Drude frequency.
-        num_tensors: How many of the materials had tensors, not averages only.
+        num_tensors: Number of the materials with tensors.
     """
 
     num_materials: int
@@ -40,15 +40,15 @@ class TrainingStatistics:
         """Mean spectrum (W, 2) and mean Drude frequency ().
 
         Raises:
-            InputError: They are not known.
+            InputError: They are unknown.
         """
         if self.mean_eps_inter is None or self.mean_drude is None:
-            raise InputError("the mean response of the training materials is not known of this model")
+            raise InputError("the mean response of the training materials is not stored in this model")
         return self.mean_eps_inter, self.mean_drude
 
     @property
-    def knows_means(self) -> bool:
-        """Whether `means` are known."""
+    def has_means(self) -> bool:
+        """Whether the means are stored."""
         return self.mean_eps_inter is not None and self.mean_drude is not None
 
     def trivial_response(self, num_crystals: int) -> Response:
@@ -57,12 +57,12 @@ class TrainingStatistics:
         return Response(mean_eps_inter.expand(num_crystals, -1, -1), mean_drude.expand(num_crystals))
 
     def to_plain(self) -> dict[str, Any]:
-        """As plain types and tensors, for a checkpoint."""
+        """Convert to plain types and tensors, for a checkpoint."""
         return asdict(self)
 
     @classmethod
     def from_plain(cls, plain: PlainTrainingStatistics) -> TrainingStatistics:
-        """Back from `to_plain`."""
+        """Construct from the output of `to_plain`."""
         return cls(**plain)
 
 

@@ -11,7 +11,7 @@ import torch
 from dielectric_gnn import optics
 from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.data.structures import record_of
+from dielectric_gnn.data.structures import to_record
 from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.training.spectra import spectra_of
 
@@ -39,7 +39,7 @@ def predict(module: ResponseModule, structures: Any, damping: float = optics.DEF
     if not isinstance(structures, _MANY):
         (spectrum,) = predict(module, [structures], damping)
         return spectrum
-    records = [record_of(structure) for structure in structures]
+    records = [to_record(structure) for structure in structures]
     training = module.training
     module.eval()
     try:

@@ -32,3 +32,8 @@ class RecordError(InputError):
     def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
         """Return both parts for pickling, since an exception is rebuilt from its arguments."""
         return type(self), (self.source, self.problem)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; the name of its type where the message is empty."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -35,7 +35,7 @@ def test_training_on_two_processes(command: Command, tmp_path: Path) -> None:
 def test_fewer_materials_than_processes_are_refused(command: Command, trained: Path, tmp_path: Path) -> None:
     silver = ("--crystals", "docs/crystals/fcc_silver.cif", "--run_dir", str(tmp_path))
     result = command("predict", "--ckpt_path", str(trained / "checkpoints" / "best.ckpt"), *silver, *TWO, status=2)
-    assert "1 materials for predict cannot be shared out among 2 processes" in result.stderr
+    assert "1 materials for predict cannot be distributed over 2 processes" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -143,7 +143,7 @@ def test_hdf5_keeps_its_split_and_trains(
     refused = command("fit", *words[1:], *SMALL_FIT, "--data.store", str(tmp_path / "nowhere"), status=2)
     assert "nowhere: no such store" in refused.stderr
     prepared = tmp_path / "prepared"
-    assert "drop the id lists" in tool("build", prepared, tmp_path / "b", "--split-seed", 1, status=2).stderr
+    assert "the source fixes the split" in tool("build", prepared, tmp_path / "b", "--split-seed", 1, status=2).stderr
     tool("build", prepared, tmp_path / "b", "--broadening", "0.3", "--workers", 2)
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).glob("*.npy")} for name in ("store", "b"))
     assert one == two
@@ -221,14 +221,15 @@ def test_mistakes_are_one_line(call: Tool, tmp_path: Path) -> None:
         (("build", tmp_path / "empty", tmp_path / "out"), "empty: the folder holds no .json"),
         (("build", tmp_path / "empty", tmp_path / "out", "--format", "hdf5"), "train.h5: no such file"),
         (("build", tmp_path / "empty", tmp_path / "out", "--cutoff", "-1"), "cutoff is -1.0 Å"),
-        (("build", "synthetic:9", tmp_path / "out", "--cutoff", "nan"), "cutoff is nan Å, expected a finite number"),
-        (("build", "synthetic:9", tmp_path / "out", "--cutoff", "inf"), "cutoff is inf Å"),
+        (("build", "synthetic:9", tmp_path / "out", "--cutoff", "nan"), "cutoff: Expected a float. Got value: nan"),
+        (("build", "synthetic:9", tmp_path / "out", "--cutoff", "inf"), "cutoff: Expected a float. Got value: inf"),
+        (("build", "synthetic:9", tmp_path / "out", "--cutoff", ".inf"), "cutoff is inf Å, expected a finite number"),
         (("build", "synthetic:9", tmp_path / "out", "--split-seed", -1), "split_seed is -1, expected at least 0"),
-        (("build", "synthetic:9", tmp_path / "out", "--broadening", "nan"), "broadening_ev is nan eV, expected a fin"),
-        (("build", tmp_path / "empty", tmp_path / "out", "--broadening", "inf"), "broadening_ev is inf eV"),
+        (("build", "synthetic:9", tmp_path / "out", "--broadening", ".nan"), "broadening_ev is nan eV, expected a fin"),
+        (("build", tmp_path / "empty", tmp_path / "out", "--broadening", ".inf"), "broadening_ev is inf eV"),
         (("build", "synthetic:many", tmp_path / "out"), "source is 'synthetic:many', expected synthetic:NUMBER"),
         (("build", "synthetic:9", tmp_path / "out", "--rattle", 3), "rattle is 3.0 Å"),
-        (("build", tmp_path / "empty", tmp_path / "out", "--seed", 1), "seed and rattle belong to synthetic:NUMBER"),
+        (("build", tmp_path / "empty", tmp_path / "out", "--seed", 1), "seed and rattle apply to synthetic:NUMBER"),
         (("build", "synthetic:9", tmp_path / "out", "--workers", 0), "workers is 0"),
         (("verify", tmp_path / "empty"), "empty: not a store, it has no metadata.json"),
         (("info", tmp_path / "empty"), "empty: not a store, it has no metadata.json"),
@@ -261,20 +262,19 @@ def test_ctrl_c_says_what_is_kept(repository: Path, tmp_path: Path, workers: int
     while process.poll() is None and not journal.exists():
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in told
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in output
     number = sum(len(json.loads(text)["row"]["ids"]) for text in journal.read_text().splitlines())
-    assert told.splitlines()[-1] == (
-        f"stopped; {number} materials are kept in {journal.parent}, and the same command goes on from there"
-    )
+    last = output.splitlines()[-1]
+    assert last.startswith(f"stopped; {number} materials are kept in {journal.parent}") and "same command" in last
 
 
-def test_synthetic_store_is_told_verified_and_its_damage_named(call: Tool, tmp_path: Path) -> None:
+def test_synthetic_store_is_described_verified_and_its_damage_named(call: Tool, tmp_path: Path) -> None:
     out = tmp_path / "store"
     built = call("build", "synthetic:30", out, "--seed", 4, "--rattle", 0.02, "--tensors").stdout
     assert "source: SyntheticMetals synthetic:30 (synthetic, not materials data; seed 4, rattle 0.02 Å)" in built
     assert re.search(r"three-body pairs: \d+ within 4 Å; at most \d+ atoms, \d+ edges, \d+ pairs per material", built)
-    assert re.search(r"elements: \d+, the rarest in \w+ \d", built) and "whole tensors of 30 materials" in built
+    assert re.search(r"elements: \d+, the rarest in \w+ \d", built) and "full tensors of 30 materials" in built
     store, _ = open_store(out)
     assert store.material_ids[29] == "synthetic-4-000029"
     sound = call("verify", out)
@@ -292,7 +292,7 @@ def test_synthetic_store_is_told_verified_and_its_damage_named(call: Tool, tmp_p
 
 def test_help_teaches(call: Tool) -> None:
     assert "dielectric-gnn prepare build data/prepared data/store" in call("--help").stdout
-    assert "goes on where it was" in call("build", "--help").stdout
+    page = call("build", "--help").stdout
+    assert "continued by repeating the same command" in page and "80/10/10" in page and "--source.help CLASS" in page
     assert "every byte of STORE" in call("verify", "--help").stdout
-    assert "80/10/10" in call("build", "--help").stdout
-    assert "goes on where it stopped" in call("download", "--help").stdout.replace("\n", " ")
+    assert "continued by repeating the command" in call("download", "--help").stdout.replace("\n", " ")

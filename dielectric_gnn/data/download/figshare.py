@@ -27,17 +27,17 @@ from dielectric_gnn.utils.limits import API_ANSWER_MB, TooLargeError, read_bound
 from dielectric_gnn.utils.progress import ProgressReporter
 
 ARTICLES = {"complete": (31111798, 31112491), "prepared": (31112554,)}
-"""Numbers of the records: the complete data in two parts, and the HDF5 files prepared for learning."""
+"""Ids of the figshare records: the complete data in two parts, and the HDF5 files prepared for learning."""
 
 API_URL = "https://api.figshare.com/v2"
 T = TypeVar("T")
 
 _STORAGE = ("s3-eu-west-1.amazonaws.com",)
-"""Where figshare keeps its files: its addresses for downloads lead there."""
+"""Hosts of figshare's storage, to which its download addresses redirect."""
 
 _TIMEOUT = 60.0
 _CHUNK = 1 << 20
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_TRANSIENT_STATUS_CODES = {408, 425, 429, 500, 502, 503, 504}
 _NETWORK_ERRORS = (URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
@@ -56,16 +56,15 @@ def download_article(
 ) -> list[Path]:
     """Download every file of a public figshare record into `folder`.
 
-    A file grows as `NAME.part`, goes on where it stopped when the call is repeated, and gets its name once its md5 is
-    right. Files that are there and right are left alone. `md5sums.txt` beside them keeps what they are checked against
-    when they are read.
+    A file is written as `NAME.part`, continued when the call is repeated, and renamed once its md5 is correct. Existing
+    correct files are kept. `md5sums.txt` beside them stores the checksums, which are verified when they are read.
 
     Args:
         article_id: Number of the record.
-        folder: Where the files go; made if absent.
+        folder: Folder of the files, created if it does not exist.
         api_url: Address of the figshare API, version 2.
-        attempts: Tries of one request without progress before giving up.
-        first_wait: Seconds before the second try; doubled every time.
+        attempts: Number of attempts of one request without progress.
+        first_wait: Seconds before the second attempt; doubled for every further one.
 
     Returns:
         The files.
@@ -87,37 +86,37 @@ def download_article(
 
 @dataclass(frozen=True)
 class _Retry:
-    """Repeats a request that the network or the server fails, with growing pauses."""
+    """Repeats a request after network or server errors, with increasing delays."""
 
     attempts: int
     first_wait: float
 
     def __call__(self, url: str, request: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
-        """Call `request` until it succeeds, or fails `attempts` times without any rise of `progress`."""
+        """Call `request` until it succeeds, or fails `attempts` times without an increase of `progress`."""
         failures, reached = 0, progress()
         while True:
             try:
                 return request()
             except _NETWORK_ERRORS as error:
-                reason = _passing_reason(url, error)
+                reason = _transient_reason(url, error)
             if progress() > reached:
                 failures, reached = 0, progress()
             failures += 1
             if failures >= self.attempts:
                 raise InputError(
-                    f"{url}: given up after {failures} tries ({reason}); check the network, then repeat the command, "
-                    "which goes on where it stopped"
+                    f"{url}: failed after {failures} attempts ({reason}); check the network, then repeat the command "
+                    "to continue"
                 )
             time.sleep(self.first_wait * 2 ** (failures - 1))
 
 
-def _passing_reason(url: str, error: Exception) -> str:
-    """Why a request failed; raises InputError if repeating it cannot help."""
+def _transient_reason(url: str, error: Exception) -> str:
+    """Reason of a failed request; raises InputError unless the error is transient."""
     if not isinstance(error, HTTPError):
         return str(getattr(error, "reason", error)) or type(error).__name__
     error.close()
     reason = f"the server answers {error.code} {error.reason}"
-    if error.code not in _PASSING:
+    if error.code not in _TRANSIENT_STATUS_CODES:
         raise InputError(f"{url}: {reason}") from error
     return reason
 
@@ -135,10 +134,10 @@ def _list_files(url: str, retry: _Retry) -> list[RemoteFile]:
 
 
 def listed_files(url: str, answer: bytes) -> list[RemoteFile]:
-    """The files that an answer of the API lists.
+    """The files listed in a response of the API.
 
     Raises:
-        InputError: It is not such an answer, or lists something that is not safe to download.
+        InputError: It is not such a response, or lists something that is not safe to download.
     """
     try:
         files = [_remote_file(entry) for entry in json.loads(answer)["files"]]
@@ -158,7 +157,7 @@ def listed_files(url: str, answer: bytes) -> list[RemoteFile]:
 def _remote_file(entry: dict[str, Any]) -> RemoteFile:
     name, md5 = entry["name"], entry.get("computed_md5") or entry.get("supplied_md5") or ""
     if not re.fullmatch(r"[\w()+,= -][\w().+,= -]*", name):
-        raise InputError(f"the record holds a file of the unsafe name {name!r}; nothing was downloaded")
+        raise InputError(f"the record contains a file with the unsafe name {name!r}; nothing was downloaded")
     if not re.fullmatch(r"[0-9a-f]{32}", md5):
         raise InputError(f"{name}: the record states no md5 to check the file against")
     size = entry["size"]
@@ -179,7 +178,7 @@ def _open(url: str, first_byte: int = 0) -> Any:
 class _CheckedRedirects(HTTPRedirectHandler):
     """Follows redirects to https addresses of the same site, or of figshare's storage, and refuses others.
 
-    A server that was asked by http, such as one on this machine, may stay with http.
+    A request by http, for example to a local server, may be redirected to http.
     """
 
     def redirect_request(
@@ -203,7 +202,7 @@ class _CheckedRedirects(HTTPRedirectHandler):
 
 
 def _site(host: str | None) -> str:
-    """What the hosts of one site share: the last parts of their names, or the whole address of a number."""
+    """Common part of the hosts of one site: the end of their names, or a complete IP address."""
     parts = (host or "").lower().split(".")
     if parts[-1].isdigit() or ":" in parts[-1]:
         return ".".join(parts)
@@ -223,14 +222,16 @@ def _check_space(files: list[RemoteFile], folder: Path) -> None:
     needed = sum(file.size - _size(_part(folder / file.name)) for file in files)
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(f"{folder}: {_amount(needed)} are needed, but the disk has only {_amount(free)} free")
+        raise InputError(
+            f"{folder}: {_format_size(needed)} are needed, but the disk has only {_format_size(free)} free"
+        )
 
 
 def _download(file: RemoteFile, path: Path, retry: _Retry) -> None:
     part = _part(path)
     if _size(part) > file.size:
         part.unlink()
-    with ProgressReporter(file.name, file.size, _amount, done=_size(part)) as progress:
+    with ProgressReporter(file.name, file.size, _format_size, done=_size(part)) as progress:
         retry(file.url, lambda: _fetch(file, part, progress), lambda: _size(part))
     if md5_of(part) != file.md5:
         part.unlink()
@@ -239,7 +240,7 @@ def _download(file: RemoteFile, path: Path, retry: _Retry) -> None:
 
 
 def _fetch(file: RemoteFile, part: Path, progress: ProgressReporter) -> None:
-    """Append what is missing to `part`; a server that does not know ranges sends everything again."""
+    """Append the missing bytes to `part`; a server without support for ranges sends all of them again."""
     have = _size(part)
     if have == file.size:
         part.touch()
@@ -270,5 +271,5 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _amount(num_bytes: int) -> str:
+def _format_size(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:.1f} MB"

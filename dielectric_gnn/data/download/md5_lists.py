@@ -1,4 +1,4 @@
-"""Lists of md5 sums beside files that were downloaded, as `md5sum` writes and reads them."""
+"""Lists of md5 checksums beside downloaded files, in the format of `md5sum`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dielectric_gnn.utils.limits import METADATA_MB, TooLargeError, read_bounded
 log = logging.getLogger(__name__)
 
 MD5_LIST = "md5sums.txt"
-"""In the folder of the files; `md5sum -c md5sums.txt` there checks them, too."""
+"""Name of the list in the folder of the files; `md5sum -c md5sums.txt` checks them too."""
 
 _LINE = re.compile(r"([0-9a-f]{32}) [ *](.+)")
 
 
 def md5_of(path: Path) -> str:
-    """The md5 of a file, in hexadecimal digits; it is there to find damage, not forgery."""
+    """The md5 of a file in hexadecimal digits; it detects damage, not forgery."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -33,15 +33,15 @@ def write_md5_list(folder: Path, sums: Mapping[str, str]) -> None:
 
 
 def check_listed(paths: Iterable[Path]) -> None:
-    """Check files against the list beside them; without one, the log says that damage would not be noticed.
+    """Check files against the list beside them; without one, a log line states that damage is not detected.
 
     Raises:
-        InputError: A file is not what was downloaded, or the list is damaged.
+        InputError: A file differs from the downloaded one, or the list is damaged.
     """
     for path in paths:
         stated = _read(path.with_name(MD5_LIST)).get(path.name)
         if stated is None:
-            log.info("%s is in no %s beside it, so damage to its values cannot be noticed", path, MD5_LIST)
+            log.info("%s is not listed in a %s beside it, so damage to its values cannot be detected", path, MD5_LIST)
         elif md5_of(path) != stated:
             raise InputError(
                 f"{path}: damaged, its md5 is not the one in {MD5_LIST}; delete it and repeat the download, or, if it "
@@ -61,6 +61,6 @@ def _read(path: Path) -> dict[str, str]:
     sums = {}
     for number, line in enumerate(lines, start=1):
         if (match := _LINE.fullmatch(line)) is None:
-            raise InputError(f"{path}: line {number} is no md5 and name; delete the file and repeat the download")
+            raise InputError(f"{path}: line {number} is not an md5 and a name; delete the file and repeat the download")
         sums[match[2]] = match[1]
     return sums

@@ -1,8 +1,7 @@
-"""The cell of a crystal as the search for neighbours gets it: bounded, and reduced where it is skew.
+"""The cell in which neighbours are searched: checked, and reduced if it is skew.
 
-A search looks at all images of a cell within the cutoff. In a skew cell these are many, whatever the crystal; cells of
-enormous lengths end it by an overflow. So every record is checked here, whatever its source, before anything is
-searched.
+A search visits all images of a cell within the cutoff. A skew cell has many of them, whatever the crystal, and very
+long lattice vectors overflow. Every record is therefore checked here, whatever its source, before any search.
 """
 
 from __future__ import annotations
@@ -16,40 +15,40 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 MIN_DISTANCE = 0.5
-"""Two atoms closer than this (Å) are taken for a mistake in the file."""
+"""Shortest accepted distance of two atoms (Å)."""
 
-MAX_STATED = 1e8
-"""Largest component of lattice vectors and positions (Å) as they are stated: their last digit is then about 1e-8 Å."""
+MAX_COMPONENT = 1e8
+"""Largest stated component of lattice vectors and positions (Å); double precision then resolves about 1e-8 Å."""
 
 MAX_LENGTH = 1000.0
-"""Longest vector (Å) of the reduced cell. A cell in pm instead of Å is below it, and gets a remark (`data.remarks`)."""
+"""Longest vector (Å) of the reduced cell. A cell in pm instead of Å is shorter, and gets a remark (`data.remarks`)."""
 
 VOLUME_PER_ATOM = (1.0, 1e8)
-"""Å³. Solid hydrogen under the highest pressures has above 1; above the upper bound, not even the unit is wrong."""
+"""Accepted volumes per atom in Å³. Solid hydrogen has more than 1 Å³ even at the highest pressures."""
 
 MAX_ATOMS = 10_000
-"""Atoms of a cell."""
+"""Largest number of atoms of a cell."""
 
 MAX_EDGES = 5_000_000
-"""Estimated neighbours of all atoms within `_REFERENCE`, in which clusters count by their own density."""
+"""Largest estimated number of neighbours within `_REFERENCE_CUTOFF`, from the local density."""
 
-_REFERENCE = 5.5
-_FEW = 1000
-"""The search takes a second at most for so few atoms, however crowded they are."""
+_REFERENCE_CUTOFF = 5.5
+_NUM_ATOMS_UNCHECKED = 1000
+"""Up to this number of atoms, a search takes at most a second at any density, so it is not checked."""
 
-_SKEW = 4.0
-"""A cell is skew if the product of its lengths exceeds this many volumes: for reduced cells it is at most 2, for the
-primitive cells of cubic crystals at most 1.42, for rhombohedral ones down to an angle of 32° as well."""
+_MAX_SKEWNESS = 4.0
+"""A cell is skew if the product of its lengths exceeds its volume by more than this factor. The ratio is at most 2 for
+reduced cells, and at most 1.42 for the primitive cells of cubic crystals."""
 
-_MOST_BOXES = 1e5
-"""vesin sorts atoms into boxes as large as its cutoff. Are there more than this, it makes their numbers along all three
-axes smaller by one factor, also below 1, and then divides by zero, which ends the process."""
+_MAX_BOXES = 1e5
+"""vesin sorts atoms into boxes as large as its cutoff. If there are more boxes than this, it divides their numbers
+along all three axes by one factor, which may give 0 along an axis; it then divides by zero, and the process ends."""
 
-_LONGEST_ROW = 5000
-"""Boxes along one axis, far from where the number of all of them overflows."""
+_MAX_BOXES_PER_AXIS = 5000
+"""Boxes along one axis; their total number is then far from an overflow."""
 
-_MOST_STEPS = 500
-_NEIGHBOURS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), axis=-1).reshape(-1, 2)
+_MAX_REDUCTION_STEPS = 500
+_NEIGHBOUR_STEPS = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 class Cell(NamedTuple):
@@ -60,24 +59,25 @@ class Cell(NamedTuple):
 
 
 def search_cell(lattice: Floats, positions: Floats) -> Cell:
-    """A cell of the same crystal, in the same frame and with the atoms in the same order, whose images are few.
+    """A cell of the same crystal, in the same frame and with the atoms in the same order, with few images.
 
-    A cell that is not skew is left as it is. Else the lattice vectors are reduced, and the atoms moved by lattice
-    vectors into the reduced cell: vectors between atoms and images of atoms, all that a graph holds, stay the same.
+    A cell that is not skew is returned unchanged. Otherwise the lattice vectors are reduced, and the atoms translated
+    by lattice vectors into the reduced cell. The vectors between atoms and images of atoms, which define the graph,
+    do not change.
 
     Shapes:
-        lattice (3, 3), rows are vectors; positions (n, 3). Both in Å, components up to `MAX_STATED`.
+        lattice (3, 3), rows are vectors; positions (n, 3). Both in Å, components up to `MAX_COMPONENT`.
     """
     if not _is_skew(lattice):
         return Cell(lattice, positions)
     reduced = reduced_lattice(lattice)
-    if _volume(reduced) < MIN_DISTANCE**3:  # no cell; `cell_problem` refuses it
+    if _volume(reduced) < MIN_DISTANCE**3:  # coplanar vectors; `cell_problem` refuses the cell
         return Cell(reduced, positions)
     return Cell(reduced, positions - np.floor(positions @ np.linalg.inv(reduced)) @ reduced)
 
 
 def reduced_lattice(lattice: Floats) -> Floats:
-    """The shortest vectors that span a lattice (Minkowski), shortest first.
+    """The shortest vectors that span a lattice (Minkowski reduction), sorted by length.
 
     Integer multiples of vectors are subtracted from longer ones until none becomes shorter. Source: I. Semaev, LNCS
     2146, 181 (2001), doi:10.1007/3-540-44670-2_13.
@@ -86,10 +86,10 @@ def reduced_lattice(lattice: Floats) -> Floats:
         (3, 3) → (3, 3), rows are vectors.
     """
     rows = lattice.astype(np.float64)
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_REDUCTION_STEPS):
         rows = rows[(rows**2).sum(axis=1).argsort(kind="stable")]
         first, second, third = rows
-        if first @ first < MIN_DISTANCE**2 * 1e-6:  # a flat cell: no crystal
+        if first @ first < MIN_DISTANCE**2 * 1e-6:  # coplanar vectors
             return rows
         shorter = second - np.rint(first @ second / (first @ first)) * first
         if _is_shorter(shorter, second):
@@ -97,7 +97,7 @@ def reduced_lattice(lattice: Floats) -> Floats:
             continue
         plane = rows[:2]
         nearest = np.rint(np.linalg.solve(plane @ plane.T, plane @ third))
-        candidates = third - (nearest + _NEIGHBOURS) @ plane
+        candidates = third - (nearest + _NEIGHBOUR_STEPS) @ plane
         shorter = candidates[(candidates**2).sum(axis=1).argmin()]
         if not _is_shorter(shorter, third):
             return rows
@@ -106,37 +106,37 @@ def reduced_lattice(lattice: Floats) -> Floats:
 
 
 def safe_cutoff(lattice: Floats, cutoff: float) -> float:
-    """A cutoff (Å), `cutoff` or more, with which vesin can search this cell; see `_MOST_BOXES`.
+    """A cutoff (Å), `cutoff` or more, with which vesin can search this cell; see `_MAX_BOXES`.
 
-    It is larger only for long and flat cells of many boxes, and, in cells that `cell_problem` accepts, at most 6 Å
-    where `cutoff` is smaller. What was found beyond `cutoff` has to be left out.
+    It is larger only for long and flat cells of many boxes. In cells that `cell_problem` accepts, it is at most 6 Å if
+    `cutoff` is smaller. The caller removes neighbours beyond `cutoff`.
     """
-    if math.prod(max(length / cutoff, 1) for length in _lengths(lattice)) <= _MOST_BOXES:  # the most boxes there can be
+    if math.prod(max(length / cutoff, 1) for length in _lengths(lattice)) <= _MAX_BOXES:  # the most boxes there can be
         return cutoff
     spacings = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
     while True:
         boxes = np.maximum(np.floor(spacings / cutoff), 1)
-        shrink = np.cbrt(_MOST_BOXES / boxes.prod())
-        if boxes.max() <= _LONGEST_ROW and (shrink >= 1 or boxes.min() * shrink >= 1.5):
+        shrink = np.cbrt(_MAX_BOXES / boxes.prod())
+        if boxes.max() <= _MAX_BOXES_PER_AXIS and (shrink >= 1 or boxes.min() * shrink >= 1.5):
             return cutoff
         cutoff *= 1.25
 
 
 def stated_problem(lattice: Floats, positions: Floats) -> str | None:
-    """What makes numbers unusable, whatever they mean: too many, not finite, or too large to be computed with."""
+    """Description of the problem of stated numbers: too many, not finite, or too large; None if there is none."""
     if len(positions) > MAX_ATOMS:
         return f"the cell has {len(positions)} atoms, expected at most {MAX_ATOMS}; take the primitive cell"
     if not (np.isfinite(lattice).all() and np.isfinite(positions).all()):
-        return "lattice or positions hold NaN or infinite values"
+        return "lattice or positions contain NaN or infinite values"
     for name, values in (("lattice vectors", lattice), ("positions", positions)):
         largest = float(np.abs(values).max(initial=0.0))
-        if largest > MAX_STATED:
-            return f"{name} reach {largest:.3g} Å, expected at most {MAX_STATED:g} Å; check units and digits"
+        if largest > MAX_COMPONENT:
+            return f"{name} reach {largest:.3g} Å, expected at most {MAX_COMPONENT:g} Å; check units and digits"
     return None
 
 
 def cell_problem(cell: Cell) -> str | None:
-    """What makes a cell from `search_cell` unusable: flat, too long, too empty, or too full. None if it can be used."""
+    """Description of the problem of a cell: coplanar, too long, too empty or too crowded; None if it is usable."""
     lattice, num_atoms = cell.lattice, len(cell.positions)
     volume, lengths = _volume(lattice), _lengths(lattice)
     if volume < MIN_DISTANCE**3 or _is_skew(lattice):
@@ -151,36 +151,36 @@ def cell_problem(cell: Cell) -> str | None:
     least, most = VOLUME_PER_ATOM
     if not least <= volume / num_atoms <= most:
         return f"{volume / num_atoms:.3g} Å^3 per atom, expected {least:g} to {most:g} Å^3; check units and sites"
-    if num_atoms > _FEW and (edges := _estimated_edges(cell)) > MAX_EDGES:
+    if num_atoms > _NUM_ATOMS_UNCHECKED and (edges := _estimated_edges(cell)) > MAX_EDGES:
         return (
-            f"about {edges:.2g} pairs of atoms are within {_REFERENCE} Å of each other, expected at most "
+            f"about {edges:.2g} pairs of atoms are within {_REFERENCE_CUTOFF} Å of each other, expected at most "
             f"{MAX_EDGES:.0e}; check units and duplicated sites, or take the primitive cell"
         )
     return None
 
 
 def _estimated_edges(cell: Cell) -> float:
-    """Pairs within `_REFERENCE`, from the densities in boxes of about that size, without a search."""
+    """Estimated number of pairs within `_REFERENCE_CUTOFF`, from the densities in boxes of about that size."""
     lengths = np.linalg.norm(cell.lattice, axis=1)
-    boxes = np.maximum(lengths // _REFERENCE, 1).astype(np.int64)
+    boxes = np.maximum(lengths // _REFERENCE_CUTOFF, 1).astype(np.int64)
     places = (cell.positions @ np.linalg.inv(cell.lattice)) % 1.0
     first, second, third = np.minimum((places * boxes).astype(np.int64), boxes - 1).T
     _, counts = np.unique((first * boxes[1] + second) * boxes[2] + third, return_counts=True)
-    sphere = 4 / 3 * np.pi * _REFERENCE**3
+    sphere = 4 / 3 * np.pi * _REFERENCE_CUTOFF**3
     return float((counts.astype(np.float64) ** 2).sum() * sphere * boxes.prod() / _volume(cell.lattice))
 
 
 def _is_skew(lattice: Floats) -> bool:
-    return math.prod(_lengths(lattice)) > _SKEW * _volume(lattice)
+    return math.prod(_lengths(lattice)) > _MAX_SKEWNESS * _volume(lattice)
 
 
 def _is_shorter(one: Floats, other: Floats) -> bool:
-    """Clearly, so that rounding cannot make a reduction go round in circles."""
+    """Whether a vector is shorter by more than rounding, which could make the reduction cycle."""
     return bool(one @ one < (1 - 1e-9) * (other @ other))
 
 
 def _lengths(lattice: Floats) -> list[float]:
-    """Of the three vectors. As `_volume`, without NumPy, which takes longer for so few numbers."""
+    """Lengths of the three vectors; without NumPy, which is slower for so few numbers."""
     return [math.hypot(*row) for row in lattice.tolist()]
 
 

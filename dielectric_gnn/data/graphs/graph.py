@@ -1,4 +1,4 @@
-"""Crystal to multigraph: every neighbour within the cutoff, all periodic images, is an edge."""
+"""Crystal graphs: a multigraph in which every neighbour within the cutoff, periodic images included, is an edge."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import Tensor
 from dielectric_gnn.data.graphs.cells import safe_cutoff
 from dielectric_gnn.data.graphs.neighbours import (
     CUTOFF_TOLERANCE,
-    FEW_ATOMS,
-    MANY_IMAGES,
+    MAX_ATOMS_DENSE_SEARCH,
+    MAX_IMAGES_DENSE_SEARCH,
     Cells,
     both_directions,
     within,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 DEFAULT_CUTOFF = 5.5
 """Neighbour cutoff of the published study in Å."""
 
-_TOGETHER = 64
-"""Crystals that are searched at once: more leave the cache."""
+_CRYSTALS_PER_SEARCH = 64
+"""Number of crystals searched at once; more do not fit into the cache."""
 
 
 def neighbour_edges(record: CrystalRecord, cutoff: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -63,18 +63,18 @@ def many_neighbour_edges(
 ) -> list[tuple[NDArray[np.int32], NDArray[np.float64]]]:
     """`neighbour_edges` of many crystals, several at once where their cells are small, which is twice as fast.
 
-    The order of the edges of an atom may be another one.
+    The order of the edges of an atom may differ from `neighbour_edges`.
 
     Raises:
-        InputError: The cutoff is not positive, or enormous.
+        InputError: The cutoff is not positive, or too large.
     """
     check_cutoff(cutoff)
-    small = [place for place, record in enumerate(records) if record.atomic_numbers.size <= FEW_ATOMS]
+    small = [place for place, record in enumerate(records) if record.atomic_numbers.size <= MAX_ATOMS_DENSE_SEARCH]
     found = {}
-    for start in range(0, len(small), _TOGETHER):
-        places = small[start : start + _TOGETHER]
+    for start in range(0, len(small), _CRYSTALS_PER_SEARCH):
+        places = small[start : start + _CRYSTALS_PER_SEARCH]
         cells = _cells(records, places, cutoff)
-        near = cells.num_images <= MANY_IMAGES
+        near = cells.num_images <= MAX_IMAGES_DENSE_SEARCH
         if not near.all():
             places = [place for place, fits in zip(places, near, strict=True) if fits]
             cells = _cells(records, places, cutoff)
@@ -87,12 +87,12 @@ def many_neighbour_edges(
 
 def _cells(records: Sequence[CrystalRecord], places: Sequence[int], cutoff: float) -> Cells:
     chosen = [records[place].search_cell for place in places]
-    return Cells.of([one.lattice for one in chosen], [one.positions for one in chosen], cutoff)
+    return Cells.from_lattices([one.lattice for one in chosen], [one.positions for one in chosen], cutoff)
 
 
 @lru_cache(maxsize=8)
 def _search(cutoff: float, thread: int) -> NeighborList:
-    """A search that is used again, because it keeps its memory; one for each thread, because it keeps its results."""
+    """A cached search object, which reuses its buffers; one per thread, because it stores its results."""
     from vesin import NeighborList
 
     return NeighborList(cutoff=cutoff, full_list=False, sorted=True, n_threads=1)
@@ -100,12 +100,12 @@ def _search(cutoff: float, thread: int) -> NeighborList:
 
 @dataclass(frozen=True)
 class Orbits:
-    """What a graph has beside its classes if its atoms, edges and three-body pairs stand for several alike.
+    """Multiplicities, reverses and three-body pairs of a graph of classes of equivalent atoms and edges.
 
     Shapes:
-        atom_counts: (N,), atoms of each class. edge_counts: (E,), edges of the class at each atom of its source.
-        pairs: (2, T) int64, edges that leave one atom, sorted by the first; cosines: (T,); pair_counts: (T,), how many
-        partners each edge of the first class has. reverse: (E,) int64, the class of the reversed edges of each class.
+        atom_counts: (N,), number of atoms of each class. edge_counts: (E,), number of edges of the class at each atom
+        of its source. pairs: (2, T) int64, edges that leave one atom, sorted by the first; cosines: (T,); pair_counts:
+        (T,), number of partners of each edge of the first class. reverse: (E,) int64, class of the reversed edges.
     """
 
     atom_counts: Tensor
@@ -116,27 +116,26 @@ class Orbits:
     pair_counts: Tensor
 
     def edge_totals(self, sources: Tensor) -> Tensor:
-        """Edges of each class in the crystal (E,), from their sources (E,)."""
+        """Number of edges of each class in the crystal (E,), from their sources (E,)."""
         return self.edge_counts * self.atom_counts.index_select(0, sources)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Orbits:
-        """The function of every tensor."""
+        """Apply a function to every tensor."""
         return Orbits(*(function(getattr(self, item.name)) for item in fields(self)))
 
 
 @dataclass(frozen=True)
 class CrystalGraph:
-    """A batch of B crystals as one graph of N atoms and E edges; what backbones see.
+    """A batch of B crystals as one graph of N atoms and E edges; the input of backbones.
 
     Shapes:
         atomic_numbers: (N,) int64. edge_index: (2, E) int64, source → target, sorted by source; both
         directions of every pair are present. edge_vectors: (E, 3) from source to target image.
         batch: (N,) int64, the crystal of each atom, non-decreasing. index: (B,) int64, position of each crystal
-        in its data set. eps_inter: (B, W, 2), in half precision where the data set keeps it so (`evaluation.labels_of`
-        widens it), and drude: (B,), the targets; None where nothing is known. anisotropy:
-        what belongs to them where whole tensors were read. orbits: of an orbit graph, whose atoms and edges are classes
-        of equal ones: how often each occurs; such edges have no direction, only the length of edge_vectors means
-        anything.
+        in its data set. eps_inter: (B, W, 2), the targets, in half precision if the data set stores it
+        (`evaluation.labels_of` converts it), and drude: (B,); None without labels. anisotropy: the rest of the targets,
+        if full tensors were read. orbits: multiplicities in an orbit graph, whose atoms and edges are classes of
+        equivalent ones; such edges have no direction, only the lengths of edge_vectors are meaningful.
 
     Units:
         edge_vectors Å, drude eV.
@@ -178,7 +177,7 @@ class CrystalGraph:
         """Move to a device; with a floating `dtype`, convert the floating tensors too."""
         dtype = next((arg for arg in (*args, kwargs.get("dtype")) if isinstance(arg, torch.dtype)), None)
         if dtype is not None and not dtype.is_floating_point:
-            raise TypeError(f"a crystal graph holds integers and floats; it cannot become {dtype}")
+            raise TypeError(f"a crystal graph has integer and float tensors; it cannot be converted to {dtype}")
 
         def move(tensor: Tensor) -> Tensor:
             if dtype is not None and not tensor.is_floating_point():

@@ -1,7 +1,7 @@
-"""Neighbours in many small cells at once: arrays of all of them share what a search costs by itself.
+"""Neighbours in many small cells at once: vectorised over cells, which avoids the overhead of one search per cell.
 
-Every atom of a cell is put into all images of the cell that could matter, and compared with every atom of the cell
-itself. That grows as the square of the number of atoms, so it is for cells of a few.
+Every atom is translated into all images of its cell within reach, and compared with every atom of the cell. The cost
+grows as the square of the number of atoms, so this is for small cells.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-FEW_ATOMS = 8
-"""In larger cells, a search with cell lists is faster."""
+MAX_ATOMS_DENSE_SEARCH = 8
+"""Largest number of atoms of a cell that is searched here; in larger cells, cell lists are faster."""
 
-MANY_IMAGES = 2000
-"""As it is for flat or skew cells that have to look at so many images."""
+MAX_IMAGES_DENSE_SEARCH = 2000
+"""Largest number of images of a cell that is searched here; with more (flat or skew cells), cell lists are faster."""
 
 CUTOFF_TOLERANCE = 1e-5
-"""A length may exceed a cutoff by this much (Å): rounding must not decide about neighbours at exactly the cutoff."""
+"""A length may exceed a cutoff by this much (Å), so that rounding does not affect neighbours at exactly the cutoff."""
 
 
 def within(lengths: Any, cutoff: float) -> Any:
-    """Which lengths, an array or a tensor, count as at most `cutoff` (Å): the rule for neighbours and for angles."""
+    """Mask of the lengths (array or tensor) within `cutoff` (Å); the rule for neighbours and for angles."""
     return lengths <= cutoff + CUTOFF_TOLERANCE
 
 
 def both_directions(
     source: NDArray[np.integer], target: NDArray[np.integer], vectors: Floats
 ) -> tuple[NDArray[np.int32], Floats]:
-    """Every pair that was found once as two edges with exactly opposite vectors, sorted by source.
+    """Two edges with exactly opposite vectors for every pair, sorted by source.
 
     Shapes:
         source, target (P,), vectors (P, 3) from source to target image → edge_index (2, 2 P), edge_vectors (2 P, 3).
@@ -46,12 +46,12 @@ def both_directions(
 
 @dataclass(frozen=True)
 class Cells:
-    """Some crystals, their atoms one after another and moved into their cells.
+    """Several crystals with concatenated atoms, which are translated into their cells.
 
     Shapes:
-        lattices: (M, 3, 3), rows are vectors. sizes: (M,), atoms of each. crystal: (N,), of each atom. positions:
-        (3, N), by component, which NumPy sums twice as fast as rows of three. centre: (3, M) and radius: (M,), a sphere
-        that holds the atoms of each. reach: (M, 3), how many images away a neighbour may be.
+        lattices: (M, 3, 3), rows are vectors. sizes: (M,), number of atoms. crystal: (N,), crystal of each atom.
+        positions: (3, N), by component, which NumPy sums twice as fast as rows of three. centre: (3, M) and radius:
+        (M,), a sphere that contains the atoms of each crystal. reach: (M, 3), number of images to search per axis.
 
     Units:
         Å.
@@ -66,8 +66,8 @@ class Cells:
     reach: Integers
 
     @classmethod
-    def of(cls, lattices: Sequence[Floats], positions: Sequence[Floats], cutoff: float) -> Cells:
-        """From lattice (3, 3) and positions (n, 3) of each crystal.
+    def from_lattices(cls, lattices: Sequence[Floats], positions: Sequence[Floats], cutoff: float) -> Cells:
+        """Construct from lattice (3, 3) and positions (n, 3) of each crystal.
 
         Args:
             lattices: Their rows are vectors.
@@ -91,20 +91,20 @@ class Cells:
 
     @property
     def num_images(self) -> Integers:
-        """How many images of each cell are looked at (M,)."""
+        """Number of images of each cell that are searched, (M,)."""
         return np.asarray((2 * self.reach + 1).prod(axis=1))
 
     def images(self, distance: float) -> tuple[Floats, Integers, Integers]:
         """Translations to the images of each cell that may hold atoms up to `distance` (Å) from those of the cell.
 
         Shapes:
-            translations (3, I); ranks (I,), numbers that are opposite for opposite translations; how many translations
-            each cell has (M,).
+            translations (3, I); ranks (I,), numbers that are opposite for opposite translations; number of translations
+            of each cell (M,).
         """
         widths = 2 * self.reach + 1
         cell = np.repeat(np.arange(self.sizes.size), self.num_images)
-        # The images of a cell are numbered through; each number has three digits, to the bases of the widths.
-        numbers = _places(self.num_images)
+        # The images of a cell are numbered; the steps along the axes are the digits in a mixed radix of the widths.
+        numbers = _positions_in_runs(self.num_images)
         number, last = np.divmod(numbers, widths[:, 2].take(cell))
         first, middle = np.divmod(number, widths[:, 1].take(cell))
         steps = np.stack([first, middle, last]) - self.reach.T.take(cell, axis=1)
@@ -118,7 +118,7 @@ class Cells:
         )
 
     def candidates(self, distance: float) -> tuple[Floats, Integers, Integers]:
-        """Atoms in images that are near enough to the sphere around those of the cell.
+        """Atoms in images that are within `distance` of the sphere around the atoms of the cell.
 
         Shapes:
             places (3, C); which atoms they are (C,); ranks of their images (C,).
@@ -127,7 +127,7 @@ class Cells:
         number = counts[self.crystal]
         first = (np.cumsum(counts) - counts)[self.crystal]
         atom = np.repeat(np.arange(self.crystal.size), number)
-        image = _places(number) + np.repeat(first, number)
+        image = _positions_in_runs(number) + np.repeat(first, number)
         places = translations.take(image, axis=1)
         places += np.repeat(self.positions, number, axis=1)
         distances = _squares(places - np.repeat(self.centre[:, self.crystal], number, axis=1))
@@ -140,14 +140,14 @@ class Cells:
         A pair is found in one direction and reversed, so both directions are neighbours or neither is.
 
         Shapes:
-            Source and target, counted within their crystal (2, E); vectors from source to target image (E, 3); how many
-            edges each crystal has (M,).
+            Source and target, counted within their crystal (2, E); vectors from source to target image (E, 3); number
+            of edges of each crystal (M,).
         """
         places, atom, ranks = self.candidates(cutoff + 2 * CUTOFF_TOLERANCE)
         counts = np.bincount(self.crystal.take(atom), minlength=self.sizes.size)
         number = counts[self.crystal]
         source = np.repeat(np.arange(self.crystal.size), number)
-        partner = _places(number) + np.repeat((np.cumsum(counts) - counts)[self.crystal], number)
+        partner = _positions_in_runs(number) + np.repeat((np.cumsum(counts) - counts)[self.crystal], number)
         target = atom.take(partner)
         once = np.flatnonzero((source < target) | ((source == target) & (ranks.take(partner) > 0)))
         source, target = source.take(once), target.take(once)
@@ -160,22 +160,22 @@ class Cells:
         return (index - shift).astype(np.int32), edge_vectors, edges
 
 
-def _places(counts: Integers) -> Integers:
-    """0, 1, 2, … within each of the runs of so many."""
+def _positions_in_runs(counts: Integers) -> Integers:
+    """Positions 0, 1, 2, … within consecutive runs of the given lengths."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _products(vectors: Floats, matrices: Floats) -> Floats:
     """Row vectors by component (3, ...) times matrices (..., 3, 3), by component.
 
-    Written out, because the last digit of a library's product depends on how many there are: a crystal shall have the
-    same neighbours to the last digit in every company.
+    Written out, because the rounding of a library's matrix product depends on the number of rows: a crystal must have
+    bitwise the same neighbours in every batch.
     """
     x, y, z = vectors
     return np.stack([x * matrices[..., 0, c] + y * matrices[..., 1, c] + z * matrices[..., 2, c] for c in range(3)])
 
 
 def _squares(vectors: Floats) -> Floats:
-    """Squared lengths of vectors that are given by component (3, ...)."""
+    """Squared lengths of vectors given by component (3, ...)."""
     x, y, z = vectors
     return np.asarray(x * x + y * y + z * z)

@@ -1,10 +1,10 @@
-"""Which atoms, edges and three-body pairs of a crystal are alike, so that an invariant network treats them as one.
+"""Classes of equivalent atoms, edges and three-body pairs of a crystal, which an invariant network evaluates once each.
 
-Atoms that a symmetry maps onto each other carry the same features in any network that sees elements, distances and
-angles alone, and so do their edges. Colour refinement finds what is alike: colours start from elements and distances;
-two atoms stay alike as long as their edges do, two edges as long as their atoms, their reverses and their three-body
-pairs do. What is left is an equitable partition, on which message passing over classes, each counted as often as it
-occurs, equals message passing over atoms.
+Atoms related by a symmetry have the same features in any network that depends only on elements, distances and angles,
+and so have their edges. Colour refinement finds the classes. Colours start from elements and distances; two atoms keep
+the same colour as long as their edges do, two edges as long as their atoms, their reverses and their three-body pairs
+do. The result is an equitable partition: message passing over classes, weighted by their multiplicity, equals message
+passing over atoms.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from dielectric_gnn.data.graphs.reverse import reverse_edges
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 
 Symmetry = Literal["full", "orbit"]
-"""Graphs of every atom and edge, or of classes of equal ones."""
+"""Graphs of all atoms and edges, or of classes of equivalent ones."""
 
 TOLERANCE = 1e-5
-"""Distances (Å) and cosines that differ by less are the same; wider, nearly equal shells would be merged."""
+"""Distances (Å) and cosines that differ by less are equal; a larger tolerance would merge nearly equal shells."""
 
-_WORTHWHILE = 0.7
-"""Classes are kept if they are fewer than this share of the edges."""
+_MAX_REMAINING_SHARE = 0.7
+"""Classes are used if their number is less than this share of the number of edges."""
 
-_MAX_SIZE = int(np.iinfo(np.uint16).max)
-"""Crystals with more atoms or edges have none: stores count in two bytes."""
+_MAX_ATOMS_OR_EDGES = int(np.iinfo(np.uint16).max)
+"""Larger crystals have no orbits, because stores count atoms and edges in two bytes."""
 
 _Hashes = NDArray[np.uint64]
 
@@ -40,11 +40,11 @@ class CrystalOrbits:
     """Classes of atoms (n), of edges (e) and of three-body pairs (t) of one crystal.
 
     Shapes:
-        atomic_numbers, atom_counts: (n,), how many atoms each class has.
-        edge_index: (2, e), classes of source and target, sorted by source; edge_counts: (e,), how many edges of the
-        class leave *each* atom of the source's class; lengths: (e,) in Å; reverse: (e,), the class of their reverses.
-        pairs: (2, t), classes of both edges, sorted by the first; pair_counts: (t,), how many partners *each* edge of
-        the first class has; cosines: (t,).
+        atomic_numbers, atom_counts: (n,), number of atoms of each class.
+        edge_index: (2, e), classes of source and target, sorted by source; edge_counts: (e,), number of edges of the
+        class that leave *each* atom of the source's class; lengths: (e,) in Å; reverse: (e,), class of their reverses.
+        pairs: (2, t), classes of both edges, sorted by the first; pair_counts: (t,), number of partners of *each*
+        edge of the first class; cosines: (t,).
     """
 
     atomic_numbers: NDArray[np.uint8]
@@ -61,7 +61,7 @@ class CrystalOrbits:
 def find_orbits(
     atomic_numbers: NDArray[np.integer], edge_index: NDArray[np.integer], edge_vectors: NDArray[np.float64]
 ) -> CrystalOrbits | None:
-    """The classes of a crystal; None where they would save little.
+    """The classes of a crystal; None if they would save little.
 
     Args:
         atomic_numbers: (n,).
@@ -71,20 +71,20 @@ def find_orbits(
     Raises:
         InputError: An edge has no reverse.
     """
-    if max(len(atomic_numbers), len(edge_vectors)) > _MAX_SIZE:
+    if max(len(atomic_numbers), len(edge_vectors)) > _MAX_ATOMS_OR_EDGES:
         return None
     lengths = np.linalg.norm(edge_vectors, axis=1)
     pairs = _short_pairs(edge_index[0], lengths)
     cosines = _cosines(edge_vectors, lengths, pairs)
     length_ids, cosine_ids = _clusters(lengths), _clusters(cosines)
     reverse = _reverse(edge_index, edge_vectors)
-    atoms, edges = _refined(np.asarray(atomic_numbers), edge_index, length_ids, reverse, pairs, cosine_ids)
-    if edges.max(initial=-1) + 1 >= _WORTHWHILE * edges.size:
+    atoms, edges = _refine_colours(np.asarray(atomic_numbers), edge_index, length_ids, reverse, pairs, cosine_ids)
+    if edges.max(initial=-1) + 1 >= _MAX_REMAINING_SHARE * edges.size:
         return None
     return _classes(atomic_numbers, edge_index, lengths, reverse, pairs, cosines, atoms, edges, cosine_ids)
 
 
-def every_one(
+def trivial_orbits(
     atomic_numbers: NDArray[np.integer], edge_index: NDArray[np.integer], edge_vectors: NDArray[np.floating]
 ) -> CrystalOrbits:
     """Every atom, edge and pair as a class of its own."""
@@ -125,15 +125,15 @@ def _cosines(
 
 
 def _clusters(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Number of the group of each value; a gap wider than the tolerance parts two groups."""
+    """Index of the cluster of each value; a gap wider than the tolerance separates two clusters."""
     order = np.argsort(values)
     ids = np.empty(values.size, dtype=np.int64)
     ids[order] = np.cumsum(np.diff(values[order], prepend=-np.inf) > TOLERANCE)
     return ids
 
 
-def _mixed(*parts: NDArray[np.integer]) -> _Hashes:
-    """One number from several, scrambled (the finaliser of SplitMix64) so that sums of them tell multisets apart."""
+def _mix_bits(*parts: NDArray[np.integer]) -> _Hashes:
+    """Hash of several numbers (finaliser of SplitMix64), such that sums of hashes distinguish multisets."""
     state = np.zeros(1, dtype=np.uint64)
     for part in parts:
         state = (state + part.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0xD1B54A32D192ED03)
@@ -150,7 +150,7 @@ def _sums(values: _Hashes, owner: NDArray[np.integer], num_owners: int) -> _Hash
     return totals[bounds[1:]] - totals[bounds[:-1]]
 
 
-def _refined(
+def _refine_colours(
     atomic_numbers: NDArray[np.integer],
     edge_index: NDArray[np.integer],
     length_ids: NDArray[np.int64],
@@ -158,14 +158,14 @@ def _refined(
     pairs: NDArray[np.int64],
     cosine_ids: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Class of each atom and of each edge, when another round tells no more apart."""
+    """Class of each atom and of each edge, refined until the number of classes is constant."""
     source, target = edge_index
-    atoms, edges = _mixed(atomic_numbers), _mixed(length_ids)
+    atoms, edges = _mix_bits(atomic_numbers), _mix_bits(length_ids)
     num_classes = 0
     while True:
-        partners = _sums(_mixed(edges[pairs[1]], cosine_ids), pairs[0], edges.size)
-        edges = _mixed(edges, edges[reverse], atoms[source], atoms[target], partners)
-        atoms = _mixed(atoms, _sums(edges, source, atoms.size))
+        partners = _sums(_mix_bits(edges[pairs[1]], cosine_ids), pairs[0], edges.size)
+        edges = _mix_bits(edges, edges[reverse], atoms[source], atoms[target], partners)
+        atoms = _mix_bits(atoms, _sums(edges, source, atoms.size))
         edge_classes = np.unique(edges, return_inverse=True)[1]
         atom_classes = np.unique(atoms, return_inverse=True)[1]
         found = edge_classes.max(initial=0) + atom_classes.max(initial=0)
@@ -199,17 +199,17 @@ def _classes(
         atomic_numbers=np.asarray(atomic_numbers)[first_atom].astype(np.uint8),
         atom_counts=atom_counts,
         edge_index=ends,
-        edge_counts=_exact(edge_totals, atom_counts[ends[0]]),
+        edge_counts=_divide_exactly(edge_totals, atom_counts[ends[0]]),
         lengths=lengths[first_edge],
         reverse=edge_class[reverse[first_edge]],
         pairs=pair_class,
-        pair_counts=_exact(pair_totals, edge_totals[pair_class[0]]),
+        pair_counts=_divide_exactly(pair_totals, edge_totals[pair_class[0]]),
         cosines=cosines[first_pair],
     )
 
 
-def _exact(totals: NDArray[np.int64], owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many each owner has; in an equitable partition all have equally many."""
+def _divide_exactly(totals: NDArray[np.int64], owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number per owner; in an equitable partition it is the same for all owners of a class."""
     counts, rest = np.divmod(totals, owners)
     if rest.any():
         raise RuntimeError("the partition into orbits is not equitable: the refinement ended too early")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import lzma
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from dielectric_gnn.data.sources.compression import MARKS, OPENERS, Opened
+from dielectric_gnn.data.sources.compression import DECOMPRESSION_ERRORS, MAGIC_BYTES, OPENERS, Opened
 from dielectric_gnn.data.sources.zip_files import open_zip
-from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.errors import InputError, first_line
 from dielectric_gnn.utils.limits import (
     ARCHIVE_MEMBERS,
     MATERIAL_MB,
@@ -28,22 +26,25 @@ from dielectric_gnn.utils.text import path_text
 ZIP_SUFFIX = ".zip"
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
-_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, struct.error)
-_ODD = (ValueError, IndexError, KeyError, OverflowError, NotImplementedError, struct.error)
-"""What zipfile and tarfile raise, too, of headers with senseless numbers or texts."""
+_DAMAGE_ERRORS = (
+    *DECOMPRESSION_ERRORS,
+    *(zipfile.BadZipFile, tarfile.TarError),
+    *(struct.error, ValueError, IndexError, KeyError, OverflowError, NotImplementedError),
+)
+"""What zipfile and tarfile raise for damaged archives; the last line for headers with invalid numbers or texts."""
 
-_BLOCK = 512
+_BLOCK_BYTES = 512
 
-_LARGER = "; a source reads more if its max_mb is set higher"
+_LIMIT_HINT = "; a source reads more if its max_mb is set higher"
 
 
 class JsonDocument(NamedTuple):
-    """One JSON file: where it lies, or the bytes of an archive member, still compressed if its name says so.
+    """One JSON file: its path, or the bytes of an archive member, which are compressed according to its name.
 
     Args:
-        source: Named in errors; for a member `archive:member`.
+        source: Name in errors; for a member `archive:member`.
         content: The file, or the bytes.
-        problem: Why the content could not be read, if it could not.
+        problem: Reason why the content cannot be read; empty if it can.
     """
 
     source: str
@@ -57,7 +58,7 @@ def is_archive(path: Path) -> bool:
 
 
 def count_members(path: Path, suffixes: tuple[str, ...]) -> int | None:
-    """How many members of the archive end in one of `suffixes`; None for tar, which has no table of contents."""
+    """Number of members that end in one of `suffixes`; None for tar archives, which have no directory."""
     if not path.name.lower().endswith(ZIP_SUFFIX):
         return None
     with _open_zip(path) as archive:
@@ -65,13 +66,13 @@ def count_members(path: Path, suffixes: tuple[str, ...]) -> int | None:
 
 
 def archive_documents(path: Path, suffixes: tuple[str, ...], max_mb: float = MATERIAL_MB) -> Iterator[JsonDocument]:
-    """The members whose names end in one of `suffixes`; zip in the order of names, tar in its own.
+    """The members whose names end in one of `suffixes`; in zip archives sorted by name, in tar archives in their order.
 
-    Member names are never used as paths. A damaged zip member is a document with a `problem`, and so is a member of
-    more than `max_mb`, of which no more is read.
+    Member names are never used as paths. A damaged zip member, or a member larger than `max_mb`, is a document with a
+    `problem`.
 
     Raises:
-        InputError: Not an archive; a tar archive that breaks off; a zip archive of too many members.
+        InputError: Not an archive; a truncated tar archive; a zip archive with too many members.
     """
     is_zip = path.name.lower().endswith(ZIP_SUFFIX)
     return _zip_documents(path, suffixes, max_mb) if is_zip else _tar_documents(path, suffixes, max_mb)
@@ -87,9 +88,9 @@ def _zip_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iter
                     content = read_bounded(cast(Readable, file), max_mb)
                 yield JsonDocument(source, content)
             except TooLargeError as error:
-                yield JsonDocument(source, b"", f"{error}{_LARGER}")
-            except (*_DAMAGE, *_ODD, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: encrypted, for example
-                yield JsonDocument(source, b"", f"the member cannot be read ({_reason(error)})")
+                yield JsonDocument(source, b"", f"{error}{_LIMIT_HINT}")
+            except (*_DAMAGE_ERRORS, RuntimeError) as error:  # RuntimeError: encrypted, for example
+                yield JsonDocument(source, b"", f"the member cannot be read ({first_line(error)})")
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
@@ -97,14 +98,14 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         return open_zip(path, ARCHIVE_MEMBERS)
     except TooLargeError as error:
         raise InputError(f"{path}: {error}; split the archive") from error
-    except (OSError, zipfile.BadZipFile, *_ODD) as error:
-        raise InputError(f"{path}: not a readable zip archive, truncated? ({_reason(error)})") from error
+    except _DAMAGE_ERRORS as error:
+        raise InputError(f"{path}: not a readable zip archive, truncated? ({first_line(error)})") from error
 
 
 def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iterator[JsonDocument]:
     try:
         with path.open("rb") as raw, _decompressed(raw) as plain:
-            file = _Reporting(plain)
+            file = _LimitedReader(plain)
             with tarfile.open(fileobj=cast(BinaryIO, file), mode="r:") as archive:
                 while (member := archive.next()) is not None:
                     archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
@@ -115,13 +116,13 @@ def _tar_documents(path: Path, suffixes: tuple[str, ...], max_mb: float) -> Iter
                 _check_end(archive)
     except TooLargeError as error:
         raise InputError(f"{path}: not a tar archive of JSON files ({error})") from error
-    except (*_DAMAGE, *_ODD, tarfile.TarError) as error:
-        raise InputError(f"{path}: not a readable tar archive, truncated? ({_reason(error)})") from error
+    except _DAMAGE_ERRORS as error:
+        raise InputError(f"{path}: not a readable tar archive, truncated? ({first_line(error)})") from error
 
 
 def _tar_document(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str, max_mb: float) -> JsonDocument:
     if member.size > max_mb * MB:
-        return JsonDocument(source, b"", f"it holds more than {max_mb:g} MB{_LARGER}")
+        return JsonDocument(source, b"", f"it has more than {max_mb:g} MB{_LIMIT_HINT}")
     file = archive.extractfile(member) if member.isfile() else None
     if file is None:
         return JsonDocument(source, b"", "the member is a link or device, expected a file")
@@ -129,19 +130,19 @@ def _tar_document(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str
 
 
 def _decompressed(raw: BinaryIO) -> Opened:
-    """What a tar file holds, compressed or not, whatever its name says."""
-    start = raw.read(max(map(len, MARKS)))
+    """The uncompressed content of a tar file, recognised by its first bytes."""
+    start = raw.read(max(map(len, MAGIC_BYTES)))
     raw.seek(0)
-    return OPENERS[next((ending for mark, ending in MARKS.items() if start.startswith(mark)), "")](raw)
+    return OPENERS[next((ending for mark, ending in MAGIC_BYTES.items() if start.startswith(mark)), "")](raw)
 
 
-class _Reporting:
-    """A file from which only so much is read, beside what is passed over by seeking, until more is allowed.
+class _LimitedReader:
+    """A file with a limit on the number of bytes read, which `allow` resets; seeking is not limited.
 
-    tarfile takes headers of any length into memory.
+    It is needed because tarfile reads headers of any length into memory.
 
     Args:
-        file: Open for reading.
+        file: File open for reading.
     """
 
     def __init__(self, file: Opened) -> None:
@@ -150,7 +151,7 @@ class _Reporting:
         self.allow(TAR_HEADER_MB)
 
     def allow(self, max_mb: float) -> None:
-        """Let so much be read from now on; blocks of a tar archive are filled up."""
+        """Set the limit for the following reads, rounded up to records of a tar archive."""
         self._left = max_mb * MB + 2 * tarfile.RECORDSIZE
 
     def read(self, size: int = -1, /) -> bytes:
@@ -161,11 +162,11 @@ class _Reporting:
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """Tell the end mark, a block of zeros, from damage: tarfile takes an unreadable header for the end."""
+    """Raise ReadError if the end mark, a block of zeros, is missing: tarfile treats an unreadable header as the end."""
     if archive.fileobj is None:
         return
     archive.fileobj.seek(archive.offset)
-    if archive.fileobj.read(_BLOCK) != bytes(_BLOCK):
+    if archive.fileobj.read(_BLOCK_BYTES) != bytes(_BLOCK_BYTES):
         raise tarfile.ReadError("the end mark is missing")
 
 
@@ -174,9 +175,5 @@ def _is_wanted(name: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def is_shadow(name: str) -> bool:
-    """Whether a file is a `._` companion that macOS puts beside the real one."""
+    """Whether a file is a `._` file that macOS writes beside the original."""
     return name.rsplit("/", 1)[-1].startswith("._")
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What every source of records shares: iteration, an optional fixed split, and the handling of bad materials."""
+"""Base class of data sources: iteration, an optional fixed split, and the handling of unusable materials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dielectric_gnn.utils.files import write_csv
 
 OnError = Literal["raise", "skip"]
 Outcome = CrystalRecord | RecordError
-"""What reading one material gives: the record, or why there is none."""
+"""Result of reading one material: the record, or the reason why it is unusable."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tasks:
-    """The work of reading a source, in pieces that any process can do, in any order.
+    """The materials of a source as independent tasks, which any process can do in any order.
 
     Args:
-        items: One per material, good or bad, always in the same order; can be pickled.
+        items: One per material, usable or not, always in the same order; can be pickled.
         read: Reads one item, or raises RecordError; can be pickled.
-        fingerprint: Another text whenever the items or what they hold may have changed; it tells whether a build of a
-            store that was interrupted can go on.
+        fingerprint: Text that changes whenever the items or their content may have changed; an interrupted build of a
+            store is continued only if it is the same.
     """
 
     items: Iterable[Any]
@@ -42,9 +42,10 @@ class Tasks:
 
 
 class RecordSource(ABC):
-    """The materials of one data set, in one format.
+    """The materials of one data set, in one format; subclasses implement `records`.
 
-    After reading, `rejects` holds the bad materials that were skipped.
+    Attributes:
+        rejects: After reading, the unusable materials that were skipped.
     """
 
     def __init__(self) -> None:
@@ -55,33 +56,33 @@ class RecordSource(ABC):
         """Read the materials one by one.
 
         Args:
-            on_error: `raise` stops at the first bad material; `skip` goes on and keeps it in `rejects`.
+            on_error: `raise` stops at the first unusable material; `skip` adds it to `rejects` and continues.
 
         Raises:
-            RecordError: A material cannot be used, under `raise`.
+            RecordError: A material is unusable, and `on_error` is `raise`.
             InputError: There is nothing to read.
         """
 
     def size(self) -> int | None:
-        """How many materials there are to read, good and bad; None where only reading tells."""
+        """Number of materials, usable or not; None if it is unknown before reading."""
         return None
 
     def split(self) -> dict[str, list[str]] | None:
-        """Material ids of `train`, `val` and `test` where the data set fixes them; None: they are drawn."""
+        """Material ids of `train`, `val` and `test` if the data set fixes the split; None if it is drawn."""
         return None
 
     def tasks(self) -> Tasks | None:
-        """The same materials as independent pieces of work; None: only `records` reads them, in one process."""
+        """The same materials as independent tasks, for several processes; None if only `records` can read them."""
         return None
 
-    def _read_each(
+    def read_each(
         self, items: Iterable[T], read: Callable[[T], CrystalRecord], on_error: OnError
     ) -> Iterator[CrystalRecord]:
-        """Read every item, refusing identifiers seen before, and treat bad ones as `on_error` says."""
-        return self._accept((attempt(read, item) for item in items), on_error)
+        """Read every item; repeated identifiers and errors are handled according to `on_error`."""
+        return self._accept((read_or_reject(read, item) for item in items), on_error)
 
     def _accept(self, outcomes: Generator[Outcome, None, None], on_error: OnError) -> Iterator[CrystalRecord]:
-        """The records among `outcomes`; the rest is treated as `on_error` says."""
+        """The records among `outcomes`; the others are handled according to `on_error`."""
         self.rejects = []
         seen: dict[str, str] = {}
         with closing(outcomes):
@@ -98,10 +99,10 @@ class RecordSource(ABC):
                 else:
                     self.rejects.append(outcome)
 
-    def filtered(
+    def apply_to_records(
         self, change: Callable[[CrystalRecord], CrystalRecord], records: Iterable[CrystalRecord], on_error: OnError
     ) -> Iterator[CrystalRecord]:
-        """Records of this source after `change`; one that it refuses is treated as `on_error` says."""
+        """`change` applied to every record; a RecordError that it raises is handled according to `on_error`."""
         for record in records:
             try:
                 yield change(record)
@@ -111,12 +112,12 @@ class RecordSource(ABC):
                 self.rejects.append(error)
 
     def report_rejects(self, path: Path) -> None:
-        """Write the rejected materials of the last reading; see the function of this name."""
+        """Write the rejected materials of the last reading as CSV; see the function `report_rejects`."""
         report_rejects(self.rejects, path)
 
 
 def report_rejects(rejects: Sequence[RecordError], path: Path) -> None:
-    """Write rejected materials as CSV (source, problem) and log how many there are; none leave no file."""
+    """Write rejected materials as CSV (source, problem) and log their number; without any, an old file is removed."""
     if not rejects:
         path.unlink(missing_ok=True)
         return
@@ -124,26 +125,26 @@ def report_rejects(rejects: Sequence[RecordError], path: Path) -> None:
     log.warning("%d materials were rejected and skipped; they are listed in %s", len(rejects), path)
 
 
-def attempt(read: Callable[[T], R], item: T) -> R | RecordError:
-    """`read(item)`, or the RecordError that it raised; whatever else goes wrong with one material becomes one."""
+def read_or_reject(read: Callable[[T], R], item: T) -> R | RecordError:
+    """`read(item)`, or the RecordError that it raised; other exceptions, but InputError, become a RecordError."""
     try:
         return read(item)
     except RecordError as error:
         return error
-    except InputError:  # of the whole source
+    except InputError:  # concerns the source, not one material
         raise
     except Exception as error:
-        return unreadable(str(getattr(item, "source", item)), error)
+        return unexpected_error(str(getattr(item, "source", item)), error)
 
 
-def unreadable(source: str, error: Exception) -> RecordError:
-    """A reject for an exception that no reader foresaw."""
+def unexpected_error(source: str, error: Exception) -> RecordError:
+    """A RecordError for an exception that the reader of a format does not handle."""
     reason = str(error).strip().split("\n")[0]
     return RecordError(source, f"cannot be read ({type(error).__name__}{': ' if reason else ''}{reason})")
 
 
-def stamps(paths: Iterable[Path]) -> str:
-    """A text that changes when one of the files is replaced, changed, added or taken away."""
+def file_stamps(paths: Iterable[Path]) -> str:
+    """A text that changes when one of the files is replaced, changed, added or removed."""
     digest = 0
     for path in paths:
         status = path.stat()

@@ -1,4 +1,4 @@
-"""Crystals of CIF files, one for every data block with atoms; what is not understood is refused, never guessed."""
+"""Crystals of CIF files, one for every data block with atoms; ambiguous or unsupported content is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.graphs.cells import MAX_ATOMS, MAX_STATED
+from dielectric_gnn.data.graphs.cells import MAX_ATOMS, MAX_COMPONENT
 from dielectric_gnn.data.sources.cif_sites import Site, read_sites
 from dielectric_gnn.data.sources.cif_symmetry import Operations, candidate_operations
 from dielectric_gnn.data.sources.cif_text import CifBlock, number, read_blocks
@@ -21,11 +21,11 @@ Floats = NDArray[np.float64]
 _HAS_ATOMS = ("_atom_site_fract_x", "_atom_site_cartn_x", "_atom_site_label", "_atom_site_type_symbol")
 _ANGLES = ("alpha", "beta", "gamma")
 
-SAME_PLACE = 0.05
-"""Images of an atom that are so near (Å) are one: its coordinates are rounded, and it lies on the symmetry element.
-Atoms that are really so near do not exist (`cells.MIN_DISTANCE`)."""
+SAME_POSITION_TOLERANCE = 0.05
+"""Images of an atom within this distance (Å) are one atom with rounded coordinates on a symmetry element.
+Different atoms are never so close (`cells.MIN_DISTANCE`)."""
 
-_EQUAL = 1e-5
+_FRACTIONAL_TOLERANCE = 1e-5
 
 
 class Atoms(NamedTuple):
@@ -37,21 +37,21 @@ class Atoms(NamedTuple):
 
 
 def read_cif(text: str, source: str) -> Iterator[tuple[str, Atoms | RecordError]]:
-    """The structures of a CIF file, or why one cannot be used, by the names of their data blocks.
+    """The structures of a CIF file, or the error of an unusable one, with the names of their data blocks.
 
-    A block without atom sites (bibliography, powder patterns) is passed over. A name that occurs twice is counted.
+    Blocks without atom sites (bibliography, powder patterns) are skipped. A number is added to a repeated name.
 
     Args:
-        text: The file.
-        source: Its name, for errors.
+        text: Content of the file.
+        source: Name of the file, for errors.
 
     Raises:
-        RecordError: The text is no CIF, or no block has atoms.
+        RecordError: The text is not a CIF file, or no block has atoms.
     """
     try:
         blocks = read_blocks(text)
     except ValueError as error:
-        raise RecordError(source, f"is no CIF file: {error}") from error
+        raise RecordError(source, f"is not a CIF file: {error}") from error
     with_atoms = [block for block in blocks if any(tag in block for tag in _HAS_ATOMS)]
     if not with_atoms:
         raise RecordError(source, f"no data block has atom sites (of {len(blocks)})" if blocks else "is empty")
@@ -73,24 +73,24 @@ def _atoms(block: CifBlock) -> Atoms:
     lattice = _lattice(block)
     formula, problem = _formula(block)
     sites = read_sites(block, formula)
-    if problem:  # a site that is no element says more
+    if problem:  # an error in a site is more specific
         raise problem
     found: dict[str, Atoms] = {}
     problems: list[ValueError] = []
     for name, operations in candidate_operations(block, lattice).items():
         try:
-            atoms = _expanded(sites, operations, lattice)
+            atoms = _expand_sites(sites, operations, lattice)
             if formula is not None:
                 counts = Counter(atoms.numbers.tolist())
                 check_formula(formula, counts)
                 check_units(formula, block.value("_cell_formula_units_z"), counts)
             found[name] = atoms
-        except ValueError as error:  # of two origins, one may be ruled out by the formula or by overlaps
+        except ValueError as error:  # formula or overlaps may exclude one of two origins
             problems.append(error)
     if not found:
         raise problems[0]
     first, *others = found.values()
-    if not all(_equal(first, other) for other in others):
+    if not all(_are_equal(first, other) for other in others):
         raise ValueError(
             f"the space group has several settings ({', '.join(found)}), and the file states neither which nor the "
             "symmetry operations; add them, or a colon and the setting to the name"
@@ -99,7 +99,7 @@ def _atoms(block: CifBlock) -> Atoms:
 
 
 def _formula(block: CifBlock) -> tuple[dict[int, float] | None, ValueError | None]:
-    """The stated formula, if there is one, or why it is not understood."""
+    """The stated formula if there is one, or the error of parsing it."""
     stated = block.value("_chemical_formula_sum")
     try:
         return (None if stated is None else parse_formula(stated)), None
@@ -117,24 +117,26 @@ def _lattice(block: CifBlock) -> Floats:
             raise ValueError(f"{tag} is missing")
         values.append(number(text))
     a, b, c, alpha, beta, gamma = values
-    if not 0 < min(a, b, c) <= max(a, b, c) <= MAX_STATED or not all(0 < angle < 180 for angle in (alpha, beta, gamma)):
+    if not 0 < min(a, b, c) <= max(a, b, c) <= MAX_COMPONENT or not all(
+        0 < angle < 180 for angle in (alpha, beta, gamma)
+    ):
         raise ValueError(f"the cell of lengths {a:g}, {b:g}, {c:g} Å and angles {alpha:g}, {beta:g}, {gamma:g} is none")
     return np.asarray(Lattice.from_parameters(a, b, c, alpha, beta, gamma).matrix, dtype=np.float64)
 
 
-def _expanded(sites: list[Site], operations: Operations, lattice: Floats) -> Atoms:
+def _expand_sites(sites: list[Site], operations: Operations, lattice: Floats) -> Atoms:
     """All atoms of the cell."""
     places = np.empty((MAX_ATOMS, 3))
     counts: list[int] = []
     num = 0
     for site in sites:
         images = _orbit(site, operations, lattice)
-        near = np.flatnonzero(_distances(places[:num], images[0], lattice) < SAME_PLACE)
+        near = np.flatnonzero(_distances(places[:num], images[0], lattice) < SAME_POSITION_TOLERANCE)
         if near.size:
             other = sites[int(np.searchsorted(np.cumsum(counts), near[0], side="right"))].label
-            raise ValueError(f"sites {other} and {site.label} are on the same place; is a site listed twice?")
+            raise ValueError(f"sites {other} and {site.label} are at the same position; is a site listed twice?")
         if num + len(images) > MAX_ATOMS:
-            raise ValueError(f"the cell has more than {MAX_ATOMS} atoms, expected at most so many")
+            raise ValueError(f"the cell has more than {MAX_ATOMS} atoms, the largest number supported")
         places[num : num + len(images)] = images
         counts.append(len(images))
         num += len(images)
@@ -143,41 +145,41 @@ def _expanded(sites: list[Site], operations: Operations, lattice: Floats) -> Ato
 
 
 def _orbit(site: Site, operations: Operations, lattice: Floats) -> Floats:
-    """Fractional coordinates (m, 3) of the images of a site; one on a symmetry element is put onto it exactly."""
+    """Fractional coordinates (m, 3) of the images of a site, which is moved exactly onto a nearby symmetry element."""
     place = np.array(site.fractional)
     for _ in range(2):
         images = operations.rotations @ place + operations.translations
         shifts = images - place
         shifts -= np.rint(shifts)
-        on_itself = np.linalg.norm(shifts @ lattice, axis=1) < SAME_PLACE
+        on_itself = np.linalg.norm(shifts @ lattice, axis=1) < SAME_POSITION_TOLERANCE
         place = place + shifts[on_itself].mean(axis=0)
     images = (operations.rotations @ place + operations.translations) % 1.0
-    images[images > 1.0 - _EQUAL] = 0.0
+    images[images > 1.0 - _FRACTIONAL_TOLERANCE] = 0.0
     kept: list[int] = []
     for row, image in enumerate(images):
-        if not kept or (_distances(images[kept], image, lattice) > _EQUAL * 10).all():
+        if not kept or (_distances(images[kept], image, lattice) > _FRACTIONAL_TOLERANCE * 10).all():
             kept.append(row)
     if len(kept) * int(on_itself.sum()) != len(images):
         raise ValueError(
-            f"site {site.label} is within {SAME_PLACE:g} Å of a symmetry element, on which it may lie; give its "
-            "coordinates with more digits"
+            f"site {site.label} is within {SAME_POSITION_TOLERANCE:g} Å of a symmetry element, on which it may lie; "
+            "give its coordinates with more digits"
         )
     return images[kept]
 
 
 def _distances(places: Floats, place: Floats, lattice: Floats) -> Floats:
-    """Å to the nearest image, right for small distances."""
+    """Distances (Å) to the nearest image; correct for small distances."""
     shifts = places - place
     return np.asarray(np.linalg.norm((shifts - np.rint(shifts)) @ lattice, axis=1))
 
 
-def _equal(one: Atoms, other: Atoms) -> bool:
-    """Whether two structures in one cell have the same atoms at the same places."""
+def _are_equal(one: Atoms, other: Atoms) -> bool:
+    """Whether two structures in one cell have the same atoms at the same positions."""
     if sorted(one.numbers.tolist()) != sorted(other.numbers.tolist()):
         return False
     inverse = np.linalg.inv(one.lattice)
     left, right = one.positions @ inverse, other.positions @ inverse
     return all(
-        bool((_distances(right[other.numbers == element], place, one.lattice) < SAME_PLACE).any())
+        bool((_distances(right[other.numbers == element], place, one.lattice) < SAME_POSITION_TOLERANCE).any())
         for element, place in zip(one.numbers, left, strict=True)
     )

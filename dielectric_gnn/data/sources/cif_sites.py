@@ -1,4 +1,4 @@
-"""The atom sites of a CIF block: each one element, fully there, with coordinates."""
+"""The atom sites of a CIF block: each with one element, full occupancy and coordinates."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ _TYPE = re.compile(r"([A-Za-z]{1,2})(\d*\.?\d*[+-]|[+-]\d*\.?\d*|0)?")
 """An element and its charge: `Cu`, `Fe3+`, `O2-`, `Fe+3`, `Cu0`."""
 
 _NUMBERED = re.compile(r"([A-Z][a-z]?)\d+")
-"""A type that is a label: `Cu1`."""
+"""A type symbol that is a label: `Cu1`."""
 
 _LABEL = re.compile(r"([A-Za-z]{1,2})(?![A-Za-z])[\d()'\"*+\-._]*[A-Za-z]?[\d()'\"*+\-._]*")
-"""An element, then whatever tells its sites apart: `Cu1`, `Fe(2)`, `Cu1A`; no second word of letters."""
+"""An element, then the number or letter of its site: `Cu1`, `Fe(2)`, `Cu1A`; no second group of letters."""
 
 _MOLECULE = re.compile(r"([HD]\d?O|[NC]O\d?|O-?H\d?|CN|NH\d?|O\d*W\d*)", re.IGNORECASE)
-"""Groups of atoms that are given one site, and begin like elements; W is for water."""
+"""Labels of molecules at one site, which begin like elements; W denotes water."""
 
-_FULL = 1e-8
+_OCCUPANCY_TOLERANCE = 1e-8
 """Occupancies may differ from 1 by this much, as in JSON files."""
 
 
 _MAX_COORDINATE = 1e4
-"""Fractional coordinates beyond this have lost the digits that count within the cell, or are a mistake."""
+"""Largest fractional coordinate; larger ones have too few digits within the cell, or are wrong."""
 
 
 class Site(NamedTuple):
-    """One line of the list of sites.
+    """One row of the loop of atom sites.
 
     Args:
-        label: As in the file.
+        label: Label in the file.
         atomic_number: Z.
-        fractional: Coordinates.
+        fractional: Fractional coordinates.
     """
 
     label: str
@@ -49,11 +49,11 @@ def read_sites(block: CifBlock, formula: Mapping[int, float] | None) -> list[Sit
 
     Args:
         block: Of a CIF file.
-        formula: Numbers of atoms by Z, where the block states its formula; it tells carbon from copper in `CU1`.
+        formula: Numbers of atoms by Z if the block states its formula; it decides whether `CU1` is carbon or copper.
 
     Raises:
-        ValueError: There are none; one is no element, partly occupied, a dummy, has hydrogens without coordinates, or
-            lacks a coordinate.
+        ValueError: There are none; or one is not an element, is partly occupied or a dummy, has hydrogens without
+            coordinates, or lacks a coordinate.
     """
     axes = [block.column(f"_atom_site_fract_{axis}") for axis in "xyz"]
     num = len(axes[0])
@@ -78,14 +78,14 @@ def read_sites(block: CifBlock, formula: Mapping[int, float] | None) -> list[Sit
 def _check(site: str, occupancy: str, hydrogens: str, flag: str) -> None:
     if occupancy == "?":
         raise ValueError(f"the occupancy of {site} is '?', expected a number, or '.' for 1")
-    if occupancy not in ABSENT and not abs(number(occupancy) - 1) <= _FULL:
+    if occupancy not in ABSENT and not abs(number(occupancy) - 1) <= _OCCUPANCY_TOLERANCE:
         share = number(occupancy)
         kind = "more than one atom" if share > 1 else "no atom" if share <= 0 else "disorder"
         raise ValueError(f"{site} has occupancy {occupancy} ({kind}), expected 1; models need one element per site")
     if hydrogens not in ABSENT and number(hydrogens) != 0:
         raise ValueError(f"{site} has {hydrogens} attached hydrogens without coordinates; add them as sites")
     if flag.lower() == "dum":
-        raise ValueError(f"{site} is a dummy (_atom_site_calc_flag), no atom; remove it")
+        raise ValueError(f"{site} is a dummy (_atom_site_calc_flag), not an atom; remove it")
 
 
 def _coordinate(text: str, axis: str, label: str) -> float:
@@ -99,25 +99,25 @@ def _coordinate(text: str, axis: str, label: str) -> float:
 
 
 def _element(label: str, kind: str, formula: Mapping[int, float] | None) -> int:
-    """Z of a site, by its type where that is given, else by its label."""
+    """Z of a site, from its type symbol if it is given, else from its label."""
     text = label if kind in ABSENT else kind
     found = _by_label(text, formula) if kind in ABSENT else _by_type(text)
     if len(found) != 1:
-        doubt = "may be several elements" if found else "is no element"
+        doubt = "may be several elements" if found else "is not an element"
         shown = repr(text) if text == label else f"{kind!r} (type of {label!r})"
         raise ValueError(f"site {shown} {doubt}; give the symbol of its element as _atom_site_type_symbol")
     return found[0]
 
 
 def _by_type(text: str) -> list[int]:
-    """Z of a type; its letters are an element in any case, unless digits make them a molecule (CO2)."""
+    """Possible Z of a type symbol: an element in upper or lower case, but not a molecule with digits (CO2)."""
     match = _TYPE.fullmatch(text) or (None if _MOLECULE.fullmatch(text) else _NUMBERED.fullmatch(text))
     number = _number_of(match[1].title()) if match else None
     return [] if number is None else [number]
 
 
 def _by_label(text: str, formula: Mapping[int, float] | None) -> list[int]:
-    """What Z a label may mean: of Cu1, copper; of CU1, copper or carbon, of which the formula has one; of H2O, none."""
+    """Possible Z of a label: copper for Cu1; copper or carbon for CU1, by the formula; none for H2O."""
     match = None if _MOLECULE.fullmatch(text) else _LABEL.fullmatch(text)
     first = _number_of(match[1].title()) if match else None
     if match is None or first is None:

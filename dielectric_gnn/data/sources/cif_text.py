@@ -20,21 +20,21 @@ _TOKEN = re.compile(
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?:\(\d+\))?")
 
 ABSENT = (".", "?", "")
-"""Values that say that there is none, or that it is unknown."""
+"""Values that mean inapplicable or unknown."""
 
 
 @dataclass
 class CifBlock:
-    """One data block: the values of every tag, several where it stands in a loop.
+    """One data block: the values of every tag; several if the tag is in a loop.
 
     Tags are in lower case with underscores only, so that `_atom_site.fract_x` of newer dictionaries is
-    `_atom_site_fract_x`. Methods raise ValueError for what the syntax does not allow, for the tags that are used only.
+    `_atom_site_fract_x`. Methods raise ValueError for syntax errors of the requested tag only.
 
     Args:
-        name: What follows `data_`.
+        name: Name after `data_`.
         values: Values by tag.
-        loop_of: The tags of the loop in which a tag stands.
-        repeated: Tags that are given more than once.
+        loop_of: The tags of the loop that contains a tag.
+        repeated: Tags that occur more than once.
     """
 
     name: str
@@ -46,12 +46,12 @@ class CifBlock:
         return tag in self.values
 
     def column(self, tag: str) -> list[str]:
-        """The values of a tag, in a loop or one alone; empty if it is absent."""
+        """The values of a tag, in a loop or a single one; empty if it is absent."""
         self._check(tag)
         return self.values.get(tag, [])
 
     def value(self, tag: str) -> str | None:
-        """The value of a tag; None if it is absent or says that there is none."""
+        """The value of a tag; None if it is absent, inapplicable or unknown."""
         found = self.column(tag)
         if len(found) > 1:
             raise ValueError(
@@ -75,7 +75,7 @@ def read_blocks(text: str) -> list[CifBlock]:
         ValueError: There is something before the first block, or a save frame, which is for dictionaries.
     """
     blocks: list[CifBlock] = []
-    tags: list[str] = []  # those that the next values belong to, in turn
+    tags: list[str] = []  # tags of the next values, in turn
     place, in_head = 0, False
     for word, is_quoted in _words(text):
         lower = "" if is_quoted else word.lower()
@@ -83,9 +83,9 @@ def read_blocks(text: str) -> list[CifBlock]:
             blocks.append(CifBlock(word[len("data_") :]))
             tags, in_head = [], False
         elif not blocks:
-            raise ValueError(f"{word[:40]!r} stands before the first data block (data_…)")
+            raise ValueError(f"{word[:40]!r} precedes the first data block (data_…)")
         elif lower.startswith("save_"):
-            raise ValueError("save frames are not read")
+            raise ValueError("save frames are not supported")
         elif lower == "loop_":
             tags, place, in_head = [], 0, True
         elif lower.startswith("_"):
@@ -100,11 +100,11 @@ def read_blocks(text: str) -> list[CifBlock]:
 
 
 def number(text: str) -> float:
-    """A number, perhaps with its uncertainty in brackets; raises ValueError for anything else."""
+    """A number, optionally with its uncertainty in brackets; raises ValueError for anything else."""
     match = _NUMBER.fullmatch(text.strip())
     found = float(match[1]) if match else math.nan
     if not math.isfinite(found):
-        raise ValueError(f"{text[:40]!r} is no number")
+        raise ValueError(f"{text[:40]!r} is not a number")
     return found
 
 

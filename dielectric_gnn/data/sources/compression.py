@@ -1,32 +1,37 @@
-"""Compressed files: how each kind is opened, by the ending of its name or by what it begins with."""
+"""Opening of compressed files, recognised by the suffix of the name or by the first bytes."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
 import lzma
+import zlib
 from collections.abc import Callable
 from typing import BinaryIO, TypeAlias
 
 Opened: TypeAlias = BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 
 
-def _as_it_is(raw: BinaryIO) -> Opened:
+DECOMPRESSION_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What the readers of compressed files raise for damaged or truncated ones."""
+
+
+def _uncompressed(raw: BinaryIO) -> Opened:
     return raw
 
 
 OPENERS: dict[str, Callable[[BinaryIO], Opened]] = {
-    "": _as_it_is,
+    "": _uncompressed,
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
 }
-"""Openers by the last ending of a file's name; the empty one is that of files that are not compressed."""
+"""Functions that open a file, by the last suffix of its name; the empty suffix is that of uncompressed files."""
 
-MARKS = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz"}
-"""What compressed files begin with, and the ending that belongs to it."""
+MAGIC_BYTES = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz"}
+"""First bytes of compressed files, and the suffix of each format."""
 
 
-def ending_of(name: str) -> str:
-    """The ending of a file's name, in small letters, that says how it is compressed; empty if it is not."""
-    return next((ending for ending in OPENERS if ending and name.lower().endswith(ending)), "")
+def compression_suffix(name: str) -> str:
+    """The suffix of a file's name, in lower case, that states its compression; empty for an uncompressed file."""
+    return next((suffix for suffix in OPENERS if suffix and name.lower().endswith(suffix)), "")

@@ -22,7 +22,7 @@ from dielectric_gnn.data.sources.archives import (
     is_archive,
     is_shadow,
 )
-from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, stamps
+from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, file_stamps
 from dielectric_gnn.data.sources.json_files import JSON_SUFFIXES, json_suffix, load_document
 from dielectric_gnn.data.sources.parallel import read_parallel
 from dielectric_gnn.data.sources.structure_dict import parse_structure, plain_array
@@ -33,11 +33,11 @@ from dielectric_gnn.utils.limits import MATERIAL_MB
 
 _AXES = 3
 _TABLES = ("eps_inter_re", "eps_inter_im")
-"""What is read of the large arrays of a file; more than half of a published file are others."""
+"""The large arrays that are read; others take more than half of a published file."""
 
 _LABELS = {*_TABLES, "drude_freq", "mat_id"}
-_MOST_VALUES = 64
-"""Metadata of more values, or texts of more than 16 times as many letters, are not kept: files hold whole tables."""
+_MAX_METADATA_VALUES = 64
+"""Metadata with more values, or texts with more than 16 times as many characters, are not kept."""
 
 
 class EntryJson(RecordSource):
@@ -47,8 +47,8 @@ class EntryJson(RecordSource):
         path: A file (.json, .json.gz, .json.bz2, .json.xz); a folder searched for such files, subfolders included; or
             an archive of them (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), which is read without unpacking it.
         broadening_ev: Broadening Γ (eV) of the spectra; null reads `parameters.broadening_ev` of each file.
-        workers: Processes that read; the records and their order do not depend on it.
-        max_mb: Largest document (MB) after decompression; a larger one is a bad material, and no more of it is read.
+        workers: Number of reading processes; the records and their order do not depend on it.
+        max_mb: Largest document (MB) after decompression; a larger one is rejected without being read to its end.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class EntryJson(RecordSource):
         self.max_mb = max_mb
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
-        """Read the files in the order of their names; those of a tar archive in the order in which it holds them."""
+        """Read the files in the order of their names; members of a tar archive in their order in the archive."""
         read, documents = self._reader(), self._documents()
         if self.workers == 1:
-            return self._read_each(documents, read, on_error)
+            return self.read_each(documents, read, on_error)
         return self._accept(read_parallel(documents, read, self.workers), on_error)
 
     def tasks(self) -> Tasks:
         """One JSON document each."""
         path = existing_path(self.path)
         files = [path] if is_archive(path) else self._files(path)
-        fingerprint = f"JSON entries {path.resolve()}, broadening {self.broadening_ev}, {stamps(files)}"
+        fingerprint = f"JSON entries {path.resolve()}, broadening {self.broadening_ev}, {file_stamps(files)}"
         if self.max_mb != MATERIAL_MB:
             fingerprint += f", up to {self.max_mb:g} MB"
         return Tasks(self._documents(), self._reader(), fingerprint)
@@ -145,8 +145,8 @@ def _read_document(document: JsonDocument, broadening_ev: float | None, max_mb: 
         atomic_numbers=numbers,
         positions=positions,
         labels=labels,
-        metadata=_small({key: value for key, value in data.items() if key not in _LABELS})
-        | {"parameters": _small(parameters)},
+        metadata=_small_values({key: value for key, value in data.items() if key not in _LABELS})
+        | {"parameters": _small_values(parameters)},
         source=source,
     )
 
@@ -158,21 +158,21 @@ def _identifier(value: Any, source: str) -> str:
 
 
 def _broadening(stated: Any, source: str) -> float | None:
-    """Γ in eV that the file states."""
+    """Broadening Γ (eV) stated by the file."""
     if stated is None:
         return None
     if isinstance(stated, bool) or not isinstance(stated, int | float):
-        raise RecordError(source, f"parameters.broadening_ev is {stated!r}, expected a number of eV, or none")
+        raise RecordError(source, f"parameters.broadening_ev is {stated!r}, expected a number in eV, or null")
     return float(stated)
 
 
-def _small(values: dict[str, Any]) -> dict[str, Any]:
-    """Values that are worth keeping: numbers, texts, and short lists and dictionaries of them."""
-    return {key: value for key, value in values.items() if value != {} and _count(value) <= _MOST_VALUES}
+def _small_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Metadata that are kept: numbers, texts, and short lists and dictionaries of them."""
+    return {key: value for key, value in values.items() if value != {} and _count(value) <= _MAX_METADATA_VALUES}
 
 
 def _count(value: Any) -> int:
-    """How many values something holds; a text counts by its length."""
+    """Number of values in nested lists and dictionaries; a text counts by its length."""
     if isinstance(value, dict):
         return sum(map(_count, value.values()))
     if isinstance(value, list):

@@ -25,8 +25,8 @@ _SPLIT = "split.json"
 class ExampleMetals(RecordSource):
     """The embedded metals (GPAW, PBE, independent-particle approximation, Γ = 0.3 eV; CC0).
 
-    For tests and demonstrations; `data/example/README.md` in the package says how they were computed. The split
-    into training, validation and test is fixed by material id and no composition crosses it.
+    For tests and demonstrations; `data/example/README.md` in the package describes the calculations. The split into
+    training, validation and test is fixed by material id, and all materials of one composition are in the same part.
     """
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:

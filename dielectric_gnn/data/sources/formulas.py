@@ -1,4 +1,4 @@
-"""Formulas that files state, compared with the atoms that were read: what is missing shows there."""
+"""Comparison of stated formulas with the atoms that were read, which reveals missing atoms."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 from dielectric_gnn.data.record import element_symbol
 
-_ROUNDED = 0.02
-"""Relative difference of amounts that are given as decimals, such as Fe0.33 S0.67."""
+_ROUNDING_TOLERANCE = 0.02
+"""Relative tolerance of amounts given as decimals, such as Fe0.33 S0.67."""
 
 
 def parse_formula(text: str) -> dict[int, float]:
     """Amounts by atomic number of a formula such as `Cu3 Au`, `Ca (O H)2`; deuterium counts as hydrogen.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It cannot be parsed.
     """
     from pymatgen.core import Composition, Element
 
@@ -26,7 +26,7 @@ def parse_formula(text: str) -> dict[int, float]:
                 raise ValueError(str(species))
             amounts[species.Z] = amounts.get(species.Z, 0.0) + float(amount)
     except Exception as error:  # the parser raises several types
-        raise ValueError(f"the formula {text[:60]!r} is not understood; correct or remove it") from error
+        raise ValueError(f"the formula {text[:60]!r} cannot be parsed; correct or remove it") from error
     if not amounts or not all(math.isfinite(amount) and amount > 0 for amount in amounts.values()):
         raise ValueError(f"the formula {text[:60]!r} has no atoms; correct or remove it")
     return amounts
@@ -35,7 +35,7 @@ def parse_formula(text: str) -> dict[int, float]:
 def check_formula(stated: Mapping[int, float], found: Mapping[int, float]) -> None:
     """Raise ValueError unless two formulas have the same elements in the same proportions.
 
-    Whole numbers must agree exactly, decimals within their rounding.
+    Integers must agree exactly, decimals within their rounding.
 
     Args:
         stated: Amounts by atomic number.
@@ -45,7 +45,7 @@ def check_formula(stated: Mapping[int, float], found: Mapping[int, float]) -> No
     if alike:
         ratios = [found[z] / stated[z] for z in stated]
         whole = all(float(amount).is_integer() for amount in stated.values())
-        alike = max(ratios) / min(ratios) - 1 < (1e-9 if whole else _ROUNDED)
+        alike = max(ratios) / min(ratios) - 1 < (1e-9 if whole else _ROUNDING_TOLERANCE)
     if not alike:
         raise ValueError(
             f"the formula {_shown(stated)} is stated, but {_shown(found)} was read; are atoms missing, or is the "
@@ -54,17 +54,17 @@ def check_formula(stated: Mapping[int, float], found: Mapping[int, float]) -> No
 
 
 def check_units(formula: Mapping[int, float], units: str | None, found: Mapping[int, float]) -> None:
-    """Raise ValueError unless the cell holds the stated number Z of formula units.
+    """Raise ValueError unless the cell contains the stated number Z of formula units.
 
-    pymatgen writes the formula of the whole cell, and the number of its reduced units as Z (Si8 with 8); that passes,
-    too.
+    pymatgen writes the formula of the complete cell with the number of reduced units as Z (Si8 with 8), which is
+    accepted too.
     """
     if units is None or not units.isdecimal() or int(units) == 0:
         return
     one, read = sum(formula.values()), sum(found.values())
     of_cell = all(float(amount / int(units)).is_integer() for amount in formula.values())
     expected = [one * int(units), *([one] if of_cell else [])]
-    if all(abs(count / read - 1) > _ROUNDED for count in expected):
+    if all(abs(count / read - 1) > _ROUNDING_TOLERANCE for count in expected):
         raise ValueError(
             f"{units} formula units of {_shown(formula)} are stated (_cell_formula_units_Z), {one * int(units):g} "
             f"atoms, but {read:g} were read; is the space group wrong?"

@@ -1,4 +1,4 @@
-"""Datasets of HDF5 files, of which only so much is read: a few bytes can declare, or decompress to, gigabytes."""
+"""Datasets of HDF5 files, read up to a size limit: a few bytes can declare, or decompress to, gigabytes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from dielectric_gnn.utils.limits import MB, TooLargeError
 if TYPE_CHECKING:
     import h5py
 
-_PLAIN = "fciuSUO"
-"""Kinds of values: numbers, and text of fixed (S, U) or any (O) length."""
+_ALLOWED_DTYPE_KINDS = "fciuSUO"
+"""Dtype kinds that are read: numbers, and text of fixed (S, U) or variable (O) length."""
 
-_LARGEST_RATIO = 1032
-"""A byte that gzip wrote becomes at most so many; LZF and SZIP stay far below."""
+_MAX_COMPRESSION_RATIO = 1032
+"""Largest compression ratio of gzip; those of LZF and SZIP are far smaller."""
 
 
 def read_datasets(file: h5py.File, group_name: str, keys: Sequence[str], max_mb: float) -> dict[str, Any]:
-    """Those of the datasets `keys` that a group has.
+    """Read the datasets `keys` that exist in a group.
 
     Links to other files, and datasets whose values lie in other files, are not followed: what a file names is not
     opened. Only the filters of the HDF5 library itself are used.
 
     Args:
-        file: Open for reading.
-        group_name: Of the group.
-        keys: Names of datasets; others are not looked at.
-        max_mb: What they may take in memory together, and each while it is decompressed, in MB.
+        file: File open for reading.
+        group_name: Name of the group.
+        keys: Names of datasets; others are ignored.
+        max_mb: Largest total size in memory, and of each while it is decompressed, in MB.
 
     Raises:
-        TooLargeError: They take more; nothing was read.
-        ValueError: A dataset is a link, lies elsewhere, or has a filter that is not used here.
-        AttributeError, KeyError, OSError, RuntimeError, TypeError: It is damaged or no dataset.
+        TooLargeError: They are larger; nothing was read.
+        ValueError: A dataset is a link, is stored in another file, or has an unsupported filter.
+        AttributeError, KeyError, OSError, RuntimeError, TypeError: It is damaged or not a dataset.
     """
     import h5py
 
@@ -57,11 +57,11 @@ def read_datasets(file: h5py.File, group_name: str, keys: Sequence[str], max_mb:
 
 
 def _num_bytes(key: str, dataset: h5py.Dataset) -> int:
-    """What a dataset takes in memory."""
+    """Size of a dataset in memory, in bytes."""
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"the values of {key!r} lie in other files")
     # The HDF5 library reads beyond its memory where the parts of a value overlap: one flipped bit ended the process.
-    if dataset.dtype.kind not in _PLAIN:
+    if dataset.dtype.kind not in _ALLOWED_DTYPE_KINDS:
         raise ValueError(f"{key!r} is of type {dataset.dtype}, expected numbers or text")
     # Texts of any length lie elsewhere in the file, where many elements may share one.
     if dataset.dtype.hasobject and dataset.shape != ():
@@ -70,7 +70,7 @@ def _num_bytes(key: str, dataset: h5py.Dataset) -> int:
 
 
 def _decompressed_bytes(key: str, dataset: h5py.Dataset) -> int:
-    """What the chunks of a dataset may take while they are read; 0 without chunks.
+    """Largest size in bytes of the chunks of a dataset while they are read; 0 without chunks.
 
     A chunk that decompresses to more than it declares is taken into memory before the library notices.
     """
@@ -85,4 +85,4 @@ def _decompressed_bytes(key: str, dataset: h5py.Dataset) -> int:
         raise ValueError(f"{key!r} is compressed by filter number {min(unknown)}; gzip and LZF are read")
     declared = int(np.prod((*dataset.chunks, dataset.dtype.itemsize), dtype=object))
     times = filters.count(h5py.h5z.FILTER_DEFLATE) + filters.count(h5py.h5z.FILTER_LZF)
-    return max(declared, int(dataset.id.get_storage_size()) * _LARGEST_RATIO**times if times else 0)
+    return max(declared, int(dataset.id.get_storage_size()) * _MAX_COMPRESSION_RATIO**times if times else 0)

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import json
-import lzma
 import re
-import zlib
 from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from dielectric_gnn.data.sources.archives import JsonDocument
-from dielectric_gnn.data.sources.compression import OPENERS, ending_of
-from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.data.sources.compression import DECOMPRESSION_ERRORS, OPENERS, compression_suffix
+from dielectric_gnn.utils.errors import RecordError, first_line
 from dielectric_gnn.utils.limits import MATERIAL_MB, TooLargeError, read_bounded
 
 JSON_SUFFIXES = tuple(f".json{ending}" for ending in OPENERS)
 """Endings of the names of JSON files, in any case."""
 
-_DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, RecursionError)
+_DAMAGE_ERRORS = (*DECOMPRESSION_ERRORS, ValueError, RecursionError)
 
 _OBJECT = re.compile(rb'"([^"\\]+)"(\s*:\s*)(\{[^{}]*+\})')
-"""A key and an object without braces within; quotes in strings are escaped, so that no text looks like it."""
+"""A key and an object without nested braces; quotes in strings are escaped, so no string matches."""
 
 _ARRAY = re.compile(rb'"@module"\s*:\s*"numpy"')
-"""What the encoded arrays among such objects hold. Searched apart, so that time grows with the text, not its square."""
+"""Content of encoded arrays among such objects; searched separately, so that the time is linear in the text."""
 
-_LARGE = 4096
-"""Arrays with shorter texts (bytes) are cheaper to parse than to cut."""
+_MIN_SKIPPED_BYTES = 4096
+"""Arrays of fewer bytes are cheaper to parse than to remove."""
 
 
 def json_suffix(name: str) -> str | None:
@@ -37,7 +35,7 @@ def json_suffix(name: str) -> str | None:
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object from a file; raises RecordError if that is not what it holds."""
+    """Read one JSON object from a file; raises RecordError if the file is anything else."""
     return load_document(JsonDocument(str(path), path))
 
 
@@ -47,12 +45,12 @@ def load_document(
     """Read one JSON object.
 
     Args:
-        document: A file, or what an archive holds.
-        tables: Names of the large arrays that are wanted; others are empty. None keeps all.
-        max_mb: Longest text after decompression; no more is ever in memory.
+        document: A file, or a member of an archive.
+        tables: Names of the large arrays to read; others become empty. None reads all.
+        max_mb: Largest text (MB) after decompression; no more is read into memory.
 
     Raises:
-        RecordError: It cannot be read, is too large, or is no JSON object.
+        RecordError: It cannot be read, is too large, or is not a JSON object.
     """
     source, content, problem = document
     if problem:
@@ -62,29 +60,25 @@ def load_document(
         raise RecordError(source, f"expected a name ending in {', '.join(JSON_SUFFIXES)}")
     try:
         raw = content.open("rb") if isinstance(content, Path) else BytesIO(content)
-        with raw, OPENERS[ending_of(suffix)](raw) as file:
+        with raw, OPENERS[compression_suffix(suffix)](raw) as file:
             text = read_bounded(file, max_mb)
         entry = json.loads(text if tables is None else without_tables(text, tables))
     except TooLargeError as error:
         raise RecordError(source, f"{error} of JSON; a source reads more if its max_mb is set higher") from error
-    except _DAMAGE as error:
-        raise RecordError(source, f"not readable JSON, truncated? ({_reason(error)})") from error
+    except _DAMAGE_ERRORS as error:
+        raise RecordError(source, f"not readable JSON, truncated? ({first_line(error)})") from error
     if not isinstance(entry, dict):
         raise RecordError(source, f"expected a JSON object, got a {type(entry).__name__}")
     return entry
 
 
 def without_tables(text: bytes, wanted: Collection[str]) -> bytes:
-    """JSON text in which large encoded arrays under other keys are empty objects, so that nothing parses them."""
+    """JSON text in which large encoded arrays under other keys are replaced by empty objects, to avoid parsing them."""
 
     def kept(match: re.Match[bytes]) -> bytes:
-        small = len(match[3]) < _LARGE
+        small = len(match[3]) < _MIN_SKIPPED_BYTES
         if small or match[1].decode("utf-8", "replace") in wanted or not _ARRAY.search(match[3]):
             return match[0]
         return b'"%b"%b{}' % match.group(1, 2)
 
     return _OBJECT.sub(kept, text)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Arrays of .npz files, checked before they take any memory, and against the checksums of the archive."""
+"""Arrays of .npz files, with checks of their size before reading and of the checksums of the archive."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.sources.zip_files import open_zip
-from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.errors import RecordError, first_line
 from dielectric_gnn.utils.limits import ARRAYS_MB, MB, Readable, TooLargeError, read_bounded
 
 _MAX_MEMBERS = 10_000
 _SUFFIX = ".npy"
-# What NumPy raises of headers, which it reads with the parser of Python, and zipfile of archives.
-_DAMAGE = (
+# Exceptions of NumPy for headers, which it parses as Python literals, and of zipfile for archives.
+_DAMAGE_ERRORS = (
     OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, ArithmeticError, MemoryError, RuntimeError,
     TokenError, zlib.error, zipfile.BadZipFile, NotImplementedError,
 )  # fmt: skip
@@ -30,10 +30,10 @@ def read_npz(path: Path, max_mb: float = ARRAYS_MB) -> dict[str, NDArray[Any]]:
 
     Args:
         path: The file.
-        max_mb: What all arrays may take together, after decompression.
+        max_mb: Largest total size (MB) of the arrays after decompression.
 
     Raises:
-        RecordError: It cannot be read, a checksum does not fit, or it holds more.
+        RecordError: It cannot be read, a checksum is wrong, or it is too large.
     """
     try:
         with open_zip(path, _MAX_MEMBERS) as archive:
@@ -45,22 +45,23 @@ def read_npz(path: Path, max_mb: float = ARRAYS_MB) -> dict[str, NDArray[Any]]:
                 with archive.open(member) as file:  # read to its end, where the checksum is compared
                     content = read_bounded(cast(Readable, file), max_mb)
                 if zlib.crc32(content) != member.CRC:
-                    raise ValueError(f"the checksum of {member.filename} does not fit")
+                    raise ValueError(f"the checksum of {member.filename} is wrong")
                 arrays[member.filename.removesuffix(_SUFFIX)] = _array(content)
             return arrays
-    except _DAMAGE as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise RecordError(str(path), f"not readable as .npz, damaged? ({reason}); get the file again") from error
+    except _DAMAGE_ERRORS as error:
+        raise RecordError(
+            str(path), f"not readable as .npz, damaged? ({first_line(error)}); get the file again"
+        ) from error
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    """An array from the bytes of an .npy file, which must be as long as its header says."""
+    """An array from the bytes of an .npy file, whose length must match its header."""
     file = BytesIO(content)
     version = np.lib.format.read_magic(file)
     reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
     shape, fortran_order, dtype = reader(file)
     if dtype.hasobject:
-        raise ValueError("it holds objects, expected numbers or text")
+        raise ValueError("it contains objects, expected numbers or text")
     if int(np.prod((*shape, dtype.itemsize), dtype=object)) != len(content) - file.tell():
         raise ValueError(f"shape {shape} of {dtype} does not fit the length of the data")
     array = np.frombuffer(content, dtype, offset=file.tell()) if dtype.itemsize else np.zeros(shape, dtype)

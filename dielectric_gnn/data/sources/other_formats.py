@@ -1,4 +1,4 @@
-"""Formats that pymatgen reads for us: XSF, CSSR, RES of AIRSS, and vasprun.xml; its silences are checked here."""
+"""Formats read by pymatgen: XSF, CSSR, RES of AIRSS, vasprun.xml; content that its parsers ignore is refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dielectric_gnn.data.sources.cif import Atoms
-from dielectric_gnn.data.sources.parser_warnings import judged_warnings
+from dielectric_gnn.data.sources.parser_warnings import refuse_on_warnings
 from dielectric_gnn.data.sources.text_files import check_size, read_text, without_compression
-from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.errors import InputError, RecordError, first_line
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -27,23 +27,22 @@ def is_other_format(path: Path) -> bool:
 
 
 def read_other(path: Path) -> Atoms:
-    """The structure of a file; the last one of vasprun.xml, in which a relaxation ended.
+    """The structure of a file; for vasprun.xml the last one, the result of a relaxation.
 
     Raises:
-        RecordError: It cannot be read, is not periodic or not ordered, or the parser would leave something out.
+        RecordError: It cannot be read, is not periodic or not ordered, or has content that the parser ignores.
     """
     source, ending = str(path), Path(without_compression(path.name).lower()).suffix
     try:
-        with judged_warnings(source):
+        with refuse_on_warnings(source):
             structure = _parsed(path, ending)
         return _checked(structure)
     except RecordError:
         raise
-    except InputError as error:  # found here
+    except InputError as error:  # raised by the checks below
         raise RecordError(source, str(error)) from error
     except Exception as error:  # pymatgen raises many types for files it cannot read
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise RecordError(source, f"pymatgen cannot read a crystal structure from it ({reason})") from error
+        raise RecordError(source, f"pymatgen cannot read a crystal structure from it ({first_line(error)})") from error
 
 
 def _parsed(path: Path, ending: str) -> Structure:
@@ -61,7 +60,7 @@ def _parsed(path: Path, ending: str) -> Structure:
 
 
 def _atoms_of_xsf(text: str) -> int | None:
-    """How many atoms are stated; the parser takes slabs and chains for crystals, and fewer atoms than are stated."""
+    """Stated number of atoms; refuses slabs and chains, which the parser reads as crystals."""
     words = [line.split() for line in text.splitlines()]
     for line in words:
         if line and line[0].upper() in ("SLAB", "POLYMER", "MOLECULE"):
@@ -71,7 +70,7 @@ def _atoms_of_xsf(text: str) -> int | None:
 
 
 def _atoms_of_cssr(text: str) -> int:
-    """How many atoms are stated; the parser leaves lines out that it does not understand, and space groups."""
+    """Stated number of atoms; refuses space groups, which the parser ignores, as it does invalid lines."""
     lines = text.splitlines()
     group = re.search(r"SPGR\s*=\s*(\d+)", lines[1])
     if group and int(group[1]) != 1:
@@ -80,7 +79,7 @@ def _atoms_of_cssr(text: str) -> int:
 
 
 def _atoms_of_res(text: str) -> None:
-    """Refuse symmetry, which the parser leaves out: it reads what AIRSS writes, without any."""
+    """Raise InputError for symmetry operations, which the parser ignores: files of AIRSS have none."""
     heads = [line.split() for line in text.upper().splitlines()]
     lattice = next((line[1] for line in heads if line[:1] == ["LATT"] and len(line) > 1), None)
     if lattice != "-1" or any(line[:1] == ["SYMM"] for line in heads):
@@ -96,7 +95,7 @@ def _checked(structure: Structure) -> Atoms:
 
     for place, site in enumerate(structure):
         if isinstance(site.specie, DummySpecies):
-            raise InputError(f"site {place} is {site.specie.symbol}, which is no element")
+            raise InputError(f"site {place} is {site.specie.symbol}, which is not an element")
     return Atoms(
         np.asarray(structure.lattice.matrix, dtype=np.float64),
         np.asarray(structure.atomic_numbers, dtype=np.int64),

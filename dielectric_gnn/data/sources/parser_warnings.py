@@ -1,4 +1,4 @@
-"""Warnings of the parsers of pymatgen: a file is refused for any that is not known to be harmless."""
+"""Warnings of pymatgen's parsers: a file is refused for any warning that is not listed as harmless."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ HARMLESS = (
     r"No Pauling electronegativity for",  # of noble gases, by which formulas are ordered
     r"The structure contains mixed elements and species",
 )
-"""Beginnings of messages, as regular expressions."""
+"""Beginnings of harmless messages, as regular expressions."""
 
 
 def reason_to_refuse(messages: Iterable[str]) -> str | None:
-    """The first message that is not known to be harmless, on one line; None if all are."""
+    """The first message that is not listed as harmless, in one line; None if there is none."""
     for message in messages:
         if not any(re.match(pattern, message) for pattern in HARMLESS):
             return " ".join(message.split())
@@ -25,17 +25,17 @@ def reason_to_refuse(messages: Iterable[str]) -> str | None:
 
 
 @contextmanager
-def judged_warnings(source: str) -> Iterator[list[str]]:
-    """Within it, warnings are collected; at its end, the file is refused for one that is not harmless.
+def refuse_on_warnings(source: str) -> Iterator[list[str]]:
+    """Context that collects warnings, and at its end refuses the file for one that is not harmless.
 
     Args:
-        source: The file.
+        source: Name of the file.
 
     Yields:
-        Further messages can be appended.
+        A list to which further messages can be appended.
 
     Raises:
-        RecordError: A warning is not known to be harmless.
+        RecordError: A warning is not listed as harmless.
     """
     messages: list[str] = []
     with warnings.catch_warnings(record=True) as caught:

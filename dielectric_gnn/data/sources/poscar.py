@@ -1,4 +1,4 @@
-"""Crystals of POSCAR files of VASP, whose elements must be named."""
+"""Crystals of POSCAR files of VASP; the elements must be stated."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dielectric_gnn.data.sources.text_files import read_text
 from dielectric_gnn.utils.errors import RecordError
 
 _TITEL = re.compile(r"^\s*TITEL\s*=\s*\S+\s+([A-Z][a-z]?)(?:_\w+)?(?:\s|$)", re.MULTILINE)
-_HEAD = 6
+_NUM_HEADER_LINES = 6
 
 
 def read_poscar(text: str, path: Path) -> Atoms:
-    """The structure of a POSCAR or CONTCAR; one of VASP 4, without symbols, takes them from a POTCAR beside it.
+    """The structure of a POSCAR or CONTCAR; for VASP 4 files without symbols, they are read from a POTCAR beside it.
 
     Args:
-        text: The file.
-        path: Where it is.
+        text: Content of the file.
+        path: Path of the file.
 
     Raises:
-        RecordError: It is no POSCAR, or names no elements.
+        RecordError: It is not a POSCAR file, or does not state the elements.
     """
     try:
         with np.errstate(all="ignore"):  # the record refuses what is not finite
@@ -35,12 +35,12 @@ def read_poscar(text: str, path: Path) -> Atoms:
     except ValueError as error:
         if isinstance(error, RecordError):
             raise
-        raise RecordError(str(path), f"is no POSCAR file that is understood: {error}") from error
+        raise RecordError(str(path), f"cannot be read as a POSCAR file: {error}") from error
 
 
 def _read(text: str, path: Path) -> Atoms:
     lines = [re.split(r"[!#]", line, maxsplit=1)[0].split() for line in text.splitlines()]
-    if len(lines) <= _HEAD:
+    if len(lines) <= _NUM_HEADER_LINES:
         raise ValueError(f"it has {len(lines)} lines")
     vectors = np.array([_numbers(lines, row, 3, "a lattice vector") for row in (2, 3, 4)])
     scale = _scale(lines, vectors)
@@ -54,14 +54,14 @@ def _read(text: str, path: Path) -> Atoms:
     places = np.array([_numbers(lines, place, 3, "a position") for place in range(start, end)]).reshape(-1, 3)
     if end < len(lines) and len(lines[end]) >= 3 and all(_is_number(word) for word in lines[end][:3]):
         raise ValueError(f"there are more positions than the {sum(counts)} atoms of line {row - selective}")
-    names = symbols or _names_at_the_end(lines[start:end], counts, selective) or _names_of_potcar(path, counts)
+    names = symbols or _read_trailing_symbols(lines[start:end], counts, selective) or _read_potcar_symbols(path, counts)
     numbers = np.repeat([_number_of(name) for name in names], counts).astype(np.int64)
     lattice = vectors * scale
     return Atoms(lattice, numbers, places @ lattice if mode == "d" else places * scale)
 
 
 def _scale(lines: list[list[str]], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factors of x, y and z: one for all, three, or, if negative, that which gives a volume."""
+    """Factors of x, y and z: one for all, or three; a negative one is minus the volume."""
     words = lines[1]
     factors = np.array(_numbers(lines, 1, 3 if len(words) >= 3 else 1, "the scale"))
     if factors.size == 1 and factors[0] < 0:
@@ -73,11 +73,11 @@ def _scale(lines: list[list[str]], vectors: NDArray[np.float64]) -> NDArray[np.f
 
 
 def _composition(lines: list[list[str]]) -> tuple[list[str], list[int], int]:
-    """Symbols (none in files of VASP 4), numbers of atoms, and the line after them. Either may take several lines."""
-    row = _HEAD - 1
+    """Symbols (none in VASP 4 files), numbers of atoms, and the line after them. Both may extend over several lines."""
+    row = _NUM_HEADER_LINES - 1
     symbols: list[str] = []
     while row < len(lines) and lines[row] and not lines[row][0].isdecimal():
-        # With the names of potentials, and their digests: Cu_pv/f474ac0d.
+        # Symbols may be followed by the name and hash of a potential: Cu_pv/f474ac0d.
         symbols += [word.split("/")[0].split("_")[0] for word in lines[row]]
         row += 1
     first, counts = row, []
@@ -95,10 +95,10 @@ def _composition(lines: list[list[str]]) -> tuple[list[str], list[int], int]:
     return symbols, counts, row
 
 
-def _names_at_the_end(rows: list[list[str]], counts: list[int], selective: bool) -> list[str]:
-    """The symbols behind coordinates, which some programs write, one for each number of atoms; empty if there are none.
+def _read_trailing_symbols(rows: list[list[str]], counts: list[int], selective: bool) -> list[str]:
+    """The symbols after the coordinates, which some programs write, one per number of atoms; empty if there are none.
 
-    Without flags, T and F are no symbols but flags.
+    T and F are read as flags of selective dynamics.
     """
     place = 6 if selective else 3
     names = [row[place] if len(row) == place + 1 else "" for row in rows]
@@ -107,17 +107,17 @@ def _names_at_the_end(rows: list[list[str]], counts: list[int], selective: bool)
     starts = np.cumsum(counts) - counts
     groups = [set(names[start : start + count]) for start, count in zip(starts, counts, strict=True)]
     if any(len(group) > 1 for group in groups):
-        raise ValueError("the symbols behind the coordinates are not those of the numbers of atoms")
+        raise ValueError("the symbols after the coordinates are inconsistent with the numbers of atoms")
     return [min(group, default="H") for group in groups]
 
 
-def _names_of_potcar(path: Path, counts: list[int]) -> list[str]:
+def _read_potcar_symbols(path: Path, counts: list[int]) -> list[str]:
     potcar = path.with_name("POTCAR")
     names = _TITEL.findall(read_text(potcar)) if potcar.is_file() else []
     if len(names) != len(counts):
         beside = f"; the POTCAR beside it has {len(names)} for {len(counts)} numbers of atoms" if names else ""
         raise RecordError(
-            str(path), f"names no elements (a POSCAR of VASP 4){beside}; write their symbols above the numbers of atoms"
+            str(path), f"states no elements (POSCAR of VASP 4){beside}; write their symbols above the numbers of atoms"
         )
     return list(names)
 
@@ -126,7 +126,7 @@ def _number_of(name: str) -> int:
     try:
         return atomic_number(name)
     except ValueError:
-        raise ValueError(f"{name[:20]!r} is no element") from None
+        raise ValueError(f"{name[:20]!r} is not an element") from None
 
 
 def _numbers(lines: list[list[str]], row: int, count: int, what: str) -> list[float]:

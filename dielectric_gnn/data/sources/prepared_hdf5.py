@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 from dielectric_gnn.data.download.md5_lists import check_listed
 from dielectric_gnn.data.option_values import check_positive
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
-from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, stamps
+from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, file_stamps
 from dielectric_gnn.data.sources.hdf5_datasets import read_datasets
 from dielectric_gnn.targets.grid import EnergyGrid
-from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.errors import InputError, RecordError, first_line
 from dielectric_gnn.utils.limits import MATERIAL_MB, TooLargeError
 
 if TYPE_CHECKING:
     import h5py
 
 HDF5_FILES = {"train": "train.h5", "val": "val.h5", "test": "test.h5"}
-_KINDS = {"real": ("f", np.float64), "complex": ("c", np.complex128), "whole": ("iu", np.int64)}
+_KINDS = {"real": ("f", np.float64), "complex": ("c", np.complex128), "integer": ("iu", np.int64)}
 _REQUIRED = ("mat_id", "lattice", "atomic_number", "position", "drude", "eps")
 _OPTIONAL = ("composition", "e_above_hull")
-_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
+_DAMAGE_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 class PreparedHDF5(RecordSource):
     """The prepared files of the published data set (arXiv:2602.05702), whose three files are the split.
 
-    The files hold the orientation average (one axis) on the published grid, which they do not state.
+    The files contain the orientation average (one component) on the published grid, which they do not state.
 
     Args:
-        folder: Where train.h5, val.h5 and test.h5 are.
+        folder: Folder of train.h5, val.h5 and test.h5.
         broadening_ev: Broadening Γ (eV) of the spectra; the files do not state it, the published one is 0.1 eV.
-        max_mb: Largest material (MB), as its datasets are in memory; a larger one is a bad material and is not read.
+        max_mb: Largest size (MB) of the datasets of one material in memory; a larger one is rejected unread.
     """
 
     def __init__(self, folder: str, broadening_ev: float = 0.1, max_mb: float = MATERIAL_MB) -> None:
@@ -49,12 +49,12 @@ class PreparedHDF5(RecordSource):
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """Read train, val and test one after another, each in the order of its group names."""
         check_listed(self._paths().values())
-        return self._read_each(self._groups(), _Reader(self.broadening_ev, self.max_mb), on_error)
+        return self.read_each(self._groups(), _Reader(self.broadening_ev, self.max_mb), on_error)
 
     def tasks(self) -> Tasks:
         """One group each."""
         folder = existing_path(self.folder).resolve()
-        fingerprint = f"prepared HDF5 {folder}, broadening {self.broadening_ev}, {stamps(self._paths().values())}"
+        fingerprint = f"prepared HDF5 {folder}, broadening {self.broadening_ev}, {file_stamps(self._paths().values())}"
         if self.max_mb != MATERIAL_MB:
             fingerprint += f", up to {self.max_mb:g} MB"
         check_listed(self._paths().values())
@@ -88,7 +88,7 @@ class PreparedHDF5(RecordSource):
 
 
 class _Reader:
-    """Reads groups; keeps the file of the last one open, but not when it is sent to another process."""
+    """Reads groups; keeps the file of the last one open, except when it is pickled for another process."""
 
     def __init__(self, broadening_ev: float, max_mb: float) -> None:
         self.broadening_ev = broadening_ev
@@ -112,7 +112,7 @@ class _Reader:
         return CrystalRecord(
             material_id=group.name,
             lattice=group.array(values, "lattice", "real", 2),
-            atomic_numbers=group.array(values, "atomic_number", "whole", 1),
+            atomic_numbers=group.array(values, "atomic_number", "integer", 1),
             positions=group.array(values, "position", "real", 2),
             labels=OpticalLabels(eps[None], drude[None], EnergyGrid(), self.broadening_ev),
             metadata=group.metadata(values),
@@ -133,15 +133,15 @@ class _Group(NamedTuple):
             values = read_datasets(self.file, self.name, (*_REQUIRED, *_OPTIONAL), max_mb)
         except TooLargeError as error:
             raise RecordError(self.source, f"{error}; a source reads more if its max_mb is set higher") from error
-        except (*_DAMAGE, AttributeError) as error:
-            raise RecordError(self.source, f"the group cannot be read, damaged? ({_reason(error)})") from error
+        except (*_DAMAGE_ERRORS, AttributeError) as error:
+            raise RecordError(self.source, f"the group cannot be read, damaged? ({first_line(error)})") from error
         for key in _REQUIRED:
             if key not in values:
                 raise RecordError(self.source, f"dataset {key!r} is missing")
         return values
 
     def array(self, values: dict[str, Any], key: str, kind: str, ndim: int) -> NDArray[Any]:
-        """The dataset `key` in double precision, checked to be numbers of one of `_KINDS` in `ndim` dimensions."""
+        """The dataset `key` in double precision; raises RecordError unless it has the kind and number of dimensions."""
         array = np.asarray(values[key])
         dtype_kinds, dtype = _KINDS[kind]
         if array.dtype.kind not in dtype_kinds or array.ndim != ndim:
@@ -151,7 +151,7 @@ class _Group(NamedTuple):
             return array.astype(dtype)
 
     def metadata(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Reduced formula and energy above the convex hull (eV/atom), where the file has them."""
+        """Reduced formula and energy above the convex hull (eV/atom), if the file has them."""
         metadata: dict[str, Any] = {}
         if "composition" in values:
             metadata["composition"] = _text(values["composition"])
@@ -170,15 +170,11 @@ def _open(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: not a readable HDF5 file, truncated? ({_reason(error)})") from error
+        raise InputError(f"{path}: not a readable HDF5 file, truncated? ({first_line(error)})") from error
 
 
 def _group_names(file: h5py.File, path: Path) -> list[str]:
     try:
         return list(file)
-    except _DAMAGE as error:
-        raise InputError(f"{path}: not a readable HDF5 file, damaged? ({_reason(error)})") from error
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
+    except _DAMAGE_ERRORS as error:
+        raise InputError(f"{path}: not a readable HDF5 file, damaged? ({first_line(error)})") from error

@@ -1,7 +1,7 @@
-"""Random intermetallic crystals: well-known structure types, dressed with random elements.
+"""Random intermetallic crystals: common structure types with random elements.
 
-Types bear their Strukturbericht symbols. Free coordinates have the values of the name giver, but for axial ratios,
-which are drawn.
+Types are named by their Strukturbericht symbols. Free coordinates have the values of the prototype; axial ratios are
+random.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One labelled material as one small file: what is computed now and packed into an embedded set later."""
+"""One labelled material as one small file, as it is computed and later packed into an embedded data set."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def write_shard(path: Path, record: CrystalRecord) -> None:
 
     Args:
         path: The file.
-        record: With labels.
+        record: A record with labels.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The record has no labels.
     """
     labels = record.labels
     if labels is None:
@@ -53,7 +53,7 @@ def read_shard(path: Path) -> CrystalRecord:
     """The material that `write_shard` wrote; its name is that of the file.
 
     Raises:
-        RecordError: The file is damaged, is no such file, or the material is unusable.
+        RecordError: The file is damaged or not a shard, or the material is unusable.
     """
     arrays = read_npz(path)
     try:

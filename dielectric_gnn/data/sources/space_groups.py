@@ -1,4 +1,4 @@
-"""Space groups as files spell them: names of Hermann and Mauguin, short or full, old or new, names of Hall, numbers.
+"""Space groups as written in files: Hermann-Mauguin symbols (short, full, old, new), Hall symbols, numbers.
 
 The 530 settings and their symmetry operations are those of spglib.
 """
@@ -21,17 +21,17 @@ NUM_SETTINGS = 530
 _OLD_CUBIC = re.compile(r"^([pfi](?:[mnadbc]|4_?\d?/?[mn]?|2/?[mnad]?)?)3([mdcn]?)$")
 
 
-_CHOICES = {"s": "1", "z": "2"}
-"""Letters of ICSD for the two origins."""
+_ICSD_CHOICES = {"s": "1", "z": "2"}
+"""Letters that ICSD uses for the two origin choices."""
 
-_BEFORE_E = {
+_NAMES_BEFORE_1992 = {
     191: "A b m 2, B m a 2, B 2 c m, C 2 m b, C m 2 a, A c 2 m",
     203: "A b a 2, B b a 2, B 2 c b, C 2 c b, C c 2 a, A c 2 a",
     304: "C m c a, C c m b, A b m a, A c a m, B b c m, B m a b",
     316: "C m m a, C m m b, A b m m, A c m m, B m c m, B m a m",
     322: "C c c a, C c c a, C c c b, C c c b, A b a a, A b a a, A c a a, A c a a, B b c b, B b c b, B b a b, B b a b",
 }
-"""Names of before 1992, when glides in two directions got the letter e, of settings from a Hall number on."""
+"""Symbols used before 1992, when double glide planes were named e; by the Hall number of the first setting."""
 
 
 class Setting(NamedTuple):
@@ -40,8 +40,8 @@ class Setting(NamedTuple):
     Args:
         hall_number: 1 to 530, in spglib's order.
         number: 1 to 230.
-        choice: Of origin (`1`, `2`), of hexagonal or rhombohedral axes (`H`, `R`), of unique axis; empty where there is
-            one only.
+        choice: Choice of origin (`1`, `2`), of hexagonal or rhombohedral axes (`H`, `R`), or of the unique axis; empty
+            if there is only one.
         name: For messages.
     """
 
@@ -57,17 +57,17 @@ class Setting(NamedTuple):
         return f"{name} :{self.choice}" if self.choice in ("1", "2", "H", "R") else name
 
 
-def settings_of(spelling: str, hall: bool = False) -> list[Setting]:
-    """The settings that a name or a number may mean, the standard one first; empty where it is not understood.
+def find_settings(spelling: str, hall: bool = False) -> list[Setting]:
+    """The settings that a symbol or number may denote, the standard one first; empty if it is not recognised.
 
     Args:
-        spelling: As in a file.
-        hall: Look for a name of Hall first: a few are other groups in the notation of Hermann and Mauguin.
+        spelling: Symbol or number, as in a file.
+        hall: Try a Hall symbol first: a few denote other groups as Hermann-Mauguin symbols.
 
     Example:
-        >>> [one.choice for one in settings_of("R -3 m H")], [one.choice for one in settings_of("F d -3 m")]
+        >>> [one.choice for one in find_settings("R -3 m H")], [one.choice for one in find_settings("F d -3 m")]
         (['H'], ['1', '2'])
-        >>> settings_of("F m 3 m") == settings_of("F 4/m -3 2/m") == settings_of("-F 4 2 3") == settings_of("225")
+        >>> find_settings("F m 3 m") == find_settings("F 4/m -3 2/m") == find_settings("225")
         True
     """
     readings = list(_readings(spelling))
@@ -80,13 +80,13 @@ def settings_of(spelling: str, hall: bool = False) -> list[Setting]:
     return []
 
 
-def operations_of(setting: Setting) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Rotations (n, 3, 3) and translations (n, 3) of a setting, in fractional coordinates, centrings included."""
+def symmetry_operations(setting: Setting) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rotations (n, 3, 3) and translations (n, 3) of a setting in fractional coordinates, with centrings."""
     found = _database(setting)
     return np.asarray(found["rotations"], dtype=np.int64), np.asarray(found["translations"], dtype=np.float64) % 1.0
 
 
-def group_number_of(rotations: NDArray[np.int64], translations: NDArray[np.float64]) -> int | None:
+def find_group_number(rotations: NDArray[np.int64], translations: NDArray[np.float64]) -> int | None:
     """Number of the space group, 1 to 230, of operations in any setting; None if spglib does not find it.
 
     Args:
@@ -104,13 +104,13 @@ def group_number_of(rotations: NDArray[np.int64], translations: NDArray[np.float
 def _database(setting: Setting) -> Mapping[str, Any]:
     import spglib
 
-    found = _quietly(spglib.get_symmetry_from_database, setting.hall_number)
+    found = _without_deprecation_warning(spglib.get_symmetry_from_database, setting.hall_number)
     if found is None:
         raise ValueError(f"spglib has no setting {setting.hall_number}")
     return found
 
 
-def _quietly(function: Callable[[int], T], hall_number: int) -> T:
+def _without_deprecation_warning(function: Callable[[int], T], hall_number: int) -> T:
     with warnings.catch_warnings():
         # spglib announces that failure will be an exception; until then it is None.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -118,24 +118,24 @@ def _quietly(function: Callable[[int], T], hall_number: int) -> T:
 
 
 def _readings(spelling: str) -> Iterator[tuple[str, str]]:
-    """Spellings in the form of the table, with a choice of setting, the likelier first."""
+    """Keys of the table with a choice of setting, the most likely first."""
     text = spelling.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1].strip()
     # The choice follows a colon, or is a last word of its own: R -3 m :H, F d -3 m (origin 2), R -3 m H, F d -3 m Z.
     if match := re.search(r"\s*(?::\s*|\(\s*(?:origin\s*(?:choice)?\s*)?|\s)([12hrsz])\s*\)?$", text, re.IGNORECASE):
         for key in _keys(text[: match.start()]):
-            yield key, _CHOICES.get(match[1].lower(), match[1].lower())
+            yield key, _ICSD_CHOICES.get(match[1].lower(), match[1].lower())
     for key in _keys(text):
         yield key, ""
     for key in _keys(text[:-1]):
         if text[-1:].lower() in tuple("hrsz"):
-            yield key, _CHOICES.get(text[-1].lower(), text[-1].lower())
+            yield key, _ICSD_CHOICES.get(text[-1].lower(), text[-1].lower())
     yield _hall_key(text), ""
 
 
 def _keys(name: str) -> Iterator[str]:
-    """A name without what spellings differ in, and that of today for a cubic group: Fm3m of before 1983 is Fm-3m."""
+    """The normalised symbol, and the present one of a cubic group: Fm3m, used before 1983, is Fm-3m."""
     key = _key(name)
     yield key
     if match := _OLD_CUBIC.match(key):
@@ -143,7 +143,7 @@ def _keys(name: str) -> Iterator[str]:
 
 
 def _key(name: str) -> str:
-    """Without blanks, underscores, brackets of screw axes, and case."""
+    """A symbol in lower case, without blanks, underscores and brackets of screw axes."""
     return re.sub(r"[\s_()]", "", name).lower()
 
 
@@ -154,14 +154,16 @@ def _hall_key(name: str) -> str:
 
 @cache
 def _table() -> dict[str, list[Setting]]:
-    """Settings by key of every name."""
+    """Settings by the normalised form of each of their symbols."""
     import spglib
 
     table: dict[str, list[Setting]] = {}
     first: dict[int, Setting] = {}
-    before = {start + place: name for start, text in _BEFORE_E.items() for place, name in enumerate(text.split(", "))}
+    before = {
+        start + place: name for start, text in _NAMES_BEFORE_1992.items() for place, name in enumerate(text.split(", "))
+    }
     for hall_number in range(1, NUM_SETTINGS + 1):
-        kind = _quietly(spglib.get_spacegroup_type, hall_number)
+        kind = _without_deprecation_warning(spglib.get_spacegroup_type, hall_number)
         if kind is None:
             raise ValueError(f"spglib has no setting {hall_number}")
         setting = Setting(hall_number, kind.number, kind.choice, kind.international)
@@ -181,10 +183,10 @@ def _table() -> dict[str, list[Setting]]:
 
 
 def _of_one_group(found: list[Setting], first: dict[int, Setting]) -> list[Setting]:
-    """Of settings that share a name, such as those of other unique axes, the standard one, if it is among them.
+    """The settings that a shared symbol denotes, for example of different unique axes; the standard one first.
 
-    Two origins, and hexagonal or rhombohedral axes, share all names: those stay. So do settings of several axes, of
-    which the cell tells the right one.
+    Two origins, and hexagonal or rhombohedral axes, share all symbols, and are all returned. So are settings of
+    different axes, among which the cell decides.
     """
     choices = [one for one in found if one.choice in ("1", "2", "H", "R")]
     return choices or sorted(found, key=lambda one: one != first[one.number])

@@ -1,4 +1,4 @@
-"""Structures as pymatgen writes them into JSON, read as plain data."""
+"""pymatgen `Structure` dictionaries from JSON, read as plain data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dielectric_gnn.data.graphs.cells import MAX_ATOMS
 from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.utils.errors import RecordError
 
-_FULL = 1e-8
+_OCCUPANCY_TOLERANCE = 1e-8
 """Occupancies may differ from 1 by this much."""
 
 
@@ -51,7 +51,7 @@ def parse_structure(
         for index, site in enumerate(structure["sites"]):
             numbers.append(_element_of(site["species"], index, source))
             fractional.append(site["abc"])
-        with np.errstate(over="ignore", invalid="ignore"):  # the record refuses what is not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # the record refuses values that are not finite
             positions = plain_array(fractional).reshape(-1, 3) @ lattice
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         if isinstance(error, RecordError):
@@ -63,11 +63,11 @@ def parse_structure(
 def _element_of(species: list[dict[str, Any]], index: int, source: str) -> int:
     """Atomic number of the element of a site."""
     # NaN compares as false, so it is refused as well.
-    if len(species) != 1 or not abs(species[0].get("occu", 1) - 1) <= _FULL:
+    if len(species) != 1 or not abs(species[0].get("occu", 1) - 1) <= _OCCUPANCY_TOLERANCE:
         shown = ", ".join(f"{one.get('element')}: {one.get('occu', 1)}" for one in species)
         raise RecordError(source, f"site {index} is disordered ({shown}); models need one element per site")
     name = species[0]["element"]
     try:
         return atomic_number(name)
     except ValueError:
-        raise RecordError(source, f"site {index} is {name!r}, which is no element") from None
+        raise RecordError(source, f"site {index} is {name!r}, which is not an element") from None

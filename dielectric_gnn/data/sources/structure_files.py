@@ -1,4 +1,4 @@
-"""Structures without labels, from the formats that people have them in: what `predict` is given."""
+"""Structures without labels from files of common formats, as given to `predict`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.sources.base import OnError, Outcome, RecordSource, existing_path, unreadable
+from dielectric_gnn.data.sources.base import OnError, Outcome, RecordSource, existing_path, unexpected_error
 from dielectric_gnn.data.sources.cif import Atoms, read_cif
 from dielectric_gnn.data.sources.formulas import check_formula, parse_formula
 from dielectric_gnn.data.sources.json_files import json_suffix, load_json
@@ -29,18 +29,18 @@ from dielectric_gnn.utils.files import encodable
 from dielectric_gnn.utils.text import path_text
 
 _FORMULAS = ("composition", "formula", "formula_pretty", "reduced_formula")
-"""Keys of JSON files beside a structure that say of what it is."""
+"""Keys of JSON files that state the formula beside the structure."""
 
 
 class StructureFiles(RecordSource):
     """Crystal structures from files (CIF, POSCAR, pymatgen JSON, …) and folders of them.
 
-    Files are data: nothing that one names is imported. A material is called after its file, see `material_ids`; those
-    of a file with several, after the file and their data block.
+    Nothing that a file names is imported. A material has the name of its file, see `material_ids`; in a file with
+    several structures, the name of its data block is added.
 
     Args:
-        paths: Files and folders. Folders are searched with their subfolders for files of known formats; hidden ones,
-            and files of other kinds, are left out and counted in the log. A file that is named itself must be readable.
+        paths: Files and folders. Folders and their subfolders are searched for files of known formats; hidden and other
+            files are left out and counted in the log. A file that is given by its own path must be readable.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -53,7 +53,7 @@ class StructureFiles(RecordSource):
         return self._accept(self._outcomes(), on_error)
 
     def size(self) -> int:
-        """How many files there are."""
+        """Number of files."""
         return len(self._files())
 
     def _outcomes(self) -> Generator[Outcome, None, None]:
@@ -86,7 +86,7 @@ def read_structure(path: Path) -> CrystalRecord:
 
 
 def read_structures(path: Path, material_id: str) -> Iterator[Outcome]:
-    """The crystals of a file, or why one cannot be used: one, or, of a CIF file, one for every data block with atoms.
+    """The crystals of a file, or why one is unusable: one per file, in CIF files one per data block with atoms.
 
     No exception of a parser ends the reading of other files.
 
@@ -100,8 +100,8 @@ def read_structures(path: Path, material_id: str) -> Iterator[Outcome]:
     except RecordError as error:
         yield error
         return
-    except Exception as error:  # whatever one file does to a parser, the others are read
-        yield unreadable(source, error)
+    except Exception as error:  # a parser that fails on one file does not stop the reading of others
+        yield unexpected_error(source, error)
         return
     for block, atoms in structures:
         if isinstance(atoms, RecordError):
@@ -124,7 +124,7 @@ def _structures(path: Path, source: str) -> list[tuple[str, Atoms | RecordError]
         return [("", read_other(path))]
     if is_poscar(path):
         return [("", read_poscar(read_text(path), path))]
-    raise RecordError(source, f"is of no format that is read here; readable are {READABLE}")
+    raise RecordError(source, f"is not of a supported format; supported are {READABLE}")
 
 
 def _from_json(path: Path, source: str) -> Atoms:
@@ -154,10 +154,10 @@ def _stated_formula(content: Mapping[str, Any], key: str) -> Mapping[int, float]
 
 def _stem(path: Path) -> str:
     """The name of a file without endings, and without blanks around it; of a POSCAR or CONTCAR, its folder and name."""
-    return _bare_stem(path).strip()
+    return _stem_with_blanks(path).strip()
 
 
-def _bare_stem(path: Path) -> str:
+def _stem_with_blanks(path: Path) -> str:
     name = without_compression(path.name)
     # The folder tells such files apart.
     if name.upper() in ("POSCAR", "CONTCAR", "CHGCAR", "LOCPOT") or name.lower() == VASPRUN:

@@ -1,4 +1,4 @@
-"""Which files of a folder hold structures; what is left out is counted in the log, never passed over in silence."""
+"""Structure files of a folder, recognised by their names; files that are left out are counted in the log."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ READABLE = (
     "CIF (.cif, .mcif), POSCAR (POSCAR and CONTCAR in the name, .vasp, .poscar), JSON of pymatgen (.json), CHGCAR, "
     "LOCPOT, .xsf, .cssr, .res, vasprun.xml; also compressed (.gz, .bz2, .xz)"
 )
-"""What is read, in words."""
+"""Description of the supported formats."""
 
 _CALCULATED = re.compile(r"(chgcar|locpot)(\..*)?|vasprun\.xml", re.DOTALL)
-"""Files of results that begin with the structure, in the form of a POSCAR, or hold it."""
+"""Names of result files that contain the structure of a calculation."""
 
 _CIF = (".cif", ".mcif")
 _POSCAR = re.compile(
     r".*\.(vasp|poscar|contcar)|(.*[^a-z])?(poscar|contcar)([^a-z].*)?|(chgcar|locpot)(\..*)?", re.DOTALL
 )
-_SHOWN = 5
+_MAX_NAMES_IN_MESSAGE = 5
 
 
 def is_cif(path: Path) -> bool:
@@ -44,16 +44,16 @@ def is_poscar(path: Path) -> bool:
 
 
 def is_structure_file(path: Path) -> bool:
-    """Whether the name of a file is that of a known format."""
+    """Whether the name of a file is that of a supported format."""
     return bool(json_suffix(path.name) or is_cif(path) or is_other_format(path) or is_poscar(path))
 
 
 def structure_files_in(folder: Path) -> list[Path]:
     """The structure files of a folder and its subfolders, by name.
 
-    Links are followed, each folder once. Hidden files do not count. Files of other kinds are counted in the log, and so
-    are CHGCAR, LOCPOT and vasprun.xml beside a POSCAR or CONTCAR, whose structure they repeat. A link to nothing is one
-    of the files if its name is that of a structure.
+    Links are followed, each folder once. Hidden files are ignored. Other files are counted in the log, and so are
+    CHGCAR, LOCPOT and vasprun.xml beside a POSCAR or CONTCAR, whose structure they repeat. A broken link with the name
+    of a structure file is included.
 
     Raises:
         InputError: There are none, or a folder cannot be opened.
@@ -63,15 +63,17 @@ def structure_files_in(folder: Path) -> list[Path]:
     for path in _visible(folder):
         (found if is_structure_file(path) and not _is_repeated(path) else others).append(path)
     if not found:
-        raise InputError(f"{folder}: the folder and its subfolders hold no structure files; readable are {READABLE}")
+        raise InputError(f"{folder}: no structure files in the folder and its subfolders; supported are {READABLE}")
     if others:
-        shown = ", ".join(printable(path.name) for path in others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
-        log.warning("%s: left out what is no structure file: %d (%s)", folder, len(others), shown)
+        shown = ", ".join(printable(path.name) for path in others[:_MAX_NAMES_IN_MESSAGE]) + (
+            ", …" if len(others) > _MAX_NAMES_IN_MESSAGE else ""
+        )
+        log.warning("%s: left out %d files that are not structure files (%s)", folder, len(others), shown)
     return sorted(found)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """Files of a folder and its subfolders, without hidden ones and companions of macOS."""
+    """Files of a folder and its subfolders, without hidden ones and `._` files of macOS."""
     searched: set[str] = set()
     again = 0
 
@@ -85,17 +87,17 @@ def _visible(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         searched.add(real)
-        # Links last, so that a folder is called by its own name where it has one here.
+        # Links last, so that a folder within this one is found by its own name.
         folders[:] = sorted(
             (name for name in folders if name[0] != "."), key=lambda name: ((Path(root) / name).is_symlink(), name)
         )
         yield from (Path(root) / name for name in sorted(names) if name[0] != "." and not is_shadow(name))
     if again:
-        log.warning("%s: left out links to folders that were searched already: %d", folder, again)
+        log.warning("%s: left out %d links to folders that were searched already", folder, again)
 
 
 def _is_repeated(path: Path) -> bool:
-    """Whether this is what a calculation wrote beside the structure that it began with."""
+    """Whether a file is a result of a calculation beside its input structure."""
     name = without_compression(path.name).lower()
     beside = any(path.with_name(other).exists() for other in ("POSCAR", "CONTCAR"))
     return beside and _CALCULATED.fullmatch(name) is not None

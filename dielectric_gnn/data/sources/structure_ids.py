@@ -1,4 +1,4 @@
-"""Names of materials that are read from files: as much of the path as tells the files apart."""
+"""Ids of materials read from files: the shortest unique end of each path."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from dielectric_gnn.utils.files import encodable
 
 
 def material_ids(paths: Sequence[Path], stem: Callable[[Path], str]) -> list[str]:
-    """A name for each file, which does not depend on their order.
+    """A unique id for each file, which does not depend on their order.
 
-    That is the name of the file without its ending (`stem`). Files that would share it are called by their whole name;
-    those that still do, by their folder and name, by two folders and name, and so on: `a-relax-POSCAR`,
-    `b-relax-POSCAR`.
+    It is the name of the file without its suffix (`stem`). Files that share it get their full name; those that still
+    share it get their folder and name, two folders and name, and so on: `a-relax-POSCAR`, `b-relax-POSCAR`.
 
     Args:
         paths: Different files.
-        stem: The shortest name of a file.
+        stem: Returns the shortest name of a file.
 
     Example:
         >>> material_ids([Path("/x/Ag.cif"), Path("/x/Ag.vasp"), Path("/x/Cu.cif")], lambda path: path.stem)

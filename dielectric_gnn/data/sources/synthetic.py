@@ -1,4 +1,4 @@
-"""Any number of invented crystals with an invented response: for tests, benchmarks and rehearsals of large studies."""
+"""Any number of synthetic crystals with a synthetic response, for tests, benchmarks and trial runs of large studies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dielectric_gnn.utils.errors import InputError
 class SyntheticMetals(RecordSource):
     """Synthetic crystals: random intermetallics of known structure types, with tensors from a smooth analytic model.
 
-    NOT materials data: `synthetic_response` says what the numbers mean. Crystal i depends on the options and on i
-    alone, so a larger set begins with the smaller ones.
+    NOT materials data: `synthetic_response` defines the spectra. Crystal i depends only on the options and on i, so a
+    larger set begins with the smaller ones.
 
     Args:
-        num: How many crystals.
-        seed: Of everything random.
-        rattle: Standard deviation of random shifts of the atoms (Å); 0 keeps the symmetry of the structure type.
-        broadening_ev: Γ, half width of the oscillators (eV).
+        num: Number of crystals.
+        seed: Random seed.
+        rattle: Standard deviation of random displacements of the atoms (Å); 0 keeps the symmetry of the structure type.
+        broadening_ev: Broadening Γ (eV), the half width of the oscillators.
     """
 
     def __init__(self, num: int, seed: int = 0, rattle: float = 0.0, broadening_ev: float = 0.1) -> None:
@@ -42,7 +42,7 @@ class SyntheticMetals(RecordSource):
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """The crystals 0 to num − 1."""
-        return self._read_each(range(self.num), self.crystal, on_error)
+        return self.read_each(range(self.num), self.crystal, on_error)
 
     def tasks(self) -> Tasks:
         """One crystal each."""

@@ -1,7 +1,7 @@
-"""A dielectric tensor invented as a smooth function of where the atoms are: causal, passive and covariant exactly.
+"""A synthetic dielectric tensor as a smooth function of the atomic positions: exactly causal, passive and covariant.
 
-Not physics, but of its form. Every pair of neighbours i, j at distance d in direction r̂ absorbs in two bands, each a
-bundle of Lorentz oscillators with the positive semidefinite strength
+The model is not physical, but has the form of a response. Every pair of neighbours i, j at distance d in direction r̂
+absorbs in two bands, each a sum of Lorentz oscillators with the positive semidefinite strength
 
     S_ij = Ω² f(z_i, z_j, d) [(1 − κ) 1 + κ r̂ r̂ᵀ] / V,   Ω² / V = e² / (ε₀ m V) in eV²,
 
@@ -24,7 +24,7 @@ from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError
 
 RANGE = 5.5
-"""Atoms further apart than this (Å) do not know of each other, as in the graphs; contributions fade out before."""
+"""Range (Å) of the pair terms, as the cutoff of the graphs; they vanish smoothly at it."""
 
 SQUARED_PLASMA_ENERGY = 1378.64
 """e² ħ² / (ε₀ m) in eV² Å³: the squared plasma frequency of one electron per Å³."""
@@ -39,7 +39,7 @@ _FLOATS = NDArray[np.float64]
 def synthetic_labels(
     lattice: _FLOATS, atomic_numbers: NDArray[np.int64], positions: _FLOATS, grid: EnergyGrid, broadening: float
 ) -> OpticalLabels:
-    """Whole tensors of a crystal, six components.
+    """Labels of a crystal: full tensors, six components.
 
     Args:
         lattice: (3, 3), rows are lattice vectors in Å.

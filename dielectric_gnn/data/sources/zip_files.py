@@ -1,4 +1,4 @@
-"""Zip archives, opened when they list as many members as they state, and not too many."""
+"""Opening zip archives, with checks of the number of their members."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from pathlib import Path
 
 from dielectric_gnn.utils.limits import TooLargeError
 
-_MEMBER = 46
-"""Bytes that a member takes in the table of contents, at least."""
+_MIN_ENTRY_BYTES = 46
+"""Smallest size in bytes of an entry of the central directory."""
 
-_LONGEST_END = (1 << 16) + 22 + 20 + 56
-"""Bytes at the end that say where the table of contents is, with the longest comment."""
+_MAX_END_BYTES = (1 << 16) + 22 + 20 + 56
+"""Largest size in bytes of the end records, with the longest comment."""
 
 
 def open_zip(path: Path, max_members: int) -> zipfile.ZipFile:
     """Open an archive for reading.
 
-    zipfile takes the table of contents into memory as a whole, and takes a damaged length of it for its end: members
-    behind that would be missing in silence.
+    zipfile reads the complete central directory into memory. If its stated length is damaged, zipfile silently leaves
+    out the members beyond it.
 
     Raises:
-        TooLargeError: It may have more members; the table of contents was not read.
-        OSError, zipfile.BadZipFile: It cannot be read, or lists another number of members than it states.
+        TooLargeError: It may have more members; the central directory was not read.
+        OSError, zipfile.BadZipFile: It cannot be read, or the number of listed members differs from the stated one.
     """
     num_members, size = _end(path)
-    if size // _MEMBER > max_members:
-        raise TooLargeError(f"up to {size // _MEMBER} members, expected at most {max_members}")
+    if size // _MIN_ENTRY_BYTES > max_members:
+        raise TooLargeError(f"up to {size // _MIN_ENTRY_BYTES} members, expected at most {max_members}")
     archive = zipfile.ZipFile(path)
     # Some programs write numbers beyond 65,535 modulo 65,536.
     if (num_members - len(archive.infolist())) % (1 << 16):
@@ -36,11 +36,11 @@ def open_zip(path: Path, max_members: int) -> zipfile.ZipFile:
 
 
 def _end(path: Path) -> tuple[int, int]:
-    """How many members the end of an archive states, and how many bytes the table of contents takes; 0 without end."""
+    """Number of members and size of the central directory as stated at the end of an archive; 0 without end record."""
     with path.open("rb") as file:
         total = path.stat().st_size
-        file.seek(max(0, total - _LONGEST_END))
-        tail = file.read(_LONGEST_END)
+        file.seek(max(0, total - _MAX_END_BYTES))
+        tail = file.read(_MAX_END_BYTES)
 
     def number(place: int, size: int) -> int:
         return int.from_bytes(tail[place : place + size], "little")

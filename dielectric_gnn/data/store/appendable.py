@@ -1,4 +1,4 @@
-"""Arrays on disk that grow as they are written, and checksums of them."""
+"""Arrays on disk that are written by appending rows, and their checksums."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_BLOCK = 1 << 24
+_BLOCK_BYTES = 1 << 24
 
 
 class AppendableArray:
-    """A .npy file that grows row by row; the header is written again when the number of rows is known.
+    """A .npy file to which rows are appended; the header is rewritten with the number of rows at the end.
 
-    `checksum` is the CRC-32 of all rows so far, taken before they go to the disk. Of the checksums that the standard
-    library has, it alone can be stored and continued (blake2b and the like hide their state), and with several GB/s
-    it costs nothing; it is there to find damage, not forgery.
+    `checksum` is the CRC-32 of all rows so far, computed before they are written. It is the checksum of the standard
+    library whose state can be stored and continued (hashlib's functions hide theirs), and runs at several GB/s. It
+    detects damage, not forgery.
 
     Args:
         path: The file.
-        dtype: Of the elements.
-        row_shape: Of a row.
-        num_rows: Rows of an existing file to keep; what lies behind them is cut off. 0 begins anew.
-        checksum: Of these rows.
+        dtype: Type of the elements.
+        row_shape: Shape of a row.
+        num_rows: Rows of an existing file to keep; the rest is truncated. 0 starts a new file.
+        checksum: Checksum of these rows.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AppendableArray:
 
     @staticmethod
     def size_of_rows(dtype: DTypeLike, row_shape: Sequence[int]) -> int:
-        """Bytes of a row."""
+        """Size of a row in bytes."""
         return np.dtype(dtype).itemsize * int(np.prod(row_shape, dtype=np.int64))
 
     def append(self, rows: NDArray[Any]) -> None:
@@ -55,17 +55,17 @@ class AppendableArray:
         self.num_rows += len(rows)
 
     def flush(self) -> None:
-        """Hand everything to the operating system, where it survives the end of this process."""
+        """Pass all data to the operating system, so that they survive the end of this process."""
         self._file.flush()
 
     def close(self) -> None:
-        """State the number of rows."""
+        """Write the number of rows into the header, and close the file."""
         with self._file:
             self._file.seek(0)
             self._write_header()
 
     def abandon(self) -> None:
-        """Close the file as it is, also when the disk is full."""
+        """Close the file without updating the header; errors, for example of a full disk, are ignored."""
         with suppress(OSError):
             self._file.close()
 
@@ -84,25 +84,25 @@ def array_checksum(array: NDArray[Any], advance: Any = None) -> int:
 
     Args:
         array: The array, possibly on disk.
-        advance: Called with the number of bytes after every block.
+        advance: Callback with the number of bytes, after every block.
     """
     checksum = 0
     flat = array.reshape(-1).view(np.uint8) if array.size else np.zeros(0, np.uint8)
-    for start in range(0, flat.size, _BLOCK):
-        block = flat[start : start + _BLOCK]
+    for start in range(0, flat.size, _BLOCK_BYTES):
+        block = flat[start : start + _BLOCK_BYTES]
         checksum = zlib.crc32(block.data, checksum)
         if advance is not None:
             advance(block.size)
     return checksum
 
 
-def sound_lengths(path: Path, row_bytes: int, ends: Sequence[tuple[int, int]]) -> int:
-    """How many of the claims (number of rows, checksum of them) about a growing file hold, until the first that fails.
+def count_valid_states(path: Path, row_bytes: int, ends: Sequence[tuple[int, int]]) -> int:
+    """Number of recorded states (rows, checksum) of a growing file that match it, up to the first failure.
 
     Args:
-        path: The file of a `AppendableArray`.
+        path: File of an `AppendableArray`.
         row_bytes: Size of a row.
-        ends: The claims, rising.
+        ends: Recorded numbers of rows, increasing, with the checksums of all rows before.
     """
     checksum = rows = 0
     try:
@@ -120,9 +120,9 @@ def sound_lengths(path: Path, row_bytes: int, ends: Sequence[tuple[int, int]]) -
 
 
 def _continued(file: BinaryIO, size: int, checksum: int) -> int:
-    """The checksum after `size` more bytes; -1 where the file ends before."""
+    """The checksum after `size` more bytes; -1 if the file ends before."""
     while size:
-        block = file.read(min(size, _BLOCK))
+        block = file.read(min(size, _BLOCK_BYTES))
         if not block:
             return -1
         checksum = zlib.crc32(block, checksum)

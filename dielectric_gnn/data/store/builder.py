@@ -1,9 +1,9 @@
-"""An unfinished store: what a build that was interrupted, even killed, left behind, and goes on from.
+"""An unfinished store, from which an interrupted or killed build is continued.
 
-A folder `.NAME.partial` beside the store to be. `store/` holds the growing arrays; `journal.jsonl` has a line for every
-chunk of materials that is in them, with the lengths and checksums of all arrays so far, written after them; `plan.json`
-says what is being built. Whatever instant a build ends at, the arrays up to the last sound line are good: that is
-verified, and what lies behind is cut off.
+It is a folder `.NAME.partial` beside the store. `store/` contains the growing arrays. `journal.jsonl` has one line for
+every chunk of materials in them, written after the arrays, with their lengths and checksums so far. `plan.json` states
+source and options. Whenever a build ends, the arrays up to the last valid line are intact: this is verified by the
+checksums when it is continued, and the rest is truncated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dielectric_gnn.data.store.appendable import AppendableArray, sound_lengths
+from dielectric_gnn.data.store.appendable import AppendableArray, count_valid_states
 from dielectric_gnn.data.store.descriptions import SetKind
 from dielectric_gnn.data.store.rows import Chunk, Column, Recipe, columns
 from dielectric_gnn.utils.errors import InputError, RecordError
@@ -27,29 +27,29 @@ from dielectric_gnn.utils.locks import lock_folder
 from dielectric_gnn.utils.sealed_lines import parse_sealed_line, sealed_line
 
 Plan = Mapping[str, Any]
-"""Whatever the contents of the arrays depend on, as plain values; by name, to tell plans apart in words."""
+"""Everything that the content of the arrays depends on, as plain values by name."""
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def partial_folder(target: Path) -> Path:
-    """Where the unfinished store of `target` lies."""
+    """Folder of the unfinished store of `target`."""
     return target.with_name(f".{target.name}.partial")
 
 
 class StoreBuilder:
-    """Takes chunks of materials, one after another; use it as a context, which keeps other processes out.
+    """Appends chunks of materials to an unfinished store; a context manager that holds a lock on its folder.
 
-    After opening, `num_items` tells how many items of the source are dealt with; give it the next.
+    On entry, `num_items` is the number of items of the source that are already in the store.
 
     Args:
-        target: The store to be.
+        target: Folder of the finished store.
         recipe: How materials become rows.
-        plan: Of this build.
-        restart: Discard what another build left.
+        plan: Source and options of this build.
+        restart: Discard an interrupted build.
 
     Raises:
-        InputError: Another process is at work here, or what is there belongs to another plan.
+        InputError: Another process is building this store, or the interrupted build has another plan.
     """
 
     def __init__(self, target: Path, recipe: Recipe, plan: Plan, restart: bool = False) -> None:
@@ -86,15 +86,15 @@ class StoreBuilder:
         self._lock.release()
 
     def add(self, chunk: Chunk) -> None:
-        """Append the good materials of a chunk; those with an identifier seen before become rejects.
+        """Append the usable materials of a chunk; those with a repeated identifier become rejects.
 
         Raises:
-            InputError: The materials cannot stand in one set with those before, or the disk is full.
+            InputError: The materials are inconsistent with those before (`SetKind`), or the disk is full.
         """
         if chunk.kind is not None:
             self._check_kind(chunk.kind)
         chunk = chunk.without(self._repeated(chunk), self._columns)
-        with no_space_told(self.folder, len(self.ids)):
+        with disk_full_as_input_error(self.folder, len(self.ids)):
             for name, rows in chunk.arrays.items():
                 self.arrays[name].append(rows)
             for array in self.arrays.values():
@@ -104,7 +104,7 @@ class StoreBuilder:
                 file.write(sealed_line(self._line(chunk)))
 
     def discard(self) -> None:
-        """Delete everything."""
+        """Delete the unfinished store."""
         for array in self.arrays.values():
             array.abandon()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -128,12 +128,12 @@ class StoreBuilder:
         for key in sorted({*found, *self.plan}):
             if found.get(key) != self.plan.get(key):
                 raise InputError(
-                    f"{self.folder}: holds an unfinished build with {key} {found.get(key)!r}, not "
-                    f"{self.plan.get(key)!r}; repeat the command that began it, or discard it with --restart"
+                    f"{self.folder}: contains an unfinished build with {key} {found.get(key)!r}, not "
+                    f"{self.plan.get(key)!r}; repeat the command that started it, or discard it with --restart"
                 )
 
     def _replay(self) -> None:
-        """Take up the chunks that the journal lists, as far as the arrays bear it out."""
+        """Restore the state after the last chunk in the journal that is consistent with the arrays on disk."""
         lines = list(_lines(self._journal))
         kind = next((SetKind(**line["kind"]) for line, _ in lines if line["kind"] is not None), None)
         good = len(lines)
@@ -142,7 +142,7 @@ class StoreBuilder:
             for name, column in self._columns.items():
                 size = AppendableArray.size_of_rows(column.dtype, column.row_shape)
                 ends = [tuple(line["ends"].get(name, (0, 0))) for line, _ in lines]
-                good = min(good, sound_lengths(self.arrays_folder / f"{name}.npy", size, ends))
+                good = min(good, count_valid_states(self.arrays_folder / f"{name}.npy", size, ends))
         for line, _ in lines[:good]:
             self._account(Chunk(**{key: line[key] for key in ("num_items", "ids", "formulas", "sources", "rejects")}))
         if self._journal.exists():
@@ -166,13 +166,13 @@ class StoreBuilder:
         self._columns = columns(self.recipe, None if kind.grid is None else kind.grid[2])
 
     def _open(self, ends: Mapping[str, tuple[int, int]]) -> None:
-        with no_space_told(self.folder, len(self.ids)):
+        with disk_full_as_input_error(self.folder, len(self.ids)):
             for name, column in self._columns.items():
                 path = self.arrays_folder / f"{name}.npy"
                 self.arrays[name] = AppendableArray(path, column.dtype, column.row_shape, *ends.get(name, (0, 0)))
 
     def _repeated(self, chunk: Chunk) -> list[tuple[int, str]]:
-        """Rows of good materials whose identifier occurred before, and what is wrong."""
+        """Rows of usable materials whose identifier occurred before, and a description of the problem."""
         bad = []
         fresh: dict[str, str] = {}
         for row, (material_id, source) in enumerate(zip(chunk.ids, chunk.sources, strict=True)):
@@ -202,21 +202,21 @@ class StoreBuilder:
 
 
 @contextmanager
-def no_space_told(folder: Path, num_materials: int) -> Iterator[None]:
-    """Turns the error of a full disk into a line that says what to do."""
+def disk_full_as_input_error(folder: Path, num_materials: int) -> Iterator[None]:
+    """Converts the error of a full disk to an InputError that states what to do."""
     try:
         yield
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
         raise InputError(
-            f"{folder}: no space is left on the disk after {num_materials} materials ({error.strerror}); free some and "
-            "repeat the command, which goes on from there, or delete this folder"
+            f"{folder}: no space is left on the disk after {num_materials} materials ({error.strerror}); free space "
+            "and repeat the command to continue, or delete this folder"
         ) from error
 
 
 def _lines(journal: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """The lines of a journal and where each ends, until the first that is not whole or is damaged."""
+    """The lines of a journal and the position of their ends, up to the first incomplete or damaged line."""
     end = 0
     if not journal.is_file():
         return
@@ -230,7 +230,7 @@ def _lines(journal: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def _with_grid(kind: SetKind) -> SetKind:
-    """JSON knows no tuples."""
+    """The kind with its grid as a tuple, which JSON stores as a list."""
     if kind.grid is None:
         return kind
     start, stop, num = kind.grid

@@ -1,4 +1,4 @@
-"""Every byte and every value of a store on disk, verified: what `dielectric-gnn prepare verify` does."""
+"""Verification of every byte and every value of a store on disk, as `dielectric-gnn prepare verify` does."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from dielectric_gnn.data.store.metadata import checksum_text, read_metadata
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.progress import ProgressReporter
 
-_CRYSTALS_AT_ONCE = 256
+_CRYSTALS_PER_BLOCK = 256
 _LENGTH_TOLERANCE = 1e-4
 """Edges in single precision may exceed the cutoff by this much (Å)."""
 
 
 def verify_store(folder: Path) -> list[str]:
-    """Check a store: sizes, checksums, and that every value makes sense.
+    """Check the sizes, checksums and values of a store.
 
     Returns:
-        What was found, in words; remarks on things that are unusual but no damage.
+        A summary line, and remarks on unusual but undamaged content.
 
     Raises:
-        InputError: As `open_store`; or files are damaged, which the message names, with the cure.
+        InputError: As `open_store`; or files are damaged; the message names them and the cure.
     """
     folder = folder.expanduser()
     store, split = open_store(folder)
@@ -43,12 +43,12 @@ def verify_store(folder: Path) -> list[str]:
         names = ", ".join(damaged)
         raise InputError(f"{folder}: damaged: {names} (wrong checksum); build the store anew, or copy it again")
     store.check()
-    problems = [*_names(store), *_splits(split), *_values(store)]
+    problems = [*_name_problems(store), *_split_problems(split), *_value_problems(store)]
     if problems:
         raise InputError(
             f"{folder}: {problems[0]}"
             + (f", and {len(problems) - 1} problems more" if len(problems) > 1 else "")
-            + "; the checksums fit, so it was written like this: build the store anew, and report it if that recurs"
+            + "; the checksums are correct, so it was written like this: build the store anew; report it if it recurs"
         )
     return [f"{folder}: sound ({len(store)} materials, {len(checksums)} arrays)", *_remarks(store, split)]
 
@@ -70,7 +70,7 @@ def _wrong_checksums(folder: Path, checksums: dict[str, str]) -> list[str]:
     return damaged
 
 
-def _names(store: CrystalStore) -> Iterator[str]:
+def _name_problems(store: CrystalStore) -> Iterator[str]:
     ids = names_array(store.material_ids)
     if np.unique(ids).size < ids.size:
         yield "material_ids.npy names a material twice"
@@ -78,24 +78,24 @@ def _names(store: CrystalStore) -> Iterator[str]:
         yield "material_ids.npy or formulas.npy has an empty name"
 
 
-def _splits(split: dict[str, NDArray[np.int64]]) -> Iterator[str]:
+def _split_problems(split: dict[str, NDArray[np.int64]]) -> Iterator[str]:
     together = np.concatenate([split[name] for name in SPLIT_NAMES])
     if np.unique(together).size < together.size:
         yield "split_train.npy, split_val.npy and split_test.npy share a material"
 
 
-def _values(store: CrystalStore) -> Iterator[str]:
+def _value_problems(store: CrystalStore) -> Iterator[str]:
     """Problems in arrays, one per array and block of crystals at most."""
-    bounds = [*range(0, len(store), _CRYSTALS_AT_ONCE), len(store)]
+    bounds = [*range(0, len(store), _CRYSTALS_PER_BLOCK), len(store)]
     with ProgressReporter("values", len(store), "{} materials".format) as progress:
         for start, stop in pairwise(bounds):
-            yield from _atoms_and_edges(store, start, stop)
-            yield from _orbits(store, start, stop)
-            yield from _targets(store, start, stop)
+            yield from _graph_problems(store, start, stop)
+            yield from _orbit_problems(store, start, stop)
+            yield from _target_problems(store, start, stop)
             progress.advance(stop - start)
 
 
-def _atoms_and_edges(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
+def _graph_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
     where = f"of materials {start} to {stop - 1}"
     atoms = slice(*store.atom_offsets[[start, stop]])
     edges = slice(*store.edge_offsets[[start, stop]])
@@ -115,12 +115,12 @@ def _atoms_and_edges(store: CrystalStore, start: int, stop: int) -> Iterator[str
     lengths = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1))
     if not ((lengths > 0) & (lengths <= store.cutoff + _LENGTH_TOLERANCE)).all():  # NaN fails too
         yield f"edge_vectors.npy {where} has lengths beyond 0 to {store.cutoff:g} Å"
-    said, found = store.sizes[start:stop], graph_sizes(num_atoms, num_edges, index[0], vectors)
-    for row in np.flatnonzero((said != found).any(axis=1)).tolist():
-        yield f"sizes.npy says {said[row].tolist()} of material {start + row}, which its graph does not bear out"
+    stated, found = store.sizes[start:stop], graph_sizes(num_atoms, num_edges, index[0], vectors)
+    for row in np.flatnonzero((stated != found).any(axis=1)).tolist():
+        yield f"sizes.npy has {stated[row].tolist()} for material {start + row}, which is inconsistent with its graph"
     targets = index[1] + sources - index[0]
     if not _are_reversed(np.stack([sources, targets]), vectors):
-        yield f"edge_vectors.npy {where} holds an edge without its reverse"
+        yield f"edge_vectors.npy {where} contains an edge without its reverse"
 
 
 def _are_reversed(edge_index: NDArray[np.int64], vectors: NDArray[np.floating]) -> bool:
@@ -132,10 +132,10 @@ def _are_reversed(edge_index: NDArray[np.int64], vectors: NDArray[np.floating]) 
     return True
 
 
-def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
-    """Classes must count up to all atoms and edges, and point to each other."""
+def _orbit_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
+    """Problems of orbits: classes must add up to all atoms and edges, and indices must be within range."""
     for row in range(start, stop):
-        orbits = None if store.orbits is None else store.orbits.of(row)
+        orbits = None if store.orbits is None else store.orbits.crystal_orbits(row)
         if orbits is None:
             continue
         atoms, edges = orbits.atom_counts.astype(np.int64), orbits.edge_counts.astype(np.int64)
@@ -143,10 +143,10 @@ def _orbits(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
         inside = all((values < size).all() for values, size in places)
         inside = inside and np.array_equal(orbits.reverse[orbits.reverse], np.arange(edges.size))
         if not inside or [atoms.sum(), (atoms[orbits.edge_index[0]] * edges).sum()] != store.sizes[row, :2].tolist():
-            yield f"the orbits of material {row} (orbit_*.npy) do not make up its atoms and edges"
+            yield f"the orbits of material {row} (orbit_*.npy) are inconsistent with its atoms and edges"
 
 
-def _targets(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
+def _target_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str]:
     where = f"of materials {start} to {stop - 1}"
     if store.eps_inter is not None and store.drude is not None:
         eps, drude = store.eps_inter[start:stop], store.drude[start:stop]
@@ -166,7 +166,7 @@ def _remarks(store: CrystalStore, split: dict[str, NDArray[np.int64]]) -> Iterat
     sides = [np.unique(formulas[split[name]]) for name in SPLIT_NAMES]
     crossing = sum(np.intersect1d(sides[a], sides[b]).size for a, b in ((0, 1), (0, 2), (1, 2)))
     if crossing:
-        yield f"remark: {crossing} formulas lie on two sides of the split, so test errors flatter a model"
+        yield f"remark: {crossing} formulas are in two parts of the split, so test errors are too optimistic"
     unused = len(store) - sum(rows.size for rows in split.values())
     if unused:
-        yield f"remark: {unused} materials are on no side of the split"
+        yield f"remark: {unused} materials are in no part of the split"

@@ -1,4 +1,4 @@
-"""Many crystals as flat arrays: a batch is gathered by slicing, not by collating objects one by one."""
+"""Many crystals as flat arrays: a batch is gathered by slicing instead of collating objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph, many_neighbour_edges
-from dielectric_gnn.data.graphs.orbits import CrystalOrbits, Symmetry, every_one, find_orbits
+from dielectric_gnn.data.graphs.orbits import CrystalOrbits, Symmetry, find_orbits, trivial_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
 from dielectric_gnn.data.store.descriptions import SetKind, graph_sizes
@@ -25,12 +25,12 @@ from dielectric_gnn.utils.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class CrystalStore:
-    """The graphs, and where known the averaged targets, of M crystals.
+    """The graphs of M crystals and, if labelled, their averaged targets.
 
     Shapes:
         atom_offsets, edge_offsets: (M + 1,), crystal m owns rows offset[m] to offset[m + 1].
-        sizes: (M, 3), how many atoms, edges and three-body pairs each crystal has; see `graph_sizes`.
-        volumes: (M,), of the cells.
+        sizes: (M, 3), numbers of atoms, edges and three-body pairs of each crystal; see `graph_sizes`.
+        volumes: (M,), cell volumes.
         atomic_numbers: (N,). edge_index: (2, E), atoms counted from 0 within their crystal.
         edge_vectors: (E, 3). eps_inter: (M, W, 2), float32 or float16, and drude: (M,), or None.
 
@@ -42,10 +42,10 @@ class CrystalStore:
         formulas: Reduced formulas, one per crystal.
         cutoff: Neighbour cutoff the graphs were built with.
         grid: Photon energies of the targets.
-        broadening: Γ of the targets in eV; None if the files do not say.
-        anisotropy: What the average leaves out, where whole tensors were read.
-        orbits: Which atoms and edges are alike; batches are then orbit graphs, see `data.orbits`.
-        checks: Of a store on disk, compares materials with their checksums before they are used.
+        broadening: Γ of the targets in eV; None if the files do not state it.
+        anisotropy: Deviators of the targets, if full tensors were read.
+        orbits: Classes of equivalent atoms and edges; batches are then orbit graphs, see `data.graphs.orbits`.
+        checks: For a store on disk, comparison of materials with their checksums before they are used.
     """
 
     material_ids: Sequence[str]
@@ -83,9 +83,9 @@ class CrystalStore:
         Args:
             records: The crystals.
             cutoff: Neighbour cutoff in Å.
-            edge_dtype: Precision of the edge vectors; tests of symmetry want float64.
-            tensors: Keep whole tensors; the records come from `frames.with_whole_tensors`.
-            symmetry: `orbit` finds out which atoms and edges are alike.
+            edge_dtype: Precision of the edge vectors; tests of symmetry use float64.
+            tensors: Keep full tensors; the records come from `frames.with_full_tensors`.
+            symmetry: `orbit` finds the classes of equivalent atoms and edges.
 
         Raises:
             InputError: No records, some labelled and some not, or two broadenings in one set.
@@ -93,9 +93,9 @@ class CrystalStore:
         records = list(records)
         if not records:
             raise InputError("the source holds no usable materials")
-        kind = SetKind.of(records[0])
+        kind = SetKind.from_record(records[0])
         for record in records:
-            kind.check(SetKind.of(record))
+            kind.check(SetKind.from_record(record))
         edges = many_neighbour_edges(records, cutoff)
         labels = [record.labels for record in records if record.labels is not None]
         targets = [target_rows(label) for label in labels]
@@ -106,7 +106,7 @@ class CrystalStore:
         orbits = None
         if symmetry == "orbit":
             found = (find_orbits(record.atomic_numbers, *graph) for record, graph in zip(records, edges, strict=True))
-            orbits = StoredOrbits.stacked(list(found), edge_dtype)
+            orbits = StoredOrbits.from_crystals(list(found), edge_dtype)
         return cls(
             material_ids=[record.material_id for record in records],
             formulas=[record.formula for record in records],
@@ -146,7 +146,7 @@ class CrystalStore:
         )
 
     def check(self, indices: Sequence[int] | NDArray[np.int64] | None = None) -> None:
-        """Compare crystals on disk with their checksums; whoever reads arrays of a store calls this before.
+        """Compare crystals on disk with their checksums; call this before reading the arrays of a store.
 
         Args:
             indices: Positions in the store; None means all.
@@ -158,12 +158,12 @@ class CrystalStore:
             self.checks.check(np.arange(len(self)) if indices is None else np.asarray(indices, dtype=np.int64))
 
     def _full_graph(self, chosen: NDArray[np.int64]) -> CrystalGraph:
-        """Every atom and every edge."""
+        """The batch as a graph of all atoms and edges."""
         atoms, atom_counts = ragged_rows(self.atom_offsets, chosen)
         first_atom = np.cumsum(atom_counts) - atom_counts
         edges = self.edge_offsets.take(chosen), self.edge_offsets.take(chosen + 1)
         pairs = segments(self.edge_index.T, *edges)
-        # A store holds edges one after another; models want two contiguous rows.
+        # A store on disk has rows of (source, target); models need two contiguous rows.
         edge_index = np.empty(pairs.shape[::-1], dtype=np.int64)
         edge_index[...] = pairs.T
         edge_index += np.repeat(first_atom, edges[1] - edges[0])
@@ -176,23 +176,23 @@ class CrystalStore:
         )
 
     def _orbit_graph(self, chosen: NDArray[np.int64]) -> CrystalGraph | None:
-        """Classes of equal atoms and edges; None where too few are equal for that to be faster."""
-        if self.orbits is None or not self.orbits.worthwhile(chosen, self.sizes):
+        """The batch as a graph of classes of equivalent atoms and edges; None if that would not be faster."""
+        if self.orbits is None or not self.orbits.is_worthwhile(chosen, self.sizes):
             return None
-        parts = [self.orbits.of(row) for row in chosen.tolist()]
-        crystals = [part or self._every_one(row) for part, row in zip(parts, chosen.tolist(), strict=True)]
+        parts = [self.orbits.crystal_orbits(row) for row in chosen.tolist()]
+        crystals = [part or self._trivial_orbits(row) for part, row in zip(parts, chosen.tolist(), strict=True)]
         dtype = torch.float64 if self.edge_vectors.dtype == np.float64 else torch.float32
-        graphs = OrbitBatch.of(crystals, dtype)
+        graphs = OrbitBatch.from_crystals(crystals, dtype)
         vectors = torch.zeros(graphs.lengths.shape[0], 3, dtype=dtype)
         vectors[:, 0] = graphs.lengths
         index = torch.tensor(chosen)
         numbers, batch = graphs.atomic_numbers, graphs.batch
         return CrystalGraph(numbers, graphs.edge_index, vectors, batch, index, orbits=graphs.orbits)
 
-    def _every_one(self, row: int) -> CrystalOrbits:
-        """A crystal without orbits in a batch with some."""
+    def _trivial_orbits(self, row: int) -> CrystalOrbits:
+        """Orbits of size one, for a crystal without orbits in a batch of others."""
         atoms, edges = (slice(*bounds[row : row + 2]) for bounds in (self.atom_offsets, self.edge_offsets))
-        return every_one(self.atomic_numbers[atoms], self.edge_index[:, edges], self.edge_vectors[edges])
+        return trivial_orbits(self.atomic_numbers[atoms], self.edge_index[:, edges], self.edge_vectors[edges])
 
     def elements(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
         """Atomic numbers that occur in the given crystals, sorted."""
@@ -206,13 +206,13 @@ class CrystalStore:
         return self.atomic_numbers[slice(*self.atom_offsets[index : index + 2])]
 
     def remarks(self, index: int) -> list[str]:
-        """What is unusual about the structure of one crystal; see `data.remarks`."""
+        """Remarks on an unusual structure of one crystal; see `data.remarks`."""
         numbers, edges = self.numbers_of(index), slice(*self.edge_offsets[index : index + 2])
         num_neighbours = np.bincount(self.edge_index[0, edges], minlength=numbers.size)
         return structure_remarks(numbers, num_neighbours, float(self.volumes[index]), self.cutoff)
 
     def fingerprint(self, index: int) -> str:
-        """A text that tells the graph of one crystal from any other."""
+        """A hash of the graph of one crystal, as text."""
         self.check([index])
         atoms, edges = (slice(*bounds[index : index + 2]) for bounds in (self.atom_offsets, self.edge_offsets))
         parts = (self.atomic_numbers[atoms], self.edge_index[:, edges].astype(np.int64), self.edge_vectors[edges])

@@ -1,4 +1,4 @@
-"""What a data set says of its materials beside their arrays: names, sizes, and what they have in common."""
+"""Names, sizes and common properties of the materials of a data set."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ THREE_BODY_CUTOFF = 4.0
 
 
 class StoredNames(Sequence[str]):
-    """Texts of M crystals in an array that may lie on disk: each becomes a string when it is asked for.
+    """Texts of M crystals in an array that may be on disk; each is converted to a string on access.
 
     Args:
-        array: (M,) of NumPy's text type.
+        array: (M,), of NumPy's text type.
     """
 
     def __init__(self, array: NDArray[np.str_]) -> None:
@@ -51,11 +51,11 @@ def names_array(names: Sequence[str]) -> NDArray[np.str_]:
 
 @dataclass(frozen=True)
 class SetKind:
-    """What all materials of one data set must have in common.
+    """Properties that all materials of one data set must share.
 
     Args:
-        material_id: One material of the set.
-        source: Where it came from.
+        material_id: One material of the data set.
+        source: Source of that material.
         grid: First and last photon energy in eV, and the number of points; None without spectra.
         broadening: Γ of the spectra in eV, None if unknown.
     """
@@ -66,8 +66,8 @@ class SetKind:
     broadening: float | None
 
     @classmethod
-    def of(cls, record: CrystalRecord) -> SetKind:
-        """The kind of set that a record belongs to."""
+    def from_record(cls, record: CrystalRecord) -> SetKind:
+        """The kind of data set that a record belongs to."""
         labels, source = record.labels, record.source or record.material_id
         if labels is None:
             return cls(record.material_id, source, None, None)
@@ -75,15 +75,15 @@ class SetKind:
         return cls(record.material_id, source, (grid.start, grid.stop, grid.num), labels.broadening)
 
     def check(self, other: SetKind) -> None:
-        """Check that the material of `other` can stand in one data set with this one.
+        """Check that the material of `other` can be in one data set with this one.
 
         Raises:
-            InputError: One has labels and the other has not, or their broadenings or grids differ.
+            InputError: Only one of them has labels, or their broadenings or grids differ.
         """
         if self.grid is None or other.grid is None:
             if self.grid != other.grid:
-                bare = other if other.grid is None else self
-                raise InputError(f"{bare.material_id} has no spectra while other materials of the set do")
+                unlabelled = other if other.grid is None else self
+                raise InputError(f"{unlabelled.material_id} has no spectra while other materials of the set do")
         elif (self.grid, self.broadening) != (other.grid, other.broadening):
             raise RecordError(
                 other.source,
@@ -101,10 +101,10 @@ def graph_sizes(
 ) -> NDArray[np.int32]:
     """Numbers of atoms, edges and three-body pairs of M crystals: an atom with n short edges makes n (n − 1) pairs.
 
-    Lengths are taken in single precision, in which models count (`models.layers.triplets`).
+    Lengths are computed in single precision, as in the models (`models.layers.triplets`).
 
     Shapes:
-        num_atoms, num_edges: (M,). sources: (E,), the atom that each edge leaves, counted within its crystal.
+        num_atoms, num_edges: (M,). sources: (E,), source atom of each edge, counted within its crystal.
         edge_vectors: (E, 3) in Å. → (M, 3).
     """
     bounds = offsets(num_atoms)

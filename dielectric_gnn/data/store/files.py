@@ -1,9 +1,9 @@
 """`CrystalStore` on disk: one folder of flat .npy arrays, read as memory maps.
 
-`metadata.json` states the schema, what the arrays hold, how large they are and their checksums. The arrays are those of
-`CrystalStore`, but for edges, which lie one after another (E, 2) so that the file can grow; `split_train.npy` and so on
-hold positions. `store_writer` writes it, `store_check` verifies every value. Opening it checks headers and sizes of all
-arrays, and the checksums of those with a few bytes per material; `row_checksums` guards the others, see there.
+`metadata.json` states the schema, the options of the build, and the sizes and checksums of the arrays. The arrays are
+those of `CrystalStore`, except that edges are stored as (E, 2), so that the file can grow; `split_train.npy` and so on
+contain positions. `writer` writes a store, `check` verifies every value. Opening it checks the headers and sizes of all
+arrays, and the checksums of those with a few bytes per material; the others are verified by `row_checksums`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from dielectric_gnn.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# What NumPy raises when a header is not as it wrote it, which it reads with the parser of Python.
-_DAMAGE = (
+# Exceptions of NumPy for damaged headers, which it parses as Python literals.
+_DAMAGE_ERRORS = (
     OSError,
     ValueError,
     EOFError,
@@ -48,13 +48,13 @@ _DAMAGE = (
 
 
 def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]]:
-    """Open a store; everything stays on disk until a batch needs it, but tables of a few bytes per crystal.
+    """Open a store; arrays are memory-mapped, and only tables of a few bytes per crystal are read.
 
     Returns:
         The store, and the positions of `train`, `val` and `test` in it.
 
     Raises:
-        InputError: As `read_metadata`; or an array is missing, damaged, or not of the size that the metadata state.
+        InputError: As `read_metadata`; or an array is missing, damaged, or inconsistent with the metadata.
     """
     folder = folder.expanduser()
     metadata = read_metadata(folder)
@@ -121,8 +121,8 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
         _check_offsets(folder / "orbit_offsets.npy", row, last)
     if expected is None:
         log.warning(
-            "%s was made by an earlier version: it has no checksums of its materials, so only `dielectric-gnn prepare "
-            "verify` notices damage to them; `dielectric-gnn prepare upgrade` adds them",
+            "%s was built by an earlier version: it has no checksums of its materials, so only `dielectric-gnn prepare "
+            "verify` detects damage to them; `dielectric-gnn prepare upgrade` adds them",
             folder,
         )
         return store, split
@@ -131,7 +131,7 @@ def open_store(folder: Path) -> tuple[CrystalStore, dict[str, NDArray[np.int64]]
 
 
 def map_array(path: Path) -> NDArray[Any]:
-    """Map a .npy file; its length must be what its header says.
+    """Map a .npy file, whose length must match its header.
 
     Raises:
         InputError: It is missing, truncated, too long or damaged.
@@ -144,7 +144,7 @@ def map_array(path: Path) -> NDArray[Any]:
         if excess:
             raise ValueError(f"{excess} bytes too long")
         _check_header(path, array)
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"{path}: missing, truncated or damaged ({reason}); {CURE}") from error
     # As a plain array, because indexing the memmap class costs time on every access.
@@ -152,9 +152,9 @@ def map_array(path: Path) -> NDArray[Any]:
 
 
 def _check_header(path: Path, array: NDArray[Any]) -> None:
-    """Compare the header with the one that NumPy writes, but for how far it is filled up with spaces.
+    """Compare the header with the one that NumPy writes, except for its padding with spaces.
 
-    Damage that NumPy reads over changes nothing now, but a damaged file is not worth keeping.
+    This detects damage that NumPy ignores.
     """
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
@@ -177,7 +177,7 @@ def _load(path: Path, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
 
 def _check_offsets(path: Path, offsets: NDArray[np.int64], num_rows: int) -> None:
     if offsets[0] != 0 or offsets[-1] != num_rows or (np.diff(offsets) < 0).any():
-        raise InputError(f"{path}: damaged, expected numbers that rise from 0 to {num_rows}; {CURE}")
+        raise InputError(f"{path}: damaged, expected increasing numbers from 0 to {num_rows}; {CURE}")
 
 
 def _split(path: Path, num_materials: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Rows of many crystals one after another, with an offset table: gathering some of them."""
+"""Gathering rows from concatenated arrays of many crystals with an offset table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 
 
 def offsets(counts: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
-    """Where each of M segments begins among all rows, and where the last ends: (M + 1,)."""
+    """Start of each of M segments among all rows, and end of the last: (M + 1,)."""
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
 def segments(rows: NDArray[Any], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[Any]:
-    """Segments of rows, from each start to its stop, one after another; `rows` must be contiguous.
+    """Concatenated segments of rows, from each start to its stop; `rows` must be contiguous.
 
-    Joined as bytes: a slice of memory costs a fraction of a slice of an array.
+    They are joined as bytes, because slicing memory is much faster than slicing an array.
     """
     width = math.prod(rows.shape[1:])
     flat = rows.reshape(-1).data
@@ -31,7 +31,7 @@ def segments(rows: NDArray[Any], starts: NDArray[np.int64], stops: NDArray[np.in
 
 
 def ragged_rows(bounds: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row numbers that the chosen segments own, one after another, and how many each owns."""
+    """Concatenated row numbers of the chosen segments, and the number of rows of each."""
     starts = bounds[chosen]
     counts = bounds[chosen + 1] - starts
     shift = starts - (np.cumsum(counts) - counts)
@@ -39,7 +39,7 @@ def ragged_rows(bounds: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[N
 
 
 def as_tensor_view(array: NDArray[Any]) -> Tensor:
-    """A tensor on the memory of an array, which may be a read-only file; it is read from, and never written to."""
+    """A tensor that shares the memory of an array, which may be a read-only file; it must not be written to."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(array)

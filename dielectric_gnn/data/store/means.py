@@ -1,4 +1,4 @@
-"""What a model must know of its training materials before it sees one: their mean spectrum, and what they are."""
+"""Statistics of the training materials, computed before training: mean response, elements, broadening."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 
-_ROWS_AT_ONCE = 1024
+_ROWS_PER_BLOCK = 1024
 
 
 def training_statistics(store: CrystalStore, train: NDArray[np.int64]) -> TrainingStatistics:
     """The statistics of the materials at the given positions.
 
     Raises:
-        InputError: The materials have no spectra, or one is damaged on disk.
+        InputError: The materials have no spectra, or one of them is damaged on disk.
     """
     if store.eps_inter is None or store.drude is None:
-        raise InputError("these materials have no spectra to learn from; use a source with labels")
+        raise InputError("these materials have no spectra to train on; use a source with labels")
     store.check(train)
     # float64 sums: a mean over 10⁵ spectra in float32 would lose digits.
     return TrainingStatistics(
@@ -34,8 +34,8 @@ def training_statistics(store: CrystalStore, train: NDArray[np.int64]) -> Traini
 
 
 def _mean(rows: NDArray[np.floating], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean of the chosen rows, of which a few at a time are in memory."""
+    """Mean of the chosen rows, computed block by block."""
     total = np.zeros(rows.shape[1:])
-    for start in range(0, chosen.size, _ROWS_AT_ONCE):
-        total += rows[chosen[start : start + _ROWS_AT_ONCE]].sum(axis=0, dtype=np.float64)
+    for start in range(0, chosen.size, _ROWS_PER_BLOCK):
+        total += rows[chosen[start : start + _ROWS_PER_BLOCK]].sum(axis=0, dtype=np.float64)
     return total / chosen.size

@@ -1,4 +1,4 @@
-"""`metadata.json` of a store: what it says, written with a checksum of its own, and checked when it is read."""
+"""`metadata.json` of a store: its content, written with a checksum of its own, and checked when it is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
 from dielectric_gnn.utils.limits import METADATA_MB, TooLargeError, read_bounded
-from dielectric_gnn.utils.schemas import read_schema
+from dielectric_gnn.utils.schemas import check_schema, read_schema
 
 SCHEMA = 4
 """Since 4, neighbours at exactly the cutoff count and edges and their reverses have exactly opposite vectors."""
@@ -23,7 +23,7 @@ SCHEMA = 4
 METADATA = "metadata.json"
 SpectraDtype = Literal["float32", "float16"]
 CURE = "build the store anew, or copy it again"
-"""Of a damaged store."""
+"""What a user can do about a damaged store."""
 
 
 def _increasing(grid: tuple[float, float, int]) -> tuple[float, float, int]:
@@ -34,7 +34,7 @@ def _increasing(grid: tuple[float, float, int]) -> tuple[float, float, int]:
 
 def _file_names(checksums: dict[str, str]) -> dict[str, str]:
     if bad := [key for key in checksums if not key.isidentifier()]:
-        raise ValueError(f"{bad[0]!r} is no name of an array")
+        raise ValueError(f"{bad[0]!r} is not the name of an array")
     return checksums
 
 
@@ -50,22 +50,22 @@ class _Version(TypedDict):
 
 @dataclass(frozen=True)
 class StoreMetadata:
-    """What `metadata.json` says.
+    """The content of `metadata.json`.
 
     Args:
         schema: Version of the layout.
-        source: Where the materials came from, in words.
+        source: Description of the source of the materials.
         cutoff: Neighbour cutoff of the graphs in Å.
         three_body_cutoff: Longest edge (Å) of the three-body pairs that are counted.
         grid: First and last photon energy in eV, and the number of points.
         broadening: Γ of the spectra in eV; None if unknown.
         spectra_dtype: Precision of the spectra; None without spectra.
-        tensors: Whether it holds whole tensors; the arrays of `StoredAnisotropy`.
+        tensors: Whether the store has full tensors; the arrays of `StoredAnisotropy`.
         num_materials: M.
         num_atoms: N.
         num_edges: E.
         num_pairs: Three-body pairs.
-        elements: How many materials hold each element.
+        elements: Number of materials that contain each element.
         checksums: Of every array, CRC-32 of its elements (without the header), as hexadecimal digits.
         num_orbits: Classes of atoms, edges and pairs; None without orbits.
     """
@@ -91,8 +91,9 @@ class StoreMetadata:
 
 def write_metadata(folder: Path, metadata: StoreMetadata) -> None:
     """Write `metadata.json`, with a checksum of its own."""
-    plain = json.loads(json.dumps(asdict(metadata)))
-    write_text(folder / METADATA, json.dumps({**plain, "checksum": _digest(plain)}, indent=1) + "\n")
+    content = asdict(metadata)
+    checksum = _checksum_of(_canonical(content))
+    write_text(folder / METADATA, json.dumps({**content, "checksum": checksum}, indent=1) + "\n")
 
 
 def read_metadata(folder: Path) -> StoreMetadata:
@@ -111,22 +112,33 @@ def read_metadata(folder: Path) -> StoreMetadata:
         raise InputError(f"{path.parent}: not a store, it has no {METADATA}") from error
     except (OSError, TooLargeError) as error:
         raise InputError(f"{path}: damaged ({error}); {CURE}") from error
-    schema = read_schema(f"{path}: damaged", text, _Version, CURE)["schema"]
-    if schema != SCHEMA:
+    damaged = f"{path}: damaged"
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{damaged} ({error}); {CURE}") from error
+    check_schema(damaged, content, _Version, CURE)
+    if (schema := content["schema"]) != SCHEMA:
         raise InputError(
             f"{path}: the store has schema {schema}, this version reads {SCHEMA}; build the store anew "
             "(the graphs of earlier stores may lack neighbours at exactly the cutoff)"
         )
-    plain = json.loads(text)
-    if plain.pop("checksum", None) != _digest(plain):
-        raise InputError(f"{path}: damaged: its checksum does not fit; {CURE}")
-    return read_schema(f"{path}: damaged", json.dumps(plain), StoreMetadata, CURE)
+    checksum = content.pop("checksum", None)
+    canonical = _canonical(content)
+    if checksum != _checksum_of(canonical):
+        raise InputError(f"{damaged}: its checksum does not match its content; {CURE}")
+    return read_schema(damaged, canonical, StoreMetadata, CURE)
 
 
 def checksum_text(checksum: int) -> str:
-    """As `metadata.json` has it."""
+    """A CRC-32 checksum as eight hexadecimal digits, as `metadata.json` states it."""
     return f"{checksum:08x}"
 
 
-def _digest(plain: Mapping[str, Any]) -> str:
-    return checksum_text(zlib.crc32(json.dumps(plain, sort_keys=True).encode()))
+def _canonical(content: Mapping[str, Any]) -> str:
+    """The one JSON text of the content that its checksum is taken of, whatever the order of keys in the file."""
+    return json.dumps(content, sort_keys=True)
+
+
+def _checksum_of(canonical: str) -> str:
+    return checksum_text(zlib.crc32(canonical.encode()))

@@ -1,4 +1,4 @@
-"""From published files to a store on disk: what `dielectric-gnn prepare` does."""
+"""Building a store from a data source, as `dielectric-gnn prepare build` does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.graphs.orbits import Symmetry
-from dielectric_gnn.data.option_values import check_cutoff, check_positive, check_whole
+from dielectric_gnn.data.option_values import check_at_least, check_cutoff, check_positive
 from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, report_rejects
 from dielectric_gnn.data.sources.parallel import chunks, ordered_map
@@ -26,8 +26,8 @@ from dielectric_gnn.data.store.descriptions import names_array
 from dielectric_gnn.data.store.files import open_store
 from dielectric_gnn.data.store.metadata import SCHEMA, SpectraDtype, read_metadata
 from dielectric_gnn.data.store.row_checksums import ROW_CHECKSUMS
-from dielectric_gnn.data.store.rows import Recipe, itself, make_chunk
-from dielectric_gnn.data.store.writer import CHUNK, SplitRule, check_free, finish, take
+from dielectric_gnn.data.store.rows import Recipe, identity, read_chunk
+from dielectric_gnn.data.store.writer import MATERIALS_PER_CHUNK, SplitRule, add_chunk, check_target, finish_store
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.limits import MATERIAL_MB
 from dielectric_gnn.utils.progress import ProgressReporter
@@ -36,25 +36,25 @@ SourceFormat = Literal["auto", "json", "hdf5"]
 IdLists = Mapping[str, Sequence[str]]
 
 SYNTHETIC = "synthetic:"
-"""What names of synthetic sources begin with; the number of crystals follows."""
+"""Prefix of names of synthetic sources, followed by the number of crystals."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How a store is made.
+    """Options of building a store.
 
     Args:
         cutoff: Neighbour cutoff of the graphs in Å.
         spectra: Precision of the spectra on disk.
-        on_error: A material that cannot be used: `raise` stops, `skip` lists it beside the store and goes on.
-        split: How a split is drawn, where the source fixes none: as in the published study, or with a seed.
-        split_seed: Of a seeded split; None means 0.
-        id_lists: Material ids of train, val and test, instead of a split that is drawn.
-        overwrite: Replace an existing store, when the new one is complete.
-        tensors: Keep whole tensors beside their averages; files whose tensors contradict the structure are bad.
-        workers: Processes that read and compute, of one thread each; the store does not depend on it.
-        restart: Discard what an interrupted build left, instead of going on from there.
-        symmetry: `orbit` adds which atoms and edges are alike, for invariant networks; see `data.orbits`.
+        on_error: What happens at an unusable material: `raise` stops, `skip` lists it beside the store and continues.
+        split: How the split is drawn if the source fixes none: as in the published study, or with a seed.
+        split_seed: Seed of a seeded split; None means 0.
+        id_lists: Material ids of train, val and test, instead of a drawn split.
+        overwrite: Replace an existing store once the new one is complete.
+        tensors: Keep full tensors beside their averages; materials whose tensors contradict the structure are rejected.
+        workers: Number of processes, of one thread each; the store does not depend on it.
+        restart: Discard an interrupted build instead of continuing it.
+        symmetry: `orbit` adds the classes of symmetry-equivalent atoms and edges; see `data.graphs.orbits`.
     """
 
     cutoff: float = DEFAULT_CUTOFF
@@ -82,14 +82,14 @@ def choose_source(
 
     Args:
         path: Folder of JSON entries, archive of them, or folder with train.h5, val.h5 and test.h5; or `synthetic:N`.
-        source_format: Instead of looking.
-        broadening_ev: Γ of the spectra in eV; None takes what the files state, or 0.1 eV for HDF5 and synthetic data.
-        seed: Of synthetic crystals; None means 0.
-        rattle: Of synthetic crystals in Å; None means 0.
+        source_format: Format of the files; `auto` recognises it by the content of the folder.
+        broadening_ev: Broadening Γ of the spectra in eV; None takes the value in JSON files, 0.1 eV for others.
+        seed: Random seed of synthetic crystals; None means 0.
+        rattle: Random displacements in synthetic crystals in Å; None means 0.
         max_mb: Largest material in MB; see the sources.
 
     Raises:
-        InputError: The source does not exist, or an option is not for it or out of range.
+        InputError: The source does not exist, or an option does not apply to it or is out of range.
     """
     if broadening_ev is not None:
         check_positive(broadening_ev=broadening_ev)
@@ -100,7 +100,7 @@ def choose_source(
         gamma = 0.1 if broadening_ev is None else broadening_ev
         return SyntheticMetals(int(number), seed or 0, rattle or 0.0, gamma)
     if seed is not None or rattle is not None:
-        raise InputError(f"seed and rattle belong to {SYNTHETIC}NUMBER, but the source is {path}; drop them")
+        raise InputError(f"seed and rattle apply to {SYNTHETIC}NUMBER, but the source is {path}; remove them")
     found = existing_path(path)
     if source_format == "auto":
         source_format = "hdf5" if any((found / name).is_file() for name in HDF5_FILES.values()) else "json"
@@ -110,7 +110,7 @@ def choose_source(
 
 
 def read_id_lists(paths: Sequence[Path]) -> IdLists:
-    """Read the ids of train, val and test from three files, one id per line; empty lines do not count.
+    """Read the ids of train, val and test from three files, one id per line; empty lines are ignored.
 
     Raises:
         InputError: A file cannot be read or is empty, or an id is listed twice.
@@ -129,82 +129,84 @@ def read_id_lists(paths: Sequence[Path]) -> IdLists:
 def build_store(source: RecordSource, folder: Path, options: BuildOptions, title: str) -> list[RecordError]:
     """Read `source` and write its store to `folder`; rejected materials are listed in `FOLDER_rejects.csv`.
 
-    A build that was interrupted, at whatever moment, goes on where it was when this is called again, if the source can
-    be read in pieces (`RecordSource.tasks`); the store is the same, byte by byte, as that of a build in one go, and
-    does not depend on the number of processes.
+    An interrupted build is continued when this is called again, if the source has independent tasks
+    (`RecordSource.tasks`). The store is the same, byte by byte, as that of an uninterrupted build, and does not depend
+    on the number of processes.
 
-    The split is the one that the source fixes; else `options.id_lists`; else drawn by composition as `options.split`
-    says, 80/10/10.
+    The split is that of the source if it fixes one; else `options.id_lists`; else it is drawn by composition,
+    80/10/10, with the method `options.split`.
 
     Args:
         source: The materials.
-        folder: The store to make.
-        options: How.
-        title: The source in words, for the metadata.
+        folder: Folder of the new store.
+        options: Options of the build.
+        title: Description of the source, for the metadata.
 
     Returns:
         The rejected materials.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; it says what is kept.
-        InputError: As `write_store`, or the split does not fit the materials, or an unfinished build of another kind
-            is in the way.
+        KeyboardInterrupt: Ctrl-C; the message states how many materials are kept.
+        InputError: As `write_store`; the split does not match the materials; or there is an unfinished build with
+            other options.
     """
     check_cutoff(options.cutoff)
-    check_whole(1, workers=options.workers)
-    check_whole(0, split_seed=options.split_seed)
+    check_at_least(1, workers=options.workers)
+    check_at_least(0, split_seed=options.split_seed)
     if options.split == "published" and options.split_seed is not None:
-        raise InputError("split_seed is of seeded splits; set split to seeded, or drop the seed")
+        raise InputError("split_seed applies to seeded splits; set split to seeded, or remove the seed")
     folder = folder.expanduser().resolve()
-    check_free(folder, options.overwrite)
+    check_target(folder, options.overwrite)
     split = _stated_split(source, options)
     tasks = source.tasks()
     recipe = Recipe(options.cutoff, options.spectra, options.tensors, options.symmetry)
     plan = {
         "source": "" if tasks is None else tasks.fingerprint,
-        "layout": [SCHEMA, CHUNK, ROW_CHECKSUMS],
+        "layout": [SCHEMA, MATERIALS_PER_CHUNK, ROW_CHECKSUMS],
         **asdict(recipe),
     }
     restart = options.restart or tasks is None
     rejects = folder.with_name(f"{folder.name}_rejects.csv")
     with StoreBuilder(folder, recipe, plan, restart) as unfinished:
         try:
-            _fill(unfinished, source, tasks, options)
+            _read_remaining(unfinished, source, tasks, options)
             rejected = [*source.rejects, *unfinished.rejects]
             rule = _split_rule(split, options, len(rejected))
             report_rejects(rejected, rejects)
-            finish(unfinished, rule if tasks is None else partial(_kept, rule, unfinished.folder), title)
+            finish_store(
+                unfinished, rule if tasks is None else partial(_split_or_keep_materials, rule, unfinished.folder), title
+            )
         except BaseException as error:
             kept = 0 if tasks is None else len(unfinished.ids)
             if not kept:
                 unfinished.discard()
             if isinstance(error, KeyboardInterrupt):
-                where = f" in {unfinished.folder}, and the same command goes on from there" if kept else ""
+                where = f" in {unfinished.folder}; repeat the same command to continue" if kept else ""
                 raise KeyboardInterrupt(f"stopped; {kept} materials are kept{where}") from None
             raise
         unfinished.discard()
     return rejected
 
 
-def _fill(unfinished: StoreBuilder, source: RecordSource, tasks: Tasks | None, options: BuildOptions) -> None:
-    """Read what is not in the unfinished store yet."""
+def _read_remaining(unfinished: StoreBuilder, source: RecordSource, tasks: Tasks | None, options: BuildOptions) -> None:
+    """Read the materials that are not in the unfinished store yet."""
     items: Iterable[Any] = source.records(options.on_error) if tasks is None else tasks.items
-    make = partial(make_chunk, unfinished.recipe, itself if tasks is None else tasks.read, options.on_error)
+    make = partial(read_chunk, unfinished.recipe, identity if tasks is None else tasks.read, options.on_error)
     with ProgressReporter("reading", source.size(), "{} materials".format, done=unfinished.num_items) as progress:
-        rest = chunks(islice(items, unfinished.num_items, None), CHUNK)
+        rest = chunks(islice(items, unfinished.num_items, None), MATERIALS_PER_CHUNK)
         several = options.workers > 1
         with closing(ordered_map(make, rest, options.workers) if several else (make(part) for part in rest)) as made:
             if options.on_error == "raise" and unfinished.rejects:
                 raise unfinished.rejects[0]
             for chunk in made:
-                take(unfinished, chunk, options.on_error)
+                add_chunk(unfinished, chunk, options.on_error)
                 progress.advance(chunk.num_items)
-        # Materials that a source without pieces rejects itself are in no chunk.
+        # Materials that are rejected by a source without tasks are in no chunk.
         progress.advance(len(source.rejects))
 
 
 def describe_store(folder: Path) -> str:
-    """What a store holds, in a few lines: source, materials per split, sizes, units and precision."""
+    """Description of a store in a few lines: source, materials per split, sizes, units and precision."""
     metadata = read_metadata(folder)
     store, split = open_store(folder)
     num_bytes = sum(file.stat().st_size for file in folder.expanduser().iterdir())
@@ -232,17 +234,17 @@ def _tensor_words(store: CrystalStore) -> str:
     if store.anisotropy is None:
         return "averages over directions"
     known = store.anisotropy.component_mask
-    return f"whole tensors of {known.all(axis=1).sum()} materials, the diagonal of {known.any(axis=1).sum()} at least"
+    return f"full tensors of {known.all(axis=1).sum()} materials, the diagonal of {known.any(axis=1).sum()} at least"
 
 
 def _stated_split(source: RecordSource, options: BuildOptions) -> IdLists | None:
-    """The split that the source or the user states; None: it is drawn."""
+    """The split fixed by the source or given by the user; None if it is to be drawn."""
     fixed = source.split()
     if fixed is None:
         return options.id_lists
     if options.id_lists is None and options.split_seed is None:
         return fixed
-    raise InputError("the source fixes the split; drop the id lists and the seed of the split")
+    raise InputError("the source fixes the split; remove the id lists and the seed of the split")
 
 
 def _split_rule(lists: IdLists | None, options: BuildOptions, num_rejects: int) -> SplitRule:
@@ -250,22 +252,22 @@ def _split_rule(lists: IdLists | None, options: BuildOptions, num_rejects: int) 
         if options.split == "published":
             return published_split
         return partial(composition_split, seed=options.split_seed or 0)
-    return lambda ids, _: _fitted(lists, ids, num_rejects)
+    return lambda ids, _: _without_rejected(lists, ids, num_rejects)
 
 
-def _kept(rule: SplitRule, folder: Path, ids: Sequence[str], formulas: Sequence[str]) -> IdLists:
-    """What `rule` gives; a mistake in the split does not cost what was read."""
+def _split_or_keep_materials(rule: SplitRule, folder: Path, ids: Sequence[str], formulas: Sequence[str]) -> IdLists:
+    """The split by `rule`; if it fails, the message states that the materials read are kept."""
     try:
         return rule(ids, formulas)
     except InputError as error:
         raise InputError(
-            f"{error}; {folder} keeps the {len(ids)} materials for the same command with another split, and has to be "
-            "discarded, with --restart, for another source or other options"
+            f"{error}; {folder} keeps the {len(ids)} materials for the same command with another split; for another "
+            "source or other options, discard it with --restart"
         ) from error
 
 
-def _fitted(lists: IdLists, ids: Sequence[str], num_rejects: int) -> IdLists:
-    """The lists without the rejected materials; every material must be listed and every list must keep some."""
+def _without_rejected(lists: IdLists, ids: Sequence[str], num_rejects: int) -> IdLists:
+    """The lists without rejected materials; every material must be listed, and no list may become empty."""
     listed, known = {material_id for name in SPLIT_NAMES for material_id in lists[name]}, set(ids)
     unknown = sorted(listed - known)
     if len(unknown) > num_rejects:

@@ -1,4 +1,4 @@
-"""A store in the memory of a device, where batches are gathered too: per step, only the indices travel."""
+"""A store in the memory of a device, where batches are gathered: only indices are transferred per step."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dielectric_gnn.data.store.flat import as_tensor_view
 from dielectric_gnn.targets.response import Anisotropy
 from dielectric_gnn.utils.errors import InputError
 
-_HEADROOM = 2
-"""Free memory must be so many times that of the data: the model and its steps need some."""
+_MEMORY_HEADROOM_FACTOR = 2
+"""Required free memory as a multiple of the size of the data: model and training steps need some."""
 
 
 class ResidentStore:
     """Gathers the batches of a store on a device, equal to those of the store itself.
 
-    Nothing waits for the device: how many atoms and edges a batch has is known beforehand, from the store.
+    Gathering needs no synchronisation, because the numbers of atoms and edges of a batch are known from the store.
 
     Args:
-        store: Of full graphs.
-        device: Where to keep it.
+        store: Store of full graphs.
+        device: Device for the data.
 
     Raises:
         InputError: The device has too little free memory, or a material is damaged on disk.
@@ -42,18 +42,18 @@ class ResidentStore:
             [] if anisotropy is None else [anisotropy.eps_deviator, anisotropy.drude_root, anisotropy.component_mask]
         )
         _check_memory(sum(part.nbytes for part in parts if part is not None), device)
-        self.atom_offsets = self._moved(store.atom_offsets)
-        self.edge_offsets = self._moved(store.edge_offsets)
-        self.atomic_numbers = self._moved(store.atomic_numbers)
+        self.atom_offsets = self._to_device(store.atom_offsets)
+        self.edge_offsets = self._to_device(store.edge_offsets)
+        self.atomic_numbers = self._to_device(store.atomic_numbers)
         # PyTorch computes with few unsigned types.
-        self.edge_index = self._moved(store.edge_index.T.astype(np.int32))
-        self.edge_vectors = self._moved(store.edge_vectors)
-        self.eps_inter = None if store.eps_inter is None else self._moved(store.eps_inter)
-        self.drude = None if store.drude is None else self._moved(store.drude)
+        self.edge_index = self._to_device(store.edge_index.T.astype(np.int32))
+        self.edge_vectors = self._to_device(store.edge_vectors)
+        self.eps_inter = None if store.eps_inter is None else self._to_device(store.eps_inter)
+        self.drude = None if store.drude is None else self._to_device(store.drude)
         self.anisotropy = None
         if anisotropy is not None:
-            eps, drude = self._moved(anisotropy.eps_deviator), self._moved(anisotropy.drude_root)
-            self.anisotropy = Anisotropy(eps, drude, self._moved(anisotropy.component_mask))
+            eps, drude = self._to_device(anisotropy.eps_deviator), self._to_device(anisotropy.drude_root)
+            self.anisotropy = Anisotropy(eps, drude, self._to_device(anisotropy.component_mask))
 
     def gather(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalGraph:
         """The batch of the given crystals, in the order given.
@@ -85,12 +85,12 @@ class ResidentStore:
             else self.anisotropy.map(lambda rows: rows.index_select(0, index)),
         )
 
-    def _moved(self, array: NDArray[np.generic]) -> Tensor:
+    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
         return as_tensor_view(np.ascontiguousarray(array)).to(self.device)
 
 
 def _ragged_rows(bounds: Tensor, index: Tensor, total: int) -> tuple[Tensor, Tensor]:
-    """Row numbers that the chosen segments own, `total` of them, and how many each owns."""
+    """Row numbers of the chosen segments, `total` of them, and the number of rows of each."""
     starts = bounds.index_select(0, index)
     counts = bounds.index_select(0, index + 1) - starts
     shift = (starts - (counts.cumsum(0) - counts)).repeat_interleave(counts, output_size=total)
@@ -101,7 +101,7 @@ def _check_memory(num_bytes: int, device: torch.device) -> None:
     if device.type != "cuda":
         return
     free, _ = torch.cuda.mem_get_info(device)
-    if free < _HEADROOM * num_bytes:
+    if free < _MEMORY_HEADROOM_FACTOR * num_bytes:
         raise InputError(
             f"data.resident would take {num_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB that are free on {device}, "
             "which leaves too little for training; set it to false, or build the store with --spectra float16"

@@ -1,8 +1,7 @@
-"""A checksum for every material of a store, compared when the material is first used in a process.
+"""A checksum for every material of a store, verified when the material is first used in a process.
 
-Training reads materials one by one, from files that are larger than the memory and may have been copied or kept for
-long. A checksum of a whole file would have to be computed before the first step; one of each material costs a few
-microseconds when it is read anyway, once.
+Training reads materials one by one from files that may be larger than the memory. The checksum of a complete file would
+have to be computed before the first step; that of a material takes a few microseconds when the material is first read.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ _OWNERS = {
     "eps_deviator": _MATERIALS,
     **{f"orbit_{name}": column.part for name, column in COLUMNS.items()},
 }
-"""The arrays that count, in their order, and of what a material has several rows there. The rest of a store are tables
-of a few bytes per material, which are compared as a whole when it is opened."""
+"""The arrays in the checksum, in their order, and what their rows belong to. The other arrays of a store are tables of
+a few bytes per material, whose checksums are verified when the store is opened."""
 
 LARGE_ARRAYS = tuple(_OWNERS)
 
 
 class MaterialBytes:
-    """What the large arrays of a store hold of each material.
+    """Byte ranges of each material in the large arrays of a store.
 
     Args:
-        arrays: As they lie on the disk, by name; others than `LARGE_ARRAYS` do not count.
-        atom_offsets: (M + 1,), where the atoms of each material begin; edge_offsets likewise.
-        edge_offsets: (M + 1,).
-        orbit_offsets: (3, M + 1), those of classes of atoms, edges and pairs; None without orbits.
+        arrays: Arrays as on disk, by name; only those in `LARGE_ARRAYS` are used.
+        atom_offsets: (M + 1,), first row of the atoms of each material.
+        edge_offsets: (M + 1,), likewise for edges.
+        orbit_offsets: (3, M + 1), likewise for classes of atoms, edges and pairs; None without orbits.
     """
 
     def __init__(
@@ -65,14 +64,14 @@ class MaterialBytes:
                 self._parts.append((array.reshape(-1).view(np.uint8).data, row_bytes, bounds[owner]))
 
     @classmethod
-    def of_chunk(cls, arrays: Mapping[str, NDArray[Any]]) -> MaterialBytes:
-        """Of arrays that hold a few materials, with their `sizes` and perhaps `orbit_sizes`."""
+    def from_chunk(cls, arrays: Mapping[str, NDArray[Any]]) -> MaterialBytes:
+        """Construct from arrays of a few materials with their `sizes` and, with orbits, `orbit_sizes`."""
         sizes, orbit_sizes = arrays["sizes"], arrays.get("orbit_sizes")
         orbits = None if orbit_sizes is None else np.stack([offsets(column) for column in orbit_sizes.T])
         return cls(arrays, offsets(sizes[:, 0]), offsets(sizes[:, 1]), orbits)
 
     def checksums(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """CRC-32 of all that is held of the materials at the given positions (B,), array after array."""
+        """CRC-32 of the rows of the materials at the given positions (B,), array after array."""
         found = [0] * rows.size
         for view, row_bytes, bounds in self._parts:
             starts, stops = (bounds[rows] * row_bytes).tolist(), (bounds[rows + 1] * row_bytes).tolist()
@@ -84,13 +83,13 @@ class MaterialBytes:
 
 
 class RowChecks:
-    """Compares the materials of a store on disk with their checksums, each once in a process.
+    """Verifies the checksums of materials of a store on disk, each once per process.
 
     Args:
-        content: Of the store.
-        expected: (M,) uint32.
-        names: Ids of the materials.
-        folder: The store, for messages.
+        content: Byte ranges of the materials.
+        expected: Stored checksums, (M,) uint32.
+        names: Material ids.
+        folder: Folder of the store, for messages.
     """
 
     def __init__(
@@ -103,10 +102,10 @@ class RowChecks:
         self._sound = np.zeros(expected.size, dtype=bool)
 
     def check(self, rows: NDArray[np.int64]) -> None:
-        """Compare those of the materials at the given positions that were not compared before.
+        """Verify the materials at the given positions, except those verified before.
 
         Raises:
-            InputError: One differs from what was written.
+            InputError: A checksum is wrong.
         """
         fresh = rows[~self._sound[rows]]
         if not fresh.size:
@@ -114,7 +113,7 @@ class RowChecks:
         bad = fresh[self._content.checksums(fresh) != self._expected[fresh]]
         if bad.size:
             raise InputError(
-                f"{self._folder}: damaged: material {self._names[int(bad[0])]!r} (number {int(bad[0])}) does not have "
-                "its checksum; `dielectric-gnn prepare verify` names the file; build the store anew, or copy it again"
+                f"{self._folder}: damaged: material {self._names[int(bad[0])]!r} (number {int(bad[0])}) has a "
+                "wrong checksum; `dielectric-gnn prepare verify` names the file; build the store anew, or copy it again"
             )
         self._sound[fresh] = True

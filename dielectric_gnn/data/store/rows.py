@@ -1,4 +1,4 @@
-"""From materials to rows of a store: the work of one process on a few materials at a time."""
+"""From materials to rows of a store, a few materials at a time, in any process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dielectric_gnn.data.frames import with_whole_tensors
+from dielectric_gnn.data.frames import with_full_tensors
 from dielectric_gnn.data.graphs.graph import many_neighbour_edges
 from dielectric_gnn.data.graphs.orbits import Symmetry, find_orbits
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.sources.base import OnError, attempt
+from dielectric_gnn.data.sources.base import OnError, read_or_reject
 from dielectric_gnn.data.store.descriptions import SetKind, graph_sizes
 from dielectric_gnn.data.store.metadata import SpectraDtype
 from dielectric_gnn.data.store.row_checksums import ROW_CHECKSUMS, MaterialBytes
@@ -30,18 +30,18 @@ _OWNERS = {
     "edge": ("sizes", 1),
     **{f"orbit_{part}": ("orbit_sizes", column) for column, part in enumerate(PARTS)},
 }
-"""What crystals have several of: the array, and its column, that says how many."""
+"""Array and column with the number of rows per crystal, for atoms, edges and orbits."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is made of each material.
+    """Options that determine the rows of a material.
 
     Args:
         cutoff: Neighbour cutoff in Å.
         spectra_dtype: Precision of the spectra.
-        tensors: Keep whole tensors, after `frames.with_whole_tensors`.
-        symmetry: `orbit` adds which atoms and edges are alike.
+        tensors: Keep full tensors, from `frames.with_full_tensors`.
+        symmetry: `orbit` adds the classes of symmetry-equivalent atoms and edges.
     """
 
     cutoff: float
@@ -51,7 +51,7 @@ class Recipe:
 
 
 class Column(NamedTuple):
-    """One array of a store: type and shape of its rows, and what a row is: a crystal, a thing of `_OWNERS`."""
+    """One array of a store: type and shape of its rows, and what a row belongs to: a crystal, or a key of `_OWNERS`."""
 
     dtype: DTypeLike
     row_shape: tuple[int, ...]
@@ -59,7 +59,7 @@ class Column(NamedTuple):
 
 
 def columns(recipe: Recipe, num_energies: int | None) -> dict[str, Column]:
-    """The arrays that grow with every material; `num_energies` is None without spectra."""
+    """The arrays that grow with every material, by name; `num_energies` is None without spectra."""
     found = {
         ROW_CHECKSUMS: Column(np.uint32, (), "crystal"),
         "sizes": Column(np.int32, (3,), "crystal"),
@@ -83,16 +83,16 @@ def columns(recipe: Recipe, num_energies: int | None) -> dict[str, Column]:
 
 @dataclass
 class Chunk:
-    """What became of a few materials, in their order; can be pickled.
+    """The rows and rejects of a few materials, in their order; can be pickled.
 
     Args:
-        num_items: How many there were, good and bad.
-        kind: Of the good ones; None without any.
-        ids: Of the good ones; formulas and sources likewise.
-        rejects: Of every bad one: how many good ones came before, source and problem.
+        num_items: Number of materials, usable or not.
+        kind: Kind of the usable materials; None without any.
+        ids: Ids of the usable materials; formulas and sources likewise.
+        rejects: For every unusable material: number of usable ones before it, source and problem.
         arrays: Rows of every column, one after another.
-        failure: Source and problem of a material that cannot stand in one set with those before; no source where all
-            are to blame. As text, because exceptions with two arguments cannot be pickled.
+        failure: Source and problem of a material that is inconsistent with those before; the source is empty if the
+            problem concerns all. As text, because exceptions with two arguments cannot be pickled.
     """
 
     num_items: int = 0
@@ -105,7 +105,7 @@ class Chunk:
     failure: tuple[str, str] | None = None
 
     def without(self, bad: Sequence[tuple[int, str]], owners: dict[str, Column]) -> Chunk:
-        """The same, but that the good materials in the given rows are rejects for the given reason."""
+        """The same chunk, with the usable materials in the given rows turned into rejects for the given reason."""
         if not bad:
             return self
         keep = np.ones(len(self.ids), dtype=bool)
@@ -130,18 +130,18 @@ class Chunk:
         )
 
 
-def itself(record: CrystalRecord) -> CrystalRecord:
-    """Reads what is a record already."""
+def identity(record: CrystalRecord) -> CrystalRecord:
+    """Returns the record; used where the items of a source are records."""
     return record
 
 
-def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: OnError, items: Iterable[Any]) -> Chunk:
+def read_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: OnError, items: Iterable[Any]) -> Chunk:
     """Read and check materials, and build their graphs and targets.
 
     Args:
-        recipe: What to make.
-        read: Makes a record of an item.
-        on_error: `raise`: nothing after the first bad material is read.
+        recipe: Options of the rows.
+        read: Reads the record of an item.
+        on_error: With `raise`, nothing after the first unusable material is read.
         items: The materials.
     """
     chunk = Chunk()
@@ -149,14 +149,14 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
     records: list[CrystalRecord] = []
     for item in items:
         chunk.num_items += 1
-        outcome = attempt(partial(_read_item, recipe, read), item)
+        outcome = read_or_reject(partial(_read_item, recipe, read), item)
         if isinstance(outcome, RecordError):
             chunk.rejects.append((len(rows), outcome.source, outcome.problem))
             if on_error == "raise":
                 break
             continue
         record, made = outcome
-        kind = SetKind.of(record)
+        kind = SetKind.from_record(record)
         chunk.kind = chunk.kind or kind
         try:
             chunk.kind.check(kind)
@@ -175,7 +175,7 @@ def make_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
         num_atoms, num_edges = ([len(row[name]) for row in rows] for name in ("atomic_numbers", "edge_index"))
         sources, vectors = chunk.arrays["edge_index"][:, 0], chunk.arrays["edge_vectors"]
         chunk.arrays["sizes"] = graph_sizes(num_atoms, num_edges, sources, vectors)
-        content = MaterialBytes.of_chunk(chunk.arrays)
+        content = MaterialBytes.from_chunk(chunk.arrays)
         chunk.arrays[ROW_CHECKSUMS] = content.checksums(np.arange(len(rows)))
     return chunk
 
@@ -184,25 +184,25 @@ def _read_item(
     recipe: Recipe, read: Callable[[Any], CrystalRecord], item: Any
 ) -> tuple[CrystalRecord, dict[str, NDArray[Any]]]:
     record = read(item)
-    return record, _label_rows(recipe, with_whole_tensors(record) if recipe.tensors else record)
+    return record, _label_rows(recipe, with_full_tensors(record) if recipe.tensors else record)
 
 
 def _label_rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:
-    """The rows of one material but for its graph."""
+    """The rows of one material, without its graph."""
     num_atoms = record.atomic_numbers.size
     if num_atoms > _MAX_ATOMS:
-        raise RecordError(_where(record), f"{num_atoms} atoms; a store takes crystals of up to {_MAX_ATOMS}")
+        raise RecordError(_where(record), f"{num_atoms} atoms, expected at most {_MAX_ATOMS} in a store")
     rows: dict[str, NDArray[Any]] = {
         "volumes": np.array([record.volume], dtype=np.float32),
         "atomic_numbers": record.atomic_numbers.astype(np.uint8),
     }
     if record.labels is not None:
         eps, drude = target_rows(record.labels)
-        rows["eps_inter"] = _fitting(eps, recipe, record)[None]
+        rows["eps_inter"] = _in_store_precision(eps, recipe, record)[None]
         rows["drude"] = np.array([drude], dtype=np.float32)
         if recipe.tensors:
             deviator, root, known = anisotropy_rows(record.labels)
-            rows["eps_deviator"] = _fitting(deviator, recipe, record)[None]
+            rows["eps_deviator"] = _in_store_precision(deviator, recipe, record)[None]
             rows["drude_root"], rows["known"] = root[None], known[None]
     return rows
 
@@ -222,12 +222,12 @@ def _graph_rows(
     return rows
 
 
-def _fitting(eps: NDArray[np.float32], recipe: Recipe, record: CrystalRecord) -> NDArray[np.floating]:
-    """`eps` in the precision of the store, if its values fit."""
+def _in_store_precision(eps: NDArray[np.float32], recipe: Recipe, record: CrystalRecord) -> NDArray[np.floating]:
+    """`eps` in the precision of the store; raises RecordError if a value is out of its range."""
     dtype = recipe.spectra_dtype
     largest, limit = float(np.abs(eps).max()), float(np.finfo(dtype).max)
     if largest > limit:
-        problem = f"|eps| reaches {largest:.3g}, but {dtype} ends at {limit:.3g}; use float32 spectra"
+        problem = f"|eps| reaches {largest:.3g}, but the largest {dtype} is {limit:.3g}; use float32 spectra"
         raise RecordError(_where(record), problem)
     return eps.astype(dtype)
 

@@ -1,4 +1,4 @@
-"""The orbits of many crystals as flat arrays, beside their full graphs."""
+"""The orbits of many crystals as flat arrays, stored beside their full graphs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dielectric_gnn.data.graphs.graph import Orbits
 from dielectric_gnn.data.graphs.orbits import CrystalOrbits
 
 PARTS = ("atom", "edge", "pair")
-"""What there are classes of."""
+"""Names of the kinds of classes."""
 
 
 class OrbitColumn(NamedTuple):
@@ -37,14 +37,14 @@ COLUMNS = {
     "pair_counts": OrbitColumn(np.uint16, (), "pair"),
     "cosines": OrbitColumn(np.float32, (), "pair"),
 }
-"""The arrays of `CrystalOrbits`, in their order; edge_index and pairs lie one after another, (e, 2) and (t, 2)."""
+"""The arrays of `CrystalOrbits`, in their order; edge_index and pairs are stored as (e, 2) and (t, 2)."""
 
-_WORTHWHILE = 0.5
-"""Largest share of edges and pairs left: full graphs use that both orders of a pair are alike, so each costs half."""
+_MAX_REMAINING_SHARE = 0.5
+"""Largest remaining share of edges and pairs at which orbits are faster; a pair costs half as much in full graphs."""
 
 
 def orbit_rows(orbits: CrystalOrbits | None, floats: type[np.floating] = np.float32) -> dict[str, NDArray[Any]]:
-    """The rows of one crystal in every column; none for one without orbits."""
+    """The rows of one crystal in every column; empty for a crystal without orbits."""
     rows = {}
     for name, (dtype, shape, _) in COLUMNS.items():
         dtype = floats if issubclass(dtype, np.floating) else dtype
@@ -53,7 +53,7 @@ def orbit_rows(orbits: CrystalOrbits | None, floats: type[np.floating] = np.floa
 
 
 def orbit_sizes(orbits: CrystalOrbits | None) -> tuple[int, int, int]:
-    """How many classes of atoms, edges and pairs."""
+    """Numbers of classes of atoms, edges and pairs."""
     return (0, 0, 0) if orbits is None else (orbits.atomic_numbers.size, orbits.lengths.size, orbits.cosines.size)
 
 
@@ -70,7 +70,9 @@ class StoredOrbits:
     arrays: Mapping[str, NDArray[Any]]
 
     @classmethod
-    def stacked(cls, crystals: Sequence[CrystalOrbits | None], floats: type[np.floating] = np.float32) -> StoredOrbits:
+    def from_crystals(
+        cls, crystals: Sequence[CrystalOrbits | None], floats: type[np.floating] = np.float32
+    ) -> StoredOrbits:
         """The orbits of many crystals."""
         rows = [orbit_rows(orbits, floats) for orbits in crystals]
         sizes = np.array([orbit_sizes(orbits) for orbits in crystals])
@@ -83,20 +85,20 @@ class StoredOrbits:
         return np.where(classes[:, :1] > 0, classes, full[rows])
 
     def describe(self, full: NDArray[np.integer]) -> str:
-        """What is saved, in words; from the full sizes of all crystals (M, 3)."""
+        """Description of the reduction by orbits; `full` are the sizes of all full graphs (M, 3)."""
         rows = np.arange(full.shape[0])
         classes, totals = self.sizes(rows, full).mean(axis=0), full.mean(axis=0)
         some = (np.diff(self.offsets[0]) > 0).sum()
         saved = (f"{a:.1f} {part}s become {b:.1f}" for a, b, part in zip(totals, classes, PARTS, strict=True))
         return f"{some} of {rows.size} materials have equal atoms or edges; on average " + ", ".join(saved)
 
-    def worthwhile(self, rows: NDArray[np.int64], full: NDArray[np.integer]) -> bool:
+    def is_worthwhile(self, rows: NDArray[np.int64], full: NDArray[np.integer]) -> bool:
         """Whether a batch of these crystals is faster on orbits, from the full sizes of all (M, 3)."""
         edges_and_pairs = self.sizes(rows, full)[:, 1:].sum()
-        return bool(edges_and_pairs <= _WORTHWHILE * full[rows, 1:].sum())
+        return bool(edges_and_pairs <= _MAX_REMAINING_SHARE * full[rows, 1:].sum())
 
-    def of(self, row: int) -> CrystalOrbits | None:
-        """Those of one crystal."""
+    def crystal_orbits(self, row: int) -> CrystalOrbits | None:
+        """The orbits of one crystal; None if it has none."""
         bounds = dict(zip(PARTS, self.offsets[:, row : row + 2].tolist(), strict=True))
         if bounds["atom"][0] == bounds["atom"][1]:
             return None
@@ -120,8 +122,8 @@ class OrbitBatch:
     orbits: Orbits
 
     @classmethod
-    def of(cls, crystals: Sequence[CrystalOrbits], dtype: torch.dtype) -> OrbitBatch:
-        """Put them side by side; numbers in `dtype`."""
+    def from_crystals(cls, crystals: Sequence[CrystalOrbits], dtype: torch.dtype) -> OrbitBatch:
+        """Concatenate the orbits of several crystals; floating-point values in `dtype`."""
         atoms, edges, _ = zip(*map(orbit_sizes, crystals), strict=True)
 
         def joined(name: str, shifts: Sequence[int] | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What models learn of a material: averages over directions, and what they leave out, as rows of arrays."""
+"""Targets of a material as rows of arrays: averages over directions, and deviators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dielectric_gnn.targets.response import Anisotropy
 
 @dataclass(frozen=True, eq=False)
 class StoredAnisotropy:
-    """The parts of the targets of M crystals that `response.Anisotropy` describes.
+    """The deviators in the targets of M crystals; see `response.Anisotropy`.
 
     Shapes:
         eps_deviator: (M, 5, W, 2), float32 or float16. drude_root: (M, 6) in eV. component_mask: (M, 5) bool.
@@ -28,7 +28,7 @@ class StoredAnisotropy:
     component_mask: NDArray[np.bool_]
 
     def gather(self, chosen: NDArray[np.int64]) -> Anisotropy:
-        """Those of the chosen crystals."""
+        """The deviators of the chosen crystals."""
         return Anisotropy(
             as_tensor_view(self.eps_deviator).index_select(0, torch.tensor(chosen)),
             torch.from_numpy(self.drude_root[chosen]),
@@ -37,15 +37,15 @@ class StoredAnisotropy:
 
 
 def target_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], float]:
-    """What a model learns of one material: the orientation average of ε (W, 2), Re and Im, and of ω_D in eV."""
+    """Targets of one material: the orientation average of ε (W, 2), Re and Im, and of ω_D in eV."""
     eps, drude = labels.average()
     return np.stack([eps.real, eps.imag], axis=-1).astype(np.float32), drude
 
 
 def anisotropy_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """What the average of a material leaves out: deviator of ε (5, W, 2), root of ω_D² (6,) in eV, what is known (5,).
+    """Deviator of ε (5, W, 2), root of ω_D² (6,) in eV, and component mask (5,) of one material.
 
-    Of labels that are averages, or a diagonal not yet resolved, nothing is known.
+    The mask is False for labels that are averages, or a diagonal that is not resolved by `frames.with_full_tensors`.
     """
     known = np.zeros(5, dtype=bool)
     if labels.num_components < 6:
@@ -58,6 +58,6 @@ def anisotropy_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], NDArray
 
 
 def stacked_anisotropy(labels: Sequence[OpticalLabels]) -> StoredAnisotropy:
-    """Of many labels."""
+    """The deviators of several materials."""
     deviators, roots, known = zip(*map(anisotropy_rows, labels), strict=True)
     return StoredAnisotropy(np.stack(deviators), np.stack(roots), np.stack(known))

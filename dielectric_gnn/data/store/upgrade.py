@@ -1,4 +1,4 @@
-"""Adding to a store of an earlier version what stores have today: what `dielectric-gnn prepare upgrade` does."""
+"""Adding checksums of materials to a store of an earlier version, as `dielectric-gnn prepare upgrade` does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dielectric_gnn.utils.files import write_atomically
 def upgrade_store(folder: Path) -> list[str]:
     """Verify a store, and add the checksums of its materials if it has none.
 
-    Metadata are written last, so that a store is the old one or the new one whenever this ends.
+    Metadata are written last, so that an interruption leaves either the old or the new store.
 
     Returns:
-        What was done, in words.
+        Lines that describe what was done.
 
     Raises:
         InputError: The store is damaged; see `verify_store`.

@@ -1,4 +1,4 @@
-"""Writing a `CrystalStore` to disk as a stream: no more than a few materials are in memory."""
+"""Writing a `CrystalStore` to disk as a stream, with only a few materials in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.sources.parallel import chunks
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store.appendable import array_checksum
-from dielectric_gnn.data.store.builder import StoreBuilder, no_space_told, partial_folder
+from dielectric_gnn.data.store.builder import StoreBuilder, disk_full_as_input_error, partial_folder
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.data.store.files import map_array
 from dielectric_gnn.data.store.flat import offsets
@@ -29,16 +29,16 @@ from dielectric_gnn.data.store.metadata import (
     checksum_text,
     write_metadata,
 )
-from dielectric_gnn.data.store.rows import Chunk, Recipe, itself, make_chunk
+from dielectric_gnn.data.store.rows import Chunk, Recipe, identity, read_chunk
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.files import sync
 
 SplitRule = Callable[[Sequence[str], Sequence[str]], Mapping[str, Sequence[str]]]
-"""From all material ids and reduced formulas, in one order, to the ids of `train`, `val` and `test`."""
+"""Maps all material ids and their reduced formulas to the ids of `train`, `val` and `test`."""
 
-CHUNK = 64
-"""Materials that are worked on, and done, together."""
+MATERIALS_PER_CHUNK = 64
+"""Number of materials that are read by one task and appended together."""
 
 
 def write_store(
@@ -52,42 +52,42 @@ def write_store(
     tensors: bool = False,
     symmetry: Symmetry = "full",
 ) -> None:
-    """Build the graphs of `records` and write them as a store, in this process and in one go.
+    """Build the graphs of `records` and write them as a store, in this process, without resuming.
 
     Everything goes into a temporary folder beside `folder`, which is renamed when it is complete.
 
     Args:
-        folder: The store to make.
+        folder: Folder of the new store.
         records: The crystals, all labelled or all unlabelled.
         cutoff: Neighbour cutoff in Å.
-        split: Called once, at the end.
+        split: Function that draws the split, called once at the end.
         spectra_dtype: float16 halves the store and keeps three digits.
-        source: Said in the metadata.
+        source: Description of the source, for the metadata.
         overwrite: Replace an existing store.
-        tensors: Keep whole tensors, as `frames.with_whole_tensors` makes them.
-        symmetry: `orbit` adds which atoms and edges are alike.
+        tensors: Keep full tensors, as `frames.with_full_tensors` returns them.
+        symmetry: `orbit` adds the classes of symmetry-equivalent atoms and edges.
 
     Raises:
-        InputError: The folder exists, there are no records, they do not go together (`SetKind`), a value does not fit
-            into float16, or the split names an unknown material or one twice.
+        InputError: The folder exists, there are no records, they are inconsistent (`SetKind`), a value is out of the
+            range of float16, or the split names an unknown material or one twice.
     """
     folder = folder.expanduser().resolve()
-    check_free(folder, overwrite)
+    check_target(folder, overwrite)
     recipe = Recipe(cutoff, spectra_dtype, tensors, symmetry)
     with StoreBuilder(folder, recipe, {}, restart=True) as unfinished:
         try:
-            for chunk in map(partial(make_chunk, recipe, itself, "raise"), chunks(records, CHUNK)):
-                take(unfinished, chunk, "raise")
-            finish(unfinished, split, source)
+            for chunk in map(partial(read_chunk, recipe, identity, "raise"), chunks(records, MATERIALS_PER_CHUNK)):
+                add_chunk(unfinished, chunk, "raise")
+            finish_store(unfinished, split, source)
         finally:
             unfinished.discard()
 
 
-def take(unfinished: StoreBuilder, chunk: Chunk, on_error: OnError) -> None:
+def add_chunk(unfinished: StoreBuilder, chunk: Chunk, on_error: OnError) -> None:
     """Append a chunk to an unfinished store.
 
     Raises:
-        RecordError: It has a bad material, under `raise`; nothing of it is kept.
+        RecordError: It has an unusable material, and `on_error` is `raise`; nothing of the chunk is kept.
         InputError: As `StoreBuilder.add`.
     """
     if chunk.failure is not None:
@@ -100,16 +100,16 @@ def take(unfinished: StoreBuilder, chunk: Chunk, on_error: OnError) -> None:
         raise unfinished.rejects[0]
 
 
-def finish(unfinished: StoreBuilder, split: SplitRule, source: str) -> None:
-    """Write what is known at the end (offsets, names, split and metadata), and put the store in its place.
+def finish_store(unfinished: StoreBuilder, split: SplitRule, source: str) -> None:
+    """Write offsets, names, split and metadata, which are known at the end, and move the store to its place.
 
     Raises:
-        InputError: There are no materials, or the split does not fit them.
+        InputError: There are no materials, or the split does not match them.
     """
     if unfinished.kind is None or not unfinished.ids:
         raise InputError("the source holds no usable materials")
     positions = _positions(split(unfinished.ids, unfinished.formulas), unfinished.ids)
-    with no_space_told(unfinished.folder, len(unfinished.ids)):
+    with disk_full_as_input_error(unfinished.folder, len(unfinished.ids)):
         for array in unfinished.arrays.values():
             array.close()
         folder = unfinished.arrays_folder
@@ -132,8 +132,8 @@ def finish(unfinished: StoreBuilder, split: SplitRule, source: str) -> None:
     _put_in_place(folder, unfinished.target)
 
 
-def check_free(folder: Path, overwrite: bool) -> None:
-    """Raise InputError unless a store may be written at `folder`; clear what a build killed at its end left."""
+def check_target(folder: Path, overwrite: bool) -> None:
+    """Raise InputError unless a store may be written to `folder`; remove remains of a build killed at its end."""
     partial, old = partial_folder(folder), _replaced(folder)
     if folder.exists() and (partial / "plan.json").is_file() and not (partial / "store").exists():
         shutil.rmtree(partial, ignore_errors=True)
@@ -142,13 +142,13 @@ def check_free(folder: Path, overwrite: bool) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     if not overwrite:
-        raise InputError(f"{folder}: exists already; choose another name, or ask for it to be overwritten")
+        raise InputError(f"{folder}: exists already; choose another name, or replace it with --overwrite")
     if not (folder / METADATA).is_file():
         raise InputError(f"{folder}: exists and is not a store, so it is not overwritten")
 
 
 def _put_in_place(complete: Path, folder: Path) -> None:
-    """Rename the complete store, for good, and only then delete the one that it replaces."""
+    """Rename the complete store, synchronise the disk, and only then delete the store that it replaces."""
     old = _replaced(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -159,7 +159,7 @@ def _put_in_place(complete: Path, folder: Path) -> None:
 
 
 def _replaced(folder: Path) -> Path:
-    """Where a store lies for the moment in which another takes its place."""
+    """Temporary name of a store while another replaces it."""
     return folder.with_name(f".{folder.name}.replaced")
 
 
@@ -195,7 +195,7 @@ def _metadata(
 
 
 def _coverage(atomic_numbers: NDArray[np.uint8], atom_offsets: NDArray[np.int64]) -> dict[str, int]:
-    """How many crystals hold each element, by symbol, in the order of Z."""
+    """Number of crystals that contain each element, by symbol, in the order of Z."""
     crystals = np.repeat(np.arange(atom_offsets.size - 1), np.diff(atom_offsets))
     pairs = np.unique(crystals * 256 + atomic_numbers)
     found, counts = np.unique(pairs % 256, return_counts=True)
@@ -203,7 +203,7 @@ def _coverage(atomic_numbers: NDArray[np.uint8], atom_offsets: NDArray[np.int64]
 
 
 def _positions(split: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """The split as positions in the store; a material may be on one side only."""
+    """The split as positions in the store; each material may be in one part only."""
     position = {material_id: row for row, material_id in enumerate(ids)}
     seen: dict[str, str] = {}
     for name in SPLIT_NAMES:

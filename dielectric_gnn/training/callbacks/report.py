@@ -52,7 +52,7 @@ class TestReport(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin empty tables."""
         module = _checked(pl_module)
-        names = [_MODEL] + ([_TRIVIAL] if module.training_statistics and module.training_statistics.knows_means else [])
+        names = [_MODEL] + ([_TRIVIAL] if module.training_statistics and module.training_statistics.has_means else [])
         keys = tuple(column.key for column in _columns(module))
         self._tables = {name: MaterialTable(keys).to(module.device) for name in names}
         self._drude_r2 = {name: DrudeR2(module.definitions).to(module.device) for name in names}
@@ -75,7 +75,7 @@ class TestReport(Callback):
         self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
         if self._spread is not None:
             self._spread.update(response, labels_of(batch))
-        if module.training_statistics and module.training_statistics.knows_means:
+        if module.training_statistics and module.training_statistics.has_means:
             trivial = module.training_statistics.trivial_response(batch.num_crystals).to(module.device)
             values = module.evaluate_response(trivial, batch) | _quality(trivial, batch, module, store)
             self._tables[_TRIVIAL].update(batch.index, values)

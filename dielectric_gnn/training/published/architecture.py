@@ -1,6 +1,6 @@
-"""The study's options of a model as the model section of a configuration of this toolkit.
+"""Conversion of the study's model options to the model section of a configuration of this toolkit.
 
-Options, and the defaults that hold where a file leaves one out, are those of the study's public code
+Options, and the defaults of missing ones, are those of the study's public code
 (repository MaxGrossmann/optimetal).
 """
 
@@ -18,7 +18,7 @@ Options = Mapping[str, Any]
 
 
 class _Reader:
-    """Takes options out of a dictionary and refuses those that are left, so that none is overlooked."""
+    """Reads options from a dictionary and refuses those that remain unread."""
 
     def __init__(self, options: Any, where: str) -> None:
         if not isinstance(options, Mapping):
@@ -27,13 +27,13 @@ class _Reader:
         self.where = where
 
     def take(self, name: str, default: Any = None) -> Any:
-        """One option; without a default, it must be there."""
+        """One option; without a default, it is required."""
         if name not in self.options and default is None:
             raise InputError(f"{self.where} has no option {name!r}")
         return self.options.pop(name, default)
 
     def choose(self, choices: Mapping[str, Callable[[_Reader], Any]]) -> Any:
-        """What the option `type` chooses."""
+        """The result of the function that the option `type` selects."""
         kind = self.take("type")
         if kind not in choices:
             raise InputError(f"{self.where} is of type {kind!r}, expected one of {', '.join(choices)}")
@@ -42,7 +42,7 @@ class _Reader:
         return built
 
     def finish(self) -> None:
-        """Raise if there are options that nothing has taken."""
+        """Raise InputError if an option has not been read."""
         if self.options:
             raise InputError(f"{self.where} has the unknown option {next(iter(self.options))!r}")
 

@@ -1,4 +1,4 @@
-"""From a checkpoint of the published study to one of this toolkit, for `test`, `predict` and fine-tuning."""
+"""Converting a checkpoint of the published study to one of this toolkit, for `test`, `predict` and fine-tuning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training.checkpoint import AtomicCheckpointIO
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.published.architecture import model_configuration
-from dielectric_gnn.training.published.names import renamed
+from dielectric_gnn.training.published.names import rename_weights
 from dielectric_gnn.training.published.reading import PublishedCheckpoint, read_published
 from dielectric_gnn.training.run_folder import CHECKPOINTS
 from dielectric_gnn.utils.errors import InputError
@@ -31,18 +31,18 @@ def convert(file: Path, run_dir: Path, store: Path | None = None, overwrite: boo
     """Write `checkpoints/best.ckpt` of a run from a file that the study's trainer saved.
 
     Args:
-        file: Such as optimetal2b_seed1.pt of the study's repository.
-        run_dir: The folder of the run.
-        store: A store of the published data, whose training materials give the statistics that a model remembers
-            (mean response, elements); without it they stay unknown.
-        overwrite: Replace a checkpoint that is there.
+        file: Checkpoint of the study, such as optimetal2b_seed1.pt of its repository.
+        run_dir: Folder of the new run.
+        store: A store of the published data, whose training materials give the training statistics (mean response,
+            elements); without it they are unknown.
+        overwrite: Replace an existing checkpoint.
 
     Returns:
-        The checkpoint.
+        Path of the checkpoint.
 
     Raises:
-        InputError: The file is unusable (`read_published`), has an unknown option, or its weights do not fit the model
-            that it describes; or the checkpoint exists.
+        InputError: The file is unusable (`read_published`), has an unknown option, or its weights are inconsistent with
+            its options; or the checkpoint exists.
     """
     target = run_dir.expanduser() / CHECKPOINTS / "best.ckpt"
     if target.exists() and not overwrite:
@@ -50,7 +50,7 @@ def convert(file: Path, run_dir: Path, store: Path | None = None, overwrite: boo
     published = read_published(file)
     try:
         model = build(published.configuration)
-        _load(model, renamed(published.weights, _has_trainable_basis(published.configuration)))
+        _load(model, rename_weights(published.weights, _has_trainable_basis(published.configuration)))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     model.training_statistics = _statistics(published, store)
@@ -59,10 +59,10 @@ def convert(file: Path, run_dir: Path, store: Path | None = None, overwrite: boo
 
 
 def build(configuration: Mapping[str, Any], backbone: Mapping[str, Any] | None = None) -> DielectricModule:
-    """A model of the study with random weights, and the configuration that its checkpoints state.
+    """A model of the study with random weights, and the configuration for its checkpoint.
 
     Args:
-        configuration: The study's options; `architecture` holds those of the model.
+        configuration: The study's options; `architecture` contains those of the model.
         backbone: Arguments of the backbone that differ from the study's.
 
     Raises:
@@ -104,14 +104,14 @@ def _load(model: DielectricModule, weights: Mapping[str, Tensor]) -> None:
     if wanted != given:
         name = next(name for name in sorted({*wanted, *given}) if wanted.get(name) != given.get(name))
         raise InputError(
-            f"the weights do not fit the model of its options: {name} is {given.get(name, 'absent')} in the file and "
+            f"the weights are inconsistent with the options: {name} is {given.get(name, 'absent')} in the file and "
             f"{wanted.get(name, 'absent')} in the model"
         )
     model.load_state_dict(dict(weights), strict=False)
 
 
 def _statistics(published: PublishedCheckpoint, store: Path | None) -> TrainingStatistics:
-    """What the model remembers of its training materials."""
+    """Training statistics from a store, or unknown ones."""
     if store is not None:
         materials, split = open_store(store)
         if materials.broadening is not None and materials.broadening != BROADENING_EV:
@@ -130,7 +130,7 @@ def _statistics(published: PublishedCheckpoint, store: Path | None) -> TrainingS
 
 
 def _save(model: DielectricModule, target: Path) -> None:
-    """Write the checkpoint as a training would, without the state of an optimiser."""
+    """Write the checkpoint as a training does, without the state of an optimiser."""
     trainer = Trainer(
         accelerator="cpu",
         logger=False,

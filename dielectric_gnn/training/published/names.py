@@ -1,4 +1,4 @@
-"""Names of the study's weights in this toolkit."""
+"""Renaming the study's weights to the parameter names of this toolkit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dielectric_gnn.utils.errors import InputError
 _CONSTANTS = re.compile(
     r"angle_embedding\.c\d|edge_embedding\.(bessel_weights|offset)|\w+\.group_mapping|\w+\.row_mapping"
 )
-"""Buffers of constants, which this toolkit computes."""
+"""Buffers of constants, which this toolkit computes itself."""
 
 _WAVE_NUMBERS = "edge_embedding.bessel_weights"
 
@@ -35,7 +35,7 @@ _MODULES = (
     (r"^(spectra_mlp|mlp_eps_imag)\.", "head.spectrum_mlp."),
     (r"^drude_mlp\.", "head.drude_mlp."),
 )
-"""Places of modules; the first pattern that fits is replaced."""
+"""Patterns of module names and their replacements; the first match is applied."""
 
 _LAYERS = {
     "lin_f": "filter",
@@ -55,21 +55,21 @@ _LAYERS = {
 _ATTENTION = re.compile(r"(.*\.conv)\.((lin_l|lin_r|lin_edge|att|bias)(\..*)?)")
 
 
-def renamed(weights: Mapping[str, Tensor], trainable_basis: bool = False) -> dict[str, Tensor]:
+def rename_weights(weights: Mapping[str, Tensor], trainable_basis: bool = False) -> dict[str, Tensor]:
     """The study's weights under the names of `DielectricModule`.
 
     Args:
         weights: The state dictionary.
-        trainable_basis: Whether the wave numbers of a Bessel basis were learned; else they are constants.
+        trainable_basis: Whether the wave numbers of a Bessel basis were trained; otherwise they are constants.
 
     Raises:
-        InputError: A name fits no module of the study.
+        InputError: A name matches no module of the study.
     """
     placed = {}
     for name, value in weights.items():
         if not _CONSTANTS.fullmatch(name) or (trainable_basis and name == _WAVE_NUMBERS):
             placed[_place(name)] = value
-    # ResidualGATv2 has its attention as a part.
+    # ResidualGATv2 has its attention as a submodule.
     residual = {name.removesuffix(".att") for name in placed if name.endswith(".conv.att")}
     found = {}
     for name, value in placed.items():
@@ -83,13 +83,13 @@ def renamed(weights: Mapping[str, Tensor], trainable_basis: bool = False) -> dic
 
 
 def _place(name: str) -> str:
-    """A name with its modules, but not yet the layers of torch_geometric, as here."""
+    """A name with renamed modules, but with the layer names of torch_geometric."""
     for pattern, replacement in _MODULES:
         ours, number = re.subn(pattern, replacement, name)
         if number:
             break
     else:
-        raise InputError(f"the weights hold {name!r}, which no model of the published study has")
+        raise InputError(f"the weights contain {name!r}, which no model of the published study has")
     ours = re.sub(r"\.res\.weight$", ".residual.weight", ours)
     ours = re.sub(r"\.lins\.(\d+)\.", lambda layer: f".layers.{3 * int(layer[1])}.", ours)
     return re.sub(r"\.norms\.(\d+)\.module\.", lambda layer: f".layers.{3 * int(layer[1]) + 1}.", ours)

@@ -20,7 +20,7 @@ _HINT = "expected what the study's trainer saves: optimetal2b_seed1.pt, optimeta
 
 
 class _Configuration:
-    """Stands for the study's pydantic class, which is not imported: keeps the values that were stored."""
+    """Placeholder of the study's pydantic class, which is not imported; keeps the stored values."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -34,13 +34,13 @@ class _Configuration:
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-    """What a file of the study holds.
+    """Content of a checkpoint of the study.
 
     Args:
         epoch: Epochs before the best one.
         weights: State dictionary, under the names of the study's modules.
-        configuration: Its options; `architecture` holds those of the model.
-        precision: `bf16` or `fp32`: what the model was trained in.
+        configuration: Options of the study; `architecture` contains those of the model.
+        precision: Precision of the training, `bf16` or `fp32`.
     """
 
     epoch: int
@@ -52,11 +52,11 @@ class PublishedCheckpoint:
 def read_published(path: Path) -> PublishedCheckpoint:
     """Read a file that the study's trainer saved.
 
-    PyTorch's restricted unpickler reads it: tensors and plain values alone, and one class of the study, the place of
-    which a class without any behaviour takes.
+    PyTorch's restricted unpickler reads only tensors, plain values and one class of the study, for which an inert
+    placeholder is substituted.
 
     Raises:
-        InputError: There is no such file, it names anything else, or it is not such a checkpoint.
+        InputError: The file does not exist, refers to any other class, or is not such a checkpoint.
     """
     path = path.expanduser()
     if not path.is_file():
@@ -65,7 +65,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
         named = get_unsafe_globals_in_checkpoint(path)
         foreign = [name for name in named if not _CONFIGURATION_CLASS.fullmatch(name)]
         if foreign:
-            raise InputError(f"{path}: names {foreign[0]}, which is neither data nor the study's options; not read")
+            raise InputError(f"{path}: refers to {foreign[0]}, which is neither data nor the study's options; not read")
         with safe_globals([(_Configuration, name) for name in named]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
@@ -73,18 +73,18 @@ def read_published(path: Path) -> PublishedCheckpoint:
             raise
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: not a readable checkpoint, truncated or unsafe? ({reason})") from error
-    return _checked(content, path)
+    return _validated_checkpoint(content, path)
 
 
-def _checked(content: Any, path: Path) -> PublishedCheckpoint:
-    """The parts of the file, if they are there and of the right kind."""
+def _validated_checkpoint(content: Any, path: Path) -> PublishedCheckpoint:
+    """The parts of the file; raises InputError if one is missing or of a wrong type."""
     missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
     if missing:
         raise InputError(f"{path}: has no {missing[0]!r}; {_HINT}")
     configuration, weights = content["config_dict"], content["model_state_dict"]
     configuration = configuration.values if isinstance(configuration, _Configuration) else configuration
     if not isinstance(configuration, dict) or not isinstance(configuration.get("architecture"), dict):
-        raise InputError(f"{path}: config_dict holds no architecture; {_HINT}")
+        raise InputError(f"{path}: config_dict has no architecture; {_HINT}")
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise InputError(f"{path}: model_state_dict is not a dictionary of tensors; {_HINT}")
     precision = "bf16" if content["precision"] is torch.bfloat16 else "fp32"

@@ -166,6 +166,6 @@ def test_several_processes_give_the_same_records_and_errors(tmp_path: Path) -> N
         EntryJson(str(tmp_path), workers=0)
 
 
-def test_process_that_dies_is_told() -> None:
-    with pytest.raises(InputError, match="a reading process died, out of memory"):
+def test_process_that_dies_is_reported() -> None:
+    with pytest.raises(InputError, match=r"process died, .*out of memory"):
         list(read_parallel([3], os._exit, 1))

@@ -114,7 +114,7 @@ def test_impossible_cells_are_refused_at_once(lattice: np.ndarray, positions: np
 
 
 def test_atomic_numbers_are_whole() -> None:
-    with pytest.raises(RecordError, match="whole numbers"):
+    with pytest.raises(RecordError, match="integers"):
         CrystalRecord("sample", 3 * np.eye(3), np.array([29.5]), np.zeros((1, 3)))
 
 

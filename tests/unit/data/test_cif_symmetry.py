@@ -13,7 +13,7 @@ from pymatgen.core.operations import SymmOp
 
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.cif_symmetry import _codes, _operation
-from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, group_number_of, operations_of, settings_of
+from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, find_group_number, find_settings, symmetry_operations
 from tests.cif_files import GROUP, LISTED, block, outcome, refusal, symbols
 
 
@@ -37,7 +37,7 @@ def test_every_name_of_the_cod_has_its_operations_there() -> None:
             np.array([one.translation_vector for one in pairs]),
         )
         for name, hall in ((entry["universal_h_m"], False), (entry["hall"], True)):
-            found = [codes(*operations_of(one)) for one in settings_of(name, hall=hall)]
+            found = [codes(*symmetry_operations(one)) for one in find_settings(name, hall=hall)]
             assert not found or expected in found, name
             understood += bool(found)
             # 68 (C c c e) has settings of different axes under one name.
@@ -64,20 +64,20 @@ SPELLINGS = {
 def test_spellings_that_people_use() -> None:
     for hall_number, names in SPELLINGS.items():
         for name in (*names, f"'{names[0]}'"):
-            found = [one.hall_number for one in settings_of(name)]
+            found = [one.hall_number for one in find_settings(name)]
             assert hall_number in found and (len(found) == 1 or "P 21/n" in name), (name, found)
     for name in ("Q 7 m", "F -1", "C 4/m m m", "231", "0", "", "P 21/c (b,c,a)", "F d -3 m :3"):
-        assert not settings_of(name), name
+        assert not find_settings(name), name
 
 
 @pytest.mark.parametrize("name", ["C m c a", "Cmca", "A b m 2", "C c c a :2", "C m m a", "B b a b :1", "P n c b :2"])
 def test_names_of_before_the_letter_e(name: str) -> None:
     entries = {entry["universal_h_m"].replace(" ", ""): entry for entry in table_of_cod()}
-    (setting,) = settings_of(name)
+    (setting,) = find_settings(name)
     if (entry := entries.get(name.replace(" ", ""))) is not None:
         pairs = [_operation(text) for text in entry["symops"]]
         assert codes(np.array([one for one, _ in pairs]), np.array([one for _, one in pairs])) == codes(
-            *operations_of(setting)
+            *symmetry_operations(setting)
         )
     assert setting.number in (39, 41, 50, 64, 67, 68)
 
@@ -99,7 +99,7 @@ def test_the_group_of_operations_is_found_in_every_setting() -> None:
     for hall_number in range(1, NUM_SETTINGS + 1):
         kind = spglib.get_spacegroup_type(hall_number)
         database = spglib.get_symmetry_from_database(hall_number)
-        assert group_number_of(database["rotations"], database["translations"]) == kind.number
+        assert find_group_number(database["rotations"], database["translations"]) == kind.number
 
 
 CELLS = {
@@ -197,7 +197,7 @@ def test_operations_of_other_dictionaries() -> None:
     assert len(symbols(block(f"{magnetic}x,y,z,+1\nx+1/2,y+1/2,z+1/2,-1", "Cu1 Cu 0.1 0.2 0.3"))) == 4
 
 
-def test_two_origins_are_told_apart_by_what_the_file_states() -> None:
+def test_two_origins_are_distinguished_by_the_statements_of_the_file() -> None:
     diamond = {"group": f"{GROUP} 'F d -3 m'", "cell": (5.43, 5.43, 5.43, 90, 90, 90)}
     eighth = "Si1 Si 0.125 0.125 0.125"  # 8 atoms of origin 2, 16 of origin 1
     assert "several settings" in refusal(block(sites=eighth, **diamond))  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ def test_one_crystal_has_one_answer(a: float) -> None:
 
 
 def test_three_body_pairs_at_their_cutoff_count_everywhere() -> None:
-    """Simple cubic with a = 4 Å: six short edges at each atom, whatever the cell, the precision and who counts."""
+    """Simple cubic with a = 4 Å: six short edges at each atom, for every cell, precision and counting code."""
     primitive = cubic(4.0, [[0, 0, 0]])
     for record in (primitive, supercell(primitive, (3, 3, 3)), transformed(primitive, random_rotation(3), np.zeros(3))):
         for dtype in (torch.float32, torch.float64):
@@ -98,8 +98,8 @@ def test_neighbours_of_a_crystal_do_not_depend_on_those_at_the_cutoff_beside_it(
     model = OptiMetal3B(16).eval()
     with torch.no_grad():
         alone = model(graph_of(sample, CUTOFF, torch.float32)).scalars
-        company = [*sample, *(with_one_axis_at_the_cutoff(seed) for seed in range(20))]
-        together = model(graph_of(company, CUTOFF, torch.float32)).scalars[: alone.shape[0]]
+        others = [*sample, *(with_one_axis_at_the_cutoff(seed) for seed in range(20))]
+        together = model(graph_of(others, CUTOFF, torch.float32)).scalars[: alone.shape[0]]
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 

@@ -143,11 +143,11 @@ def test_server_without_ranges_starts_again(server: Server, tmp_path: Path) -> N
     assert (tmp_path / "train.h5").read_bytes() == CONTENT
 
 
-def test_passing_server_errors_are_repeated_and_lasting_ones_told(server: Server, tmp_path: Path) -> None:
+def test_transient_server_errors_are_retried_and_others_reported(server: Server, tmp_path: Path) -> None:
     server.failures = [503, 429]
     download(server, tmp_path / "a")
     server.failures = [500] * 3
-    with pytest.raises(InputError, match=r"articles/7: given up after 3 tries \(the server answers 500"):
+    with pytest.raises(InputError, match=r"articles/7: failed after 3 attempts \(the server answers 500"):
         download(server, tmp_path / "b")
     server.failures = [403]
     with pytest.raises(InputError, match="articles/7: the server answers 403 Forbidden"):
@@ -156,7 +156,7 @@ def test_passing_server_errors_are_repeated_and_lasting_ones_told(server: Server
         download_article(8, tmp_path, f"{server.url}/v2")
 
 
-def test_wrong_md5_is_deleted_and_told(server: Server, tmp_path: Path) -> None:
+def test_file_with_wrong_md5_is_deleted(server: Server, tmp_path: Path) -> None:
     server.entry["computed_md5"] = "0" * 32
     with pytest.raises(InputError, match=r"train\.h5: the md5 of what was downloaded is wrong; it was deleted"):
         download(server, tmp_path)
@@ -231,7 +231,7 @@ def test_files_are_checked_against_the_list_that_a_download_leaves(server: Serve
 
 
 def test_no_network_and_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"given up after 2 tries \(.*refused\); check the network"):
+    with pytest.raises(InputError, match=r"failed after 2 attempts \(.*refused\); check the network"):
         download_article(7, tmp_path, "http://127.0.0.1:1", attempts=2, first_wait=0.0)
     usage = namedtuple("usage", "total used free")(10, 0, 10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)

@@ -223,6 +223,6 @@ def test_header_of_an_array_is_what_numpy_writes(tmp_path: Path, rng: np.random.
                 found = map_array(tmp_path / "a.npy")
             except InputError as error:
                 assert "damaged" in str(error)
-            else:  # which whoever opens a store compares with the metadata
+            else:  # which opening a store compares with the metadata
                 assert found.dtype != array.dtype or found.shape != array.shape
             (tmp_path / "a.npy").write_bytes(content)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from pymatgen.core import Lattice
 
-from dielectric_gnn.data.frames import allowed_tensors, read_records, with_whole_tensors
+from dielectric_gnn.data.frames import allowed_tensors, read_records, with_full_tensors
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource
 from dielectric_gnn.data.sources.base import OnError
@@ -51,7 +51,7 @@ def test_triclinic_crystal_may_have_any_tensor() -> None:
 
 @pytest.mark.parametrize("name", UNIAXIAL)
 def test_diagonal_of_a_uniaxial_crystal_is_the_whole_tensor(name: str) -> None:
-    record = with_whole_tensors(labelled(prototype(name), [5, 5, 8], [3, 3, 4]))
+    record = with_full_tensors(labelled(prototype(name), [5, 5, 8], [3, 3, 4]))
     assert record.labels is not None and not record.labels.diagonal_only
     np.testing.assert_allclose(tensors(record), np.diag([5, 5, 8]) * (1 + 1j), atol=1e-12)
     np.testing.assert_allclose(record.labels.drude, [3, 3, 4, 0, 0, 0], atol=1e-7)
@@ -67,11 +67,11 @@ def test_diagonal_of_a_uniaxial_crystal_is_the_whole_tensor(name: str) -> None:
 )
 def test_turned_label_is_rejected(name: str, eps: list[float], drude: list[float], named: str) -> None:
     with pytest.raises(RecordError, match=rf"{named} of {name} contradicts the symmetry.*frame of the stored lattice"):
-        with_whole_tensors(labelled(prototype(name), eps, drude))
+        with_full_tensors(labelled(prototype(name), eps, drude))
 
 
 def test_noise_of_a_cubic_crystal_is_averaged_away() -> None:
-    record = with_whole_tensors(labelled(prototype("fcc"), [5.0, 5.05, 5.1], [3, 3, 3.01]))
+    record = with_full_tensors(labelled(prototype("fcc"), [5.0, 5.05, 5.1], [3, 3, 3.01]))
     np.testing.assert_allclose(tensors(record), 5.05 * np.eye(3) * (1 + 1j), atol=1e-12)
 
 
@@ -81,20 +81,20 @@ def test_off_diagonals_follow_from_the_diagonal_where_symmetry_says_so() -> None
     whole = rotation @ np.diag([5.0, 5.0, 8.0]) @ rotation.T
     square = rotation @ np.diag([9.0, 9.0, 16.0]) @ rotation.T
     record = transformed(prototype("L1_0"), rotation, np.zeros(3))
-    record = with_whole_tensors(labelled(record, np.diag(whole).tolist(), np.sqrt(np.diag(square)).tolist()))
+    record = with_full_tensors(labelled(record, np.diag(whole).tolist(), np.sqrt(np.diag(square)).tolist()))
     assert record.labels is not None and not record.labels.diagonal_only
     np.testing.assert_allclose(tensors(record), whole * (1 + 1j), atol=1e-9)
     root = to_matrices(record.labels.drude)
     np.testing.assert_allclose(root @ root, square, atol=1e-9)
 
 
-def test_axis_along_the_body_diagonal_is_not_told_by_the_diagonal() -> None:
+def test_axis_along_the_body_diagonal_is_not_determined_by_the_diagonal() -> None:
     """Then xx = yy = zz, whatever the anisotropy."""
     axis = np.ones(3) / np.sqrt(3)
     turn = np.array([[1, -1, 0], [1, 1, -2], [1, 1, 1]]) / np.sqrt([[2], [6], [3]])
     record = transformed(prototype("hcp"), turn.T, np.zeros(3))
     np.testing.assert_allclose(turn.T @ [0, 0, 1], axis)
-    record = with_whole_tensors(labelled(record, [6, 6, 6], [3, 3, 3]))
+    record = with_full_tensors(labelled(record, [6, 6, 6], [3, 3, 3]))
     assert record.labels is not None and record.labels.diagonal_only
     *_, known = anisotropy_rows(record.labels)
     assert known.tolist() == [False, False, True, False, True]
@@ -121,7 +121,7 @@ def test_rounded_lattices_do_not_make_off_diagonals_known(noise: float) -> None:
         rng = np.random.default_rng(seed)
         record = rhombohedral(cyclic(0.4, 2.9) + noise * rng.normal(size=(3, 3)))
         stated = np.diag(eps) + 1e-3 * rng.normal(size=3), np.sqrt(np.diag(square) + 1e-3 * rng.normal(size=3))
-        labels = with_whole_tensors(labelled(record, *(part.tolist() for part in stated))).labels
+        labels = with_full_tensors(labelled(record, *(part.tolist() for part in stated))).labels
         assert labels is not None and labels.diagonal_only
         assert not labels.eps_inter[3:].any() and not labels.drude[3:].any()
         np.testing.assert_allclose(labels.eps_inter[:3, 0].real, 6, atol=5e-3)
@@ -134,7 +134,7 @@ def test_axes_near_the_body_diagonal_keep_the_diagonal_at_least(degrees: float, 
     axis = lattice.sum(axis=0) / np.linalg.norm(lattice.sum(axis=0))
     whole = 5 * np.eye(3) + 3 * np.outer(axis, axis)
     roots = np.sqrt(np.diag(9 * np.eye(3) + 7 * np.outer(axis, axis))).tolist()
-    record = with_whole_tensors(labelled(rhombohedral(lattice), np.diag(whole).tolist(), roots))
+    record = with_full_tensors(labelled(rhombohedral(lattice), np.diag(whole).tolist(), roots))
     assert record.labels is not None and record.labels.diagonal_only != determined
     expected = whole if determined else np.diag(np.diag(whole))
     np.testing.assert_allclose(tensors(record), expected * (1 + 1j), atol=1e-5)
@@ -148,23 +148,23 @@ def test_diagonal_that_no_passive_tensor_has_is_rejected() -> None:
         eps, square = (1 + s * (3 * axis**2 - 1) for s in (of_eps, of_drude))
         assert min(eps.min(), square.min()) > 0
         with pytest.raises(RecordError, match=rf"{name} of R3m.*eigenvalue of -0\.5.*frame of the stored lattice"):
-            with_whole_tensors(labelled(rhombohedral(lattice), eps.tolist(), np.sqrt(square).tolist()))
+            with_full_tensors(labelled(rhombohedral(lattice), eps.tolist(), np.sqrt(square).tolist()))
 
 
 def test_small_anisotropy_in_a_wrong_frame_is_rejected() -> None:
     with pytest.raises(RecordError, match="eps_inter of hcp contradicts"):
-        with_whole_tensors(labelled(prototype("hcp"), [5.3, 5, 5], [3, 3, 3]))
+        with_full_tensors(labelled(prototype("hcp"), [5.3, 5, 5], [3, 3, 3]))
 
 
 def test_structure_without_symmetry_group_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even P1 is a group: to find none is to fail."""
     monkeypatch.setattr("spglib.get_symmetry_dataset", lambda *args, **kwargs: None)
     with pytest.raises(RecordError, match=r"spglib finds no space group.*hcp.*data\.tensors false"):
-        with_whole_tensors(labelled(prototype("hcp"), [5, 5, 8], [3, 3, 4]))
+        with_full_tensors(labelled(prototype("hcp"), [5, 5, 8], [3, 3, 4]))
 
 
 def test_monoclinic_diagonal_is_kept_without_its_off_diagonal() -> None:
-    record = with_whole_tensors(labelled(prototype("Pm"), [5, 6, 8], [3, 4, 5]))
+    record = with_full_tensors(labelled(prototype("Pm"), [5, 6, 8], [3, 4, 5]))
     assert record.labels is not None and record.labels.diagonal_only
     np.testing.assert_allclose(np.diag(tensors(record)).real, [5, 6, 8])
 
@@ -174,17 +174,17 @@ def test_whole_tensors_are_checked_in_any_frame() -> None:
     turned = transformed(prototype("hcp"), rotation, np.zeros(3))
     eps = rotation @ np.diag([5.0, 5.0, 8.0]) @ rotation.T
     components = to_components(eps).tolist()
-    record = with_whole_tensors(labelled(turned, components, [3, 3, 3, 0, 0, 0]))
+    record = with_full_tensors(labelled(turned, components, [3, 3, 3, 0, 0, 0]))
     np.testing.assert_allclose(tensors(record), eps * (1 + 1j), atol=1e-9)
     with pytest.raises(RecordError, match="contradicts"):
-        with_whole_tensors(labelled(prototype("hcp"), components, [3, 3, 3, 0, 0, 0]))
+        with_full_tensors(labelled(prototype("hcp"), components, [3, 3, 3, 0, 0, 0]))
 
 
 @pytest.mark.parametrize("name", [*CUBIC, "hcp", "Pmm2", "Pm"])
 def test_averages_stay_averages(name: str) -> None:
     cubic = name in CUBIC
     before = labelled(prototype(name), [5, 5, 5 if cubic else 8], [3, 3, 3 if cubic else 4])
-    after = with_whole_tensors(before)
+    after = with_full_tensors(before)
     assert before.labels is not None and after.labels is not None
     for one, other in zip(before.labels.average(), after.labels.average(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-7)
@@ -192,14 +192,14 @@ def test_averages_stay_averages(name: str) -> None:
 
 def test_averages_and_bare_crystals_pass_through() -> None:
     bare, average = prototype("hcp"), labelled(prototype("hcp"), [5], [3])
-    assert with_whole_tensors(bare) is bare and with_whole_tensors(average) is average
+    assert with_full_tensors(bare) is bare and with_full_tensors(average) is average
     assert average.labels is not None
     deviator, root, known = anisotropy_rows(average.labels)
     assert not known.any() and not deviator.any() and root.tolist() == [3, 0, 0, 0, 0, 0]
 
 
 def test_embedded_metals_have_whole_tensors(metals: list[CrystalRecord]) -> None:
-    store = CrystalStore.from_records(map(with_whole_tensors, metals), 4.0, tensors=True)
+    store = CrystalStore.from_records(map(with_full_tensors, metals), 4.0, tensors=True)
     plain = CrystalStore.from_records(metals, 4.0)
     assert store.anisotropy is not None and store.anisotropy.component_mask.all()
     anisotropic = np.abs(store.anisotropy.eps_deviator).max(axis=(1, 2, 3)) > 1e-3

@@ -9,7 +9,7 @@ import torch
 
 from dielectric_gnn.data.graphs import graph as graphs
 from dielectric_gnn.data.graphs.graph import many_neighbour_edges, neighbour_edges
-from dielectric_gnn.data.graphs.neighbours import FEW_ATOMS
+from dielectric_gnn.data.graphs.neighbours import MAX_ATOMS_DENSE_SEARCH
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.splits import composition_split, nested_subset
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -42,7 +42,7 @@ def any_crystals(rng: np.random.Generator, number: int) -> list[CrystalRecord]:
     made = []
     while len(made) < number:
         lattice = rng.normal(size=(3, 3)) * rng.uniform(1, 6) + np.diag(rng.uniform(1, 6, size=3))
-        atoms = rng.integers(1, FEW_ATOMS + 3)
+        atoms = rng.integers(1, MAX_ATOMS_DENSE_SEARCH + 3)
         if abs(np.linalg.det(lattice)) < 8 * atoms:
             continue
         places = (rng.uniform(-2, 3, size=(atoms, 3)) @ lattice).tolist()
@@ -65,7 +65,7 @@ def test_searched_together_crystals_have_the_edges_that_each_has(rng: np.random.
         expected = neighbour_edges(record, 5.5)
         assert index.dtype == np.int32 and (np.diff(index[0]) >= 0).all()
         np.testing.assert_allclose(in_order(index, vectors), in_order(*expected), atol=2e-6)
-    # To the last digit, whoever else is searched: stores must not depend on how work is shared out.
+    # Bitwise, for any other crystals in the search: stores must not depend on the number of workers.
     for record, (index, vectors) in zip(records, together, strict=True):
         ((alone, alone_vectors),) = many_neighbour_edges([record], 5.5)
         np.testing.assert_array_equal(alone, index)
@@ -83,7 +83,9 @@ def test_long_and_large_cells_are_searched_alone(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(graphs, "neighbour_edges", noted)
     many_neighbour_edges(records, 5.5)
-    assert "long" in alone and {one.material_id for one in records if one.atomic_numbers.size > FEW_ATOMS} <= set(alone)
+    assert "long" in alone and {
+        one.material_id for one in records if one.atomic_numbers.size > MAX_ATOMS_DENSE_SEARCH
+    } <= set(alone)
     assert len(alone) < len(records) / 2
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dielectric_gnn.cli.benchmark.torch_geometric_form import torch_geometric_form
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.graphs.graph import CrystalGraph, neighbour_edges
-from dielectric_gnn.data.graphs.orbits import CrystalOrbits, every_one, find_orbits
+from dielectric_gnn.data.graphs.orbits import CrystalOrbits, find_orbits, trivial_orbits
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.splits import composition_split
@@ -114,7 +114,7 @@ def test_classes_make_up_the_crystal_and_respect_its_symmetry(metals: list[Cryst
 
     for record in [*metals, *map(strained, metals)]:
         edge_index, vectors = neighbour_edges(record, CUTOFF)
-        every, orbits = every_one(record.atomic_numbers, edge_index, vectors), orbits_of(record)
+        every, orbits = trivial_orbits(record.atomic_numbers, edge_index, vectors), orbits_of(record)
         assert orbits is not None
         totals = orbits.atom_counts[orbits.edge_index[0]] * orbits.edge_counts
         assert orbits.atom_counts.sum() == record.atomic_numbers.size

@@ -73,7 +73,7 @@ BAD = {
     "nan": (put("eps", np.full(2001, np.nan, dtype=np.complex64)), "2001 NaN or infinite values"),
     "infinite drude": (put("drude", np.float32(np.inf)), "drude_freq is [inf]"),
     "drude axes": (put("drude", np.zeros(3, dtype=np.float32)), "drude is float32 of shape (3,)"),
-    "atoms": (put("atomic_number", np.array([29.0, 30.0])), "expected whole numbers"),
+    "atoms": (put("atomic_number", np.array([29.0, 30.0])), "expected integer numbers"),
     "positions": (put("position", np.zeros((3, 3), dtype=np.float32)), "positions of shape (3, 3)"),
     "text": (put("drude", np.bytes_("four")), "expected real numbers"),
     "subgroup": (put("eps/inner", 1.0), "the group cannot be read"),
@@ -133,7 +133,7 @@ def test_absent_and_corrupt_files(tmp_path: Path) -> None:
         list(PreparedHDF5(str(tmp_path)).records())
 
 
-def test_damaged_bytes_inside_a_file_are_told_or_skipped(tmp_path: Path) -> None:
+def test_damaged_bytes_inside_a_file_are_reported_or_skipped(tmp_path: Path) -> None:
     """Wherever a block is overwritten, the reader ends with an InputError, a rejected material, or sound values."""
     write(tmp_path)
     path = tmp_path / "train.h5"

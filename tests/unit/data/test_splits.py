@@ -63,7 +63,7 @@ def test_listed_materials_in_the_order_of_the_list(tmp_path: Path) -> None:
     shuffled = np.random.default_rng(5).permutation(IDS)
     assert shuffled[listed_rows(path, shuffled)].tolist() == ["agm050", "agm003", "agm089"] == read_ids(path)
     for content, message in (
-        ("agm001\nzzz\nabc\n", r"ids.txt: 2 of 3 ids are not among the 90 training materials \('zzz', 'abc'\); take"),
+        ("agm001\nzzz\nabc\n", r"ids.txt: 2 of 3 ids are not among the 90 training materials \('zzz', 'abc'\); remove"),
         ("a\nb\nc\nd\n", r"4 of 4 ids .*\('a', 'b', 'c', …\)"),
         ("agm001\nagm002\nagm001\n", "ids.txt: id 'agm001' is listed 2 times, expected once"),
         (" \n", "ids.txt: the list is empty, expected one material id per line"),

@@ -1,4 +1,4 @@
-"""Stores on disk give the batches of stores in memory, and damage to them is told."""
+"""Stores on disk give the batches of stores in memory, and damage to them is reported."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import pytest
 import torch
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.data.frames import with_whole_tensors
+from dielectric_gnn.data.frames import with_full_tensors
 from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.splits import SPLIT_NAMES, composition_split
-from dielectric_gnn.data.store.appendable import AppendableArray, array_checksum, sound_lengths
+from dielectric_gnn.data.store.appendable import AppendableArray, array_checksum, count_valid_states
 from dielectric_gnn.data.store.check import verify_store
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.data.store.files import map_array, open_store
 from dielectric_gnn.data.store.metadata import read_metadata
-from dielectric_gnn.data.store.writer import CHUNK, write_store
+from dielectric_gnn.data.store.writer import MATERIALS_PER_CHUNK, write_store
 from dielectric_gnn.models.backbones import OptiMetal3B
 from dielectric_gnn.models.layers.triplets import Triplets
 from dielectric_gnn.testing import crystal
@@ -84,7 +84,7 @@ def test_sizes_are_what_a_three_body_model_makes(some: list[CrystalRecord]) -> N
 
 
 def test_whole_tensors_survive(some: list[CrystalRecord], tmp_path: Path) -> None:
-    records = [with_whole_tensors(record) for record in some]
+    records = [with_full_tensors(record) for record in some]
     write_store(tmp_path / "store", iter(some), CUTOFF, composition_split, tensors=True)
     memory = CrystalStore.from_records(records, CUTOFF, tensors=True).gather([3, 1]).anisotropy
     disk = open_store(tmp_path / "store")[0].gather([3, 1]).anisotropy
@@ -135,7 +135,7 @@ def test_float16_spectra_are_widened_and_checked(some: list[CrystalRecord], tmp_
     assert labels.dtype == torch.float32
     torch.testing.assert_close(labels, expected.eps_inter, rtol=2**-11, atol=6e-8)
     large = [*some[:3], scaled(some[3], 5e3)]
-    with pytest.raises(RecordError, match=rf"\({some[3].material_id}\): \|eps\| reaches .*float16 ends at 6.55e\+04"):
+    with pytest.raises(RecordError, match=rf"\({some[3].material_id}\): \|eps\| reaches .*float16.* 6.55e\+04"):
         write_store(tmp_path / "large", iter(large), CUTOFF, composition_split, "float16")
     assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
@@ -155,7 +155,7 @@ def test_writing_holds_few_materials_at_a_time(some: list[CrystalRecord], tmp_pa
             yield copy
 
     write_store(tmp_path / "store", fresh(), CUTOFF, composition_split)
-    assert most <= CHUNK + 1 < len(some) * 20
+    assert most <= MATERIALS_PER_CHUNK + 1 < len(some) * 20
 
 
 def test_a_failure_leaves_nothing_and_an_old_store_as_it_was(some: list[CrystalRecord], tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_stores_are_told_in_one_line(folder: Path, tmp_path: Path, case: str) -> None:
+def test_damaged_stores_are_reported_in_one_line(folder: Path, tmp_path: Path, case: str) -> None:
     copy = tmp_path / "store"
     shutil.copytree(folder, copy)
     damage, message = DAMAGE[case]
@@ -317,8 +317,8 @@ SPOILT = {
     "target": ("edge_index", put((0, 1), 50), "edge_index.npy of materials 0 to 11 points beyond"),
     "order": ("edge_index", lambda values: values.__setitem__(slice(None), values[::-1].copy()), "edge_index.npy"),
     "vector": ("edge_vectors", put((5, 1), np.nan), "edge_vectors.npy of materials 0 to 11 has lengths beyond"),
-    "reverse": ("edge_vectors", put((5, 1), 0.75), "edge_vectors.npy of materials 0 to 11 holds an edge without"),
-    "size": ("sizes", put((2, 2), 7), r"sizes.npy says \[.*7\] of material 2"),
+    "reverse": ("edge_vectors", put((5, 1), 0.75), "edge_vectors.npy of materials 0 to 11 contains an edge without"),
+    "size": ("sizes", put((2, 2), 7), r"sizes.npy has \[.*7\] for material 2"),
     "nan": ("eps_inter", put((3, 100, 0), np.nan), "eps_inter.npy of materials 0 to 11 has values that are not finite"),
     "gain": ("eps_inter", put((3, 100, 1), -1), "or a negative imaginary part"),
     "drude": ("drude", put(0, -1), "drude.npy of materials"),
@@ -349,13 +349,13 @@ def test_sound_lengths_end_at_the_first_damage(tmp_path: Path) -> None:
         array.flush()
         ends.append((array.num_rows, array.checksum))
     array.abandon()
-    assert sound_lengths(path, 6, ends) == 4
+    assert count_valid_states(path, 6, ends) == 4
     content = bytearray(path.read_bytes())
     content[128 + 2 * 12 + 5] ^= 1
     path.write_bytes(content)
-    assert sound_lengths(path, 6, ends) == 2
+    assert count_valid_states(path, 6, ends) == 2
     path.write_bytes(content[: 128 + 13])
-    assert sound_lengths(path, 6, ends) == 1 and sound_lengths(tmp_path / "b.npy", 6, ends) == 0
+    assert count_valid_states(path, 6, ends) == 1 and count_valid_states(tmp_path / "b.npy", 6, ends) == 0
     again = AppendableArray(path, np.int16, (3,), *ends[0])
     again.append(np.arange(6).reshape(2, 3))
     again.close()
@@ -389,5 +389,5 @@ def test_data_module_serves_the_same_from_store_and_source(tmp_path: Path) -> No
     assert (one.source_name, two.source_name) == ("ExampleMetals", f"{tmp_path / 'store'} (metals)")
     with pytest.raises(InputError, match=r"source \(ExampleMetals\) and store \(x\) are both given"):
         CrystalDataModule(source=source, store="x")
-    with pytest.raises(InputError, match=r"up to 4.0 Å, but data.cutoff is 5.5 Å; set data.cutoff"):
+    with pytest.raises(InputError, match=r"4.0 Å, but data.cutoff is 5.5 Å; set data.cutoff"):
         CrystalDataModule(store=str(tmp_path / "store")).setup("fit")

@@ -17,7 +17,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
 from dielectric_gnn.data.sources import StructureFiles
 from dielectric_gnn.data.sources.parser_warnings import HARMLESS, reason_to_refuse
-from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, operations_of, settings_of
+from dielectric_gnn.data.sources.space_groups import NUM_SETTINGS, find_settings, symmetry_operations
 from dielectric_gnn.data.sources.structure_files import is_structure_file, read_structure
 from dielectric_gnn.data.sources.structure_ids import material_ids
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -98,15 +98,15 @@ def test_every_setting_of_spglib_is_found_by_its_names_and_has_its_operations() 
     for hall_number in range(1, NUM_SETTINGS + 1):
         kind = spglib.get_spacegroup_type(hall_number)
         assert (
-            hall_number in [one.hall_number for one in settings_of(kind.hall_symbol, hall=True)] or hall_number == 324
+            hall_number in [one.hall_number for one in find_settings(kind.hall_symbol, hall=True)] or hall_number == 324
         )
         group, *own = kind.international.split("=")
         for name in own or [group, kind.international_short, kind.international_full]:
-            found = settings_of(name)
+            found = find_settings(name)
             assert {one.number for one in found} == {kind.number}, name
             assert hall_number in [one.hall_number for one in found] or kind.choice in ("1ba-c", "2ba-c"), name
     database = spglib.get_symmetry_from_database(525)
-    assert len(operations_of(settings_of("F d -3 m :1")[0])[0]) == len(database["rotations"]) == 192
+    assert len(symmetry_operations(find_settings("F d -3 m :1")[0])[0]) == len(database["rotations"]) == 192
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_cell_tells_hexagonal_from_rhombohedral_axes(
 
 DIAMOND = "_symmetry_space_group_name_H-M 'F d -3 m'"
 REFUSED = {
-    "nonsense": (cif("_symmetry_space_group_name_H-M 'Q 7 m'"), "not understood"),
+    "nonsense": (cif("_symmetry_space_group_name_H-M 'Q 7 m'"), "not recognised"),
     "two groups": (cif("_symmetry_space_group_name_H-M 'F m -3 m'\n_space_group_IT_number 221"), "contradict"),
     "cell of another symmetry": (cif("_space_group_IT_number 225", c=5.0), "does not have the symmetry"),
     "unstated origin": (cif(DIAMOND, "Si1 0.1 0.1 0.1\nC1 0.3 0.3 0.3", a=9.0, c=9.0), "settings"),
@@ -167,9 +167,9 @@ def test_what_is_not_understood_is_refused_with_the_reason(name: str, tmp_path: 
         ("cif_reason_lost/unknown_coord.cif", "coordinate x of site H1"),
         ("dummy_site_message/dummy.cif", "type of 'X1'"),
         ("dummy_site_message/label_wat.cif", "site 'M1'"),
-        ("vasp4_no_symbols/POSCAR", "names no elements"),
-        ("class_named_in_file/b.mson", "no format"),
-        ("class_named_in_file/c.yaml", "no format"),
+        ("vasp4_no_symbols/POSCAR", "no elements"),
+        ("class_named_in_file/b.mson", "not of a supported format"),
+        ("class_named_in_file/c.yaml", "not of a supported format"),
     ],
 )
 def test_odd_files_are_refused_with_the_reason(file: str, reason: str) -> None:
@@ -322,7 +322,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path, caplog: pytest.LogCa
     (asked / "itself").symlink_to(asked)
     records, rejects = read(asked)
     assert [one.material_id for one in records] == ["Ag"] and not rejects
-    assert "searched already: 2" in caplog.text
+    assert "left out 2 links" in caplog.text
 
 
 def test_what_a_calculation_wrote_is_read_where_its_poscar_is_not_beside_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.data.frames import with_whole_tensors
+from dielectric_gnn.data.frames import with_full_tensors
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.sources.prototypes import METALS, PROTOTYPES, SHORTEST, random_structure
@@ -179,7 +179,7 @@ def test_response_is_smooth(rattled: list[CrystalRecord], what: str) -> None:
 
 def test_labels_pass_the_check_of_frames_unchanged() -> None:
     for record in SyntheticMetals(60).records():
-        after = with_whole_tensors(record)
+        after = with_full_tensors(record)
         assert after.labels is not None and record.labels is not None and not after.labels.diagonal_only
         np.testing.assert_allclose(after.labels.eps_inter, record.labels.eps_inter, atol=1e-6)
         np.testing.assert_allclose(after.labels.drude, record.labels.drude, atol=1e-6)

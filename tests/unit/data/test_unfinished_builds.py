@@ -1,4 +1,4 @@
-"""Builds that are interrupted go on where they were, and end with the same bytes."""
+"""Interrupted builds are continued, and end with the same bytes."""
 
 from __future__ import annotations
 
@@ -71,22 +71,22 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     done = 0
 
-    def take(*args: object) -> None:
+    def add_chunk(*args: object) -> None:
         nonlocal done
         if done == after:
             raise KeyboardInterrupt
         done += 1
-        store_writer.take(*args)  # type: ignore[arg-type]
+        store_writer.add_chunk(*args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "take", take)
+        patch.setattr(prepare, "add_chunk", add_chunk)
         with pytest.raises(KeyboardInterrupt):
             build(folder)
     assert not folder.exists()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_interrupted_build_goes_on(interrupted: Path, whole: dict[str, bytes], workers: int) -> None:
+def test_interrupted_build_is_continued(interrupted: Path, whole: dict[str, bytes], workers: int) -> None:
     read = []
 
     class Counted(Troubled):
@@ -112,7 +112,7 @@ def test_nothing_is_kept_of_a_build_that_did_nothing(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("trial", range(12))
-def test_whatever_the_disk_kept_of_the_last_moments(interrupted: Path, whole: dict[str, bytes], trial: int) -> None:
+def test_any_state_of_the_disk_after_a_power_failure(interrupted: Path, whole: dict[str, bytes], trial: int) -> None:
     """Files cut at random places, with bytes turned or zeroed, as a power failure may leave them."""
     rng = np.random.default_rng(trial)
     for path in sorted(partial_folder(interrupted).rglob("*")):
@@ -169,7 +169,7 @@ def test_interruption_at_the_very_end(tmp_path: Path, whole: dict[str, bytes], m
     assert contents(target) == whole
 
 
-def test_another_build_in_the_way(interrupted: Path) -> None:
+def test_unfinished_build_of_another_plan(interrupted: Path) -> None:
     for source, options, message in (
         (Troubled(), replace(OPTIONS, cutoff=5.0), "unfinished build with cutoff 4.0, not 5.0; repeat the command"),
         (Troubled(), replace(OPTIONS, tensors=True), "with tensors False, not True"),
@@ -206,7 +206,7 @@ def test_two_builds_at_once(tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An old store stays, and when there is space the build goes on."""
+    """An old store stays, and when there is space the build is continued."""
     target = tmp_path / "store"
     build(target, SyntheticMetals(80))
     old, real, space = contents(target), AppendableArray.append, 16
@@ -266,22 +266,22 @@ class Stream(RecordSource):
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         self.readings += 1
-        return self._read_each(range(150), Troubled().crystal, on_error)
+        return self.read_each(range(150), Troubled().crystal, on_error)
 
     def tasks(self) -> Tasks | None:
         return None
 
 
-def test_source_without_pieces_is_read_in_one_go(
+def test_source_without_tasks_is_read_from_the_start(
     tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = Stream(), tmp_path / "store"
-    real = prepare.take
-    monkeypatch.setattr(prepare, "take", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
+    real = prepare.add_chunk
+    monkeypatch.setattr(prepare, "add_chunk", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         build(target, source)
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(prepare, "take", real)
+    monkeypatch.setattr(prepare, "add_chunk", real)
     assert len(build(target, source)) == 2
     assert contents(target) == whole
     shutil.rmtree(target)

@@ -21,7 +21,7 @@ from dielectric_gnn.targets.response import Response
 from dielectric_gnn.testing import graph_of
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.published.conversion import build
-from dielectric_gnn.training.published.names import renamed
+from dielectric_gnn.training.published.names import rename_weights
 
 DATA = Path(__file__).parents[2] / "data/reference_models"
 NAMES = ["optimetal2b_cgc", "optimetal2b_tc", "optimetal3b_tc"]
@@ -52,7 +52,7 @@ class Reference:
     def model(self, **backbone: Any) -> DielectricModule:
         architecture = json.loads(str(self.values["config"]))["architecture"]
         model = build({"architecture": architecture}, backbone).double()
-        model.load_state_dict(renamed(self.group("state")), strict=False)
+        model.load_state_dict(rename_weights(self.group("state")), strict=False)
         return model
 
 
@@ -95,7 +95,7 @@ def test_gradients_equal_those_of_the_reference(name: str, fused: str) -> None:
     loss = loss_of(model(graph_of(file.records(), 5.5)))
     loss.backward()
     assert_relative(loss, torch.tensor(float(file.values["train/loss"])), TOLERANCE)
-    expected = renamed(file.group("grad"))
+    expected = rename_weights(file.group("grad"))
     gradients = {key: p.grad for key, p in model.named_parameters()}
     assert gradients.keys() == expected.keys()
     scale = max(float(gradient.abs().max()) for gradient in expected.values())
@@ -110,7 +110,9 @@ def test_orbit_graphs_give_the_outputs_of_the_reference(name: str) -> None:
     """Equal atoms and edges as one: the symmetric structures in evaluation; in training, as their full graphs."""
     file = reference(name)
     store = CrystalStore.from_records(file.records(), 5.5, edge_dtype=np.float64, symmetry="orbit")
-    symmetric = [row for row in range(len(store)) if store.orbits is not None and store.orbits.of(row) is not None]
+    symmetric = [
+        row for row in range(len(store)) if store.orbits is not None and store.orbits.crystal_orbits(row) is not None
+    ]
     assert len(symmetric) == 4
     orbit = store.gather(symmetric).to(dtype=torch.float64)
     full = graph_of([file.records()[row] for row in symmetric], 5.5)
