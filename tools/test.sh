@@ -13,5 +13,6 @@ make_environment "$venv" ".[dev,docs]"
 "$venv/bin/mypy"
 # The variable turns off a notice about later versions of the theme.
 NO_MKDOCS_2_WARNING=1 "$venv/bin/mkdocs" build --quiet --strict
-# Two files of tests at a time: most of them wait for commands that use one core.
-"$venv/bin/python" -m pytest --numprocesses 2 --dist loadfile "$@"
+# Two files of tests at a time, in the order of their names: the long integration tests come before the short unit tests,
+# so that both processes end at the same time.
+"$venv/bin/python" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"

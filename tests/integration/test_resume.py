@@ -14,7 +14,7 @@ import torch
 
 from dielectric_gnn.training.resume import differences
 from dielectric_gnn.training.run_record import RECORD, read_record
-from tests.commands import SMALL, Command, environment
+from tests.commands import SMALL, Command, environment, run_command
 
 KILLER = '''
 import os, random, signal
@@ -154,7 +154,7 @@ def test_killed_at_any_moment_and_launched_again(
         process.communicate()
         assert process.returncode in (0, -signal.SIGKILL)
         hits += process.returncode == -signal.SIGKILL and seen(last) < 20
-    result = subprocess.run(line, cwd=repository, env=environment(killer), capture_output=True, text=True, check=False)
+    result = run_command(*line[1:], paths=(killer,))
     assert result.returncode == 0, result.stderr
     assert hits and f"continuing {last}" in result.stderr + result.stdout, "no kill hit an unfinished training"
     assert_same_weights(*(torch.load(path, weights_only=True) for path in (last, uninterrupted)))

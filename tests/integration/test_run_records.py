@@ -3,8 +3,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +25,7 @@ from dielectric_gnn.training.evaluation import ResponseModule, labels_of
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective
 from dielectric_gnn.training.run_record import RECORD, read_record
-from tests.commands import SMALL, Command, environment
+from tests.commands import SMALL, Command, run_command
 
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 
@@ -82,10 +80,8 @@ def test_training_is_the_same_with_and_without(
         "import sys\nimport dielectric_gnn.cli.training as cli\nfrom lightning.pytorch import Callback\n"
         "cli.ScalingRecord = lambda study: Callback()\ncli.run(sys.argv[1:])\n"
     )
-    line = [sys.executable, str(tmp_path / "bare.py"), "fit", "--config", "configs/base.yaml", *SMALL]
-    subprocess.run(
-        [*line, "--run_dir", str(tmp_path / "run")], cwd=repository, env=environment(), check=True, capture_output=True
-    )
+    line = [tmp_path / "bare.py", "fit", "--config", "configs/base.yaml", *SMALL, "--run_dir", tmp_path / "run"]
+    assert run_command(*line).returncode == 0
     assert not (tmp_path / "run" / RECORD).exists() and (trained / RECORD).exists()
     with_record, without = (
         torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (trained, tmp_path / "run")

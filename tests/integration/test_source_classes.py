@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from dielectric_gnn.cli import prepare
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.files import open_store
-from tests.commands import environment
+from tests.commands import run_command
 
 SYNTHETIC = "dielectric_gnn.data.sources.SyntheticMetals"
 
@@ -82,10 +80,7 @@ def test_the_source_of_the_guide_is_built_and_its_bad_file_rejected(
     chosen = metals[::6]
     write_spectra(tmp_path / "my_spectra", chosen)
     words = [*line[1].split(), "--source.broadening_ev", "0.3", "--workers", str(workers)]
-    done = subprocess.run(
-        [sys.executable, "-m", "dielectric_gnn", *words],
-        capture_output=True, text=True, cwd=tmp_path, env=environment(tmp_path), timeout=300, check=False,
-    )  # fmt: skip
+    done = run_command("-m", "dielectric_gnn", *words, cwd=tmp_path, paths=(tmp_path,))
     assert done.returncode == 0 and "rejected: 1" in done.stdout, done.stderr
     assert "CifAndTable folder='my_spectra/', broadening_ev=0.3" in done.stdout
     assert "damaged.cif" in (tmp_path / "data" / "mine_rejects.csv").read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dielectric_gnn.training.run_record import RECORD, read_record, read_records
-from tests.commands import environment
+from tests.commands import environment, run_command
 
 STUDY = """\
 name: tiny
@@ -201,8 +201,7 @@ def test_a_damaged_record_is_written_again(start: Start, tmp_path: Path, reposit
     damaged, other = out / "cgc-h8-d20-s1", out / "cgc-h8-d40-s1"
     original, untouched = read_record(damaged / RECORD), contents(other)
     (damaged / RECORD).write_text("{")
-    line = [sys.executable, "-m", "dielectric_gnn", "test", "--ckpt_path", str(damaged / "checkpoints" / "best.ckpt")]
-    refused = subprocess.run(line, cwd=repository, env=environment(), capture_output=True, text=True, check=False)
+    refused = run_command("-m", "dielectric_gnn", "test", "--ckpt_path", damaged / "checkpoints" / "best.ckpt")
     assert refused.returncode == 2 and refused.stderr.splitlines()[-1].startswith(
         f"error: {damaged / RECORD}: not a run"
     )

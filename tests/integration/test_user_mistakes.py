@@ -20,6 +20,7 @@ from dielectric_gnn.training.callbacks import graceful_stop
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.files import check_writable, file_stem, write_csv, write_text
 from dielectric_gnn.utils.yaml_files import read_yaml
+from tests.commands import run_command
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), "--trainer.max_epochs", "1"]
@@ -100,16 +101,10 @@ def test_home_is_understood_everywhere(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_training_goes_on_in_a_folder_below_home(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("run_dir: ~/run\n")
-    command = [sys.executable, "-m", "dielectric_gnn", *QUICK, *SMALL, "--config", "~/mine.yaml"]
-    environment = {**os.environ, "HOME": str(tmp_path)}
+    words = [*QUICK, *SMALL, "--config", "~/mine.yaml", "--trainer.max_epochs"]
     for epochs in (1, 2):
-        subprocess.run(
-            [*command, "--trainer.max_epochs", str(epochs)],
-            env=environment,
-            check=True,
-            capture_output=True,
-            cwd=tmp_path,
-        )
+        done = run_command("-m", "dielectric_gnn", *words, epochs, cwd=tmp_path, env={"HOME": str(tmp_path)})
+        assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/checkpoints/last.ckpt").is_file() and not (tmp_path / "~").exists()
 
 

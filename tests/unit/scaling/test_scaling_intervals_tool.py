@@ -26,7 +26,7 @@ def test_intervals_cover_the_truth(tool: ModuleType) -> None:
 
 
 def test_power_laws_are_left_straight(tool: ModuleType) -> None:
-    shares = tool.verdicts("power", 200, 0.01)
+    shares = tool.verdicts("power", 60, 0.01)
     assert shares.get("broken", 0.0) < 0.05 and shares["power"] > 0.75, shares
 
 
