@@ -18,7 +18,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities import rank_zero_info
 
 from dielectric_gnn.cli.command_line import checked_words, with_home
-from dielectric_gnn.cli.trainer_parts import as_list, check_devices, fit_callbacks, loggers, quiet
+from dielectric_gnn.cli.trainer_parts import as_list, callback_settings, check_devices, fit_callbacks, loggers, quiet
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.prediction.loading import load_model
 from dielectric_gnn.prediction.writer import PredictionWriter
@@ -30,9 +30,10 @@ from dielectric_gnn.training.callbacks.report import TestReport
 from dielectric_gnn.training.checkpoint import SECTION, AtomicCheckpointIO, fingerprint, read_checkpoint
 from dielectric_gnn.training.ensemble import Ensemble
 from dielectric_gnn.training.former_training import check_no_training, discard_training, is_checkpoint_of, overwrites
-from dielectric_gnn.training.module import DielectricModule
+from dielectric_gnn.training.module import DielectricModule, without_unset
 from dielectric_gnn.training.resume import (
     TRAINER_SETTINGS,
+    StoredTraining,
     check_callbacks,
     checkpoint_to_continue,
     continuation,
@@ -59,6 +60,8 @@ class DielectricCLI(LightningCLI):
 
     def __init__(self, args: ArgsType = None) -> None:
         self._lock = FolderLock()
+        self._checkpoint_io = AtomicCheckpointIO()
+        self._continued: StoredTraining | None = None
         try:
             super().__init__(
                 DielectricModule,
@@ -185,8 +188,8 @@ class DielectricCLI(LightningCLI):
             self._overwrites, config.overwrite = overwrites(self.run_dir, config), False  # for this launch alone
             config.ckpt_path = named_checkpoint(self.run_dir, config)
             if not self._overwrites and config.ckpt_path is None:
-                found = checkpoint_to_continue(self.run_dir, self._plain_config())
-                config.ckpt_path = None if found is None else str(found)
+                self._continued = checkpoint_to_continue(self.run_dir, self._plain_config())
+                config.ckpt_path = None if self._continued is None else str(self._continued.path)
             elif not self._overwrites and not is_checkpoint_of(self.run_dir, config.ckpt_path):
                 check_no_training(self.run_dir)
         if verb == "predict" and config.crystals:
@@ -232,7 +235,7 @@ class DielectricCLI(LightningCLI):
             callbacks.append(ProgressBar())
         kwargs["callbacks"] = callbacks
         kwargs["enable_checkpointing"] = config.trainer.enable_checkpointing if fit else False
-        kwargs["plugins"] = [*as_list(config.trainer.plugins), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*as_list(config.trainer.plugins), self._checkpoint_io]
         try:
             return super().instantiate_trainer(**kwargs)
         except InputError:
@@ -270,14 +273,18 @@ class DielectricCLI(LightningCLI):
         """What a checkpoint states of its making, in plain types."""
         verb = self.config.subcommand
         plain = json.loads(self._parser(verb).dump(self.config[verb], format="json"))
-        settings = {"model": plain["model"], "data": {**plain["data"], "crystals": None}}
+        settings = {"model": without_unset(plain["model"]), "data": {**plain["data"], "crystals": None}}
         settings["trainer"] = {key: plain["trainer"].get(key) for key in TRAINER_SETTINGS}
+        settings["trainer"]["callbacks"] = callback_settings(plain["trainer"].get("callbacks"))
         return {**settings, **{key: plain.get(key) for key in ("seed_everything", "fine_tune_from")}}
 
     def _take_over(self, ckpt_path: str | None, fine_tune_from: str | None, config: dict[str, Any]) -> None:
         """Say what a continued training takes from where, or load weights to fine-tune."""
         if ckpt_path is not None:
-            rank_zero_info(continuation(ckpt_path, config) + check_callbacks(ckpt_path, self._callbacks()))
+            training = self._continued or StoredTraining.from_file(ckpt_path)
+            rank_zero_info(continuation(training, config) + check_callbacks(training, self._callbacks()))
+            self._checkpoint_io.use_already_read(training.path, training.checkpoint)
+            self._continued = None
         elif fine_tune_from is not None:
             rank_zero_info(str(load_weights(self.model, fine_tune_from)))
 

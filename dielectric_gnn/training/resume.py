@@ -52,7 +52,7 @@ class Difference:
 def differences(stored: Mapping[str, Any], configured: Mapping[str, Any]) -> list[Difference]:
     """Settings that differ, by dotted key; one that is absent on a side is None there.
 
-    Early checkpoints state nothing of the trainer, which then does not differ.
+    Early checkpoints state nothing of the trainer, or of its callbacks, which then do not differ.
 
     Example:
         >>> differences({"data": {"batch_size": 8}}, {"data": {"batch_size": 16}})
@@ -60,6 +60,9 @@ def differences(stored: Mapping[str, Any], configured: Mapping[str, Any]) -> lis
     """
     if "trainer" not in stored:
         configured = {key: value for key, value in configured.items() if key != "trainer"}
+    elif "callbacks" not in (stored["trainer"] or {}):
+        settings = {key: value for key, value in (configured.get("trainer") or {}).items() if key != "callbacks"}
+        configured = {**configured, **({"trainer": settings} if "trainer" in configured else {})}
     one, other = dict(_flat(stored)), dict(_flat(configured))
     keys = sorted({*one, *other})
     return [Difference(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]
@@ -81,7 +84,30 @@ def difference_table(found: Sequence[Difference]) -> str:
     return "".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
 
-def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path | None:
+@dataclass(frozen=True)
+class StoredTraining:
+    """A checkpoint that a training continues, read once.
+
+    Args:
+        path: Of the file.
+        checkpoint: Its content.
+    """
+
+    path: Path
+    checkpoint: dict[str, Any]
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> StoredTraining:
+        """Read a checkpoint; see `read_checkpoint`."""
+        return cls(Path(path), read_checkpoint(path))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration that it was made from; empty for a model that was built in Python."""
+        return self.checkpoint[SECTION]["config"] or {}
+
+
+def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> StoredTraining | None:
     """The `last.ckpt` of a run that the same command began, if for fewer epochs; None where there is none.
 
     Raises:
@@ -94,17 +120,17 @@ def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path
             check_no_training(run_dir)
         return None
     try:
-        stored = read_checkpoint(last)[SECTION]["config"]
+        stored = StoredTraining.from_file(last)
     except InputError as error:
         raise InputError(f"{error}; {ways_on(run_dir, damaged=last)}") from error
-    found = differences(stored or {}, configured)
+    found = differences(stored.config, configured)
     if found and not _only_longer(found):
         without = ", without --fine_tune_from" if configured.get("fine_tune_from") else ""
         raise InputError(
             f"{run_dir} holds a training with other settings:\n{difference_table(found)}"
             f"continue it all the same with --ckpt_path {shlex.quote(str(last))}{without}, or choose another --run_dir"
         )
-    return last
+    return stored
 
 
 def _stopped_in_first_epoch(run_dir: Path, configured: Mapping[str, Any]) -> bool:
@@ -133,19 +159,18 @@ def _only_longer(found: Sequence[Difference]) -> bool:
     return isinstance(first.configured, int) and first.configured > first.stored >= 0
 
 
-def continuation(path: str, configured: dict[str, Any]) -> str:
+def continuation(training: StoredTraining, configured: dict[str, Any]) -> str:
     """What a training that continues a checkpoint takes from where, in words.
 
     Args:
-        path: The checkpoint.
+        training: The checkpoint that is continued.
         configured: What the checkpoints of this launch will state of their making. They name the same base of a
             fine-tuning as the one that is continued.
 
     Raises:
         InputError: The checkpoint is unusable, or has the state of another optimiser.
     """
-    checkpoint = read_checkpoint(path)
-    stored = checkpoint[SECTION]["config"] or {}
+    path, checkpoint, stored = training.path, training.checkpoint, training.config
     optimizers = [_class_of(config.get("model", {}).get("optimizer")) for config in (stored, configured)]
     if None not in optimizers and optimizers[0] != optimizers[1]:
         raise InputError(
@@ -165,11 +190,11 @@ def continuation(path: str, configured: dict[str, Any]) -> str:
     return words
 
 
-def check_callbacks(path: str, callbacks: Sequence[Callback]) -> str:
+def check_callbacks(training: StoredTraining, callbacks: Sequence[Callback]) -> str:
     """Compare the callbacks whose state a checkpoint holds with those of a launch that continues it.
 
     Args:
-        path: The checkpoint.
+        training: The checkpoint that is continued.
         callbacks: Of the trainer.
 
     Returns:
@@ -179,7 +204,7 @@ def check_callbacks(path: str, callbacks: Sequence[Callback]) -> str:
         InputError: One with a state is missing: an average of the weights, for example, would no longer be taken, and
             the weights that are restored would mean something else.
     """
-    checkpoint = read_checkpoint(path)
+    path, checkpoint = training.path, training.checkpoint
     stored = {str(key).split("{")[0] for key in checkpoint.get("callbacks") or {}} - _OWN_CHECKPOINTS
     if "averaging_state" in checkpoint and not any(isinstance(callback, WeightAveraging) for callback in callbacks):
         stored.add(WeightAveraging.__name__)
