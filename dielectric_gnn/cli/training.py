@@ -18,6 +18,8 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities import rank_zero_info
 
 from dielectric_gnn.cli.command_line import checked_words, with_home
+from dielectric_gnn.cli.config_files import in_reading_order
+from dielectric_gnn.cli.linked_settings import link_settings
 from dielectric_gnn.cli.trainer_parts import as_list, callback_settings, check_devices, fit_callbacks, loggers, quiet
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.prediction.loading import load_model
@@ -152,10 +154,14 @@ class DielectricCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; where a checkpoint is evaluated, parse again with its settings as defaults."""
         args = checked_words(sys.argv[1:] if args is None else args)
+        if isinstance(args, list):
+            args = in_reading_order(args)
         self.config = _parsed(parser, args)
         self.trusted: set[str] = set()
         verb = self.config.subcommand
         if verb == "fit":
+            if isinstance(args, list):
+                link_settings(self.config.fit, args)
             return
         paths = checkpoints_of(self.config[verb])
         if not paths:
