@@ -181,7 +181,7 @@ class DielectricCLI(LightningCLI):
         """Take nothing else from a checkpoint: Lightning would parse its hyper-parameters, whatever they name."""
 
     def before_instantiate_classes(self) -> None:
-        """Settle folder, loggers and progress display."""
+        """Determine the folder of the run, the checkpoint to resume and the progress display."""
         verb = self.config.subcommand
         config = self.config[verb]
         check_devices(config.trainer.devices, _on_gpus(config.trainer.accelerator))
@@ -260,7 +260,7 @@ class DielectricCLI(LightningCLI):
         return fit_callbacks(self.run_dir, config.requeue, *best, saves=saves, logs=logs)
 
     def after_instantiate_classes(self) -> None:
-        """Build an ensemble, or let checkpoints say what they were made from."""
+        """Build an ensemble, or give the model the configuration that its checkpoints store."""
         verb = self.config.subcommand
         if self.config[verb].get("ensemble"):
             paths = self.config[verb].ensemble
@@ -276,7 +276,7 @@ class DielectricCLI(LightningCLI):
             self._take_over(self.config[verb].ckpt_path, self.config[verb].fine_tune_from, config)
 
     def _plain_config(self) -> dict[str, Any]:
-        """What a checkpoint states of its making, in plain types."""
+        """The configuration that checkpoints store, in plain types."""
         verb = self.config.subcommand
         plain = json.loads(self._parser(verb).dump(self.config[verb], format="json"))
         settings = {"model": without_unset(plain["model"]), "data": {**plain["data"], "crystals": None}}
@@ -285,7 +285,7 @@ class DielectricCLI(LightningCLI):
         return {**settings, **{key: plain.get(key) for key in ("seed_everything", "fine_tune_from")}}
 
     def _take_over(self, ckpt_path: str | None, fine_tune_from: str | None, config: dict[str, Any]) -> None:
-        """Say what a continued training takes from where, or load weights to fine-tune."""
+        """Report what a resumed training restores, or load weights to fine-tune."""
         if ckpt_path is not None:
             training = self._continued or StoredTraining.from_file(ckpt_path)
             rank_zero_info(continuation(training, config) + check_callbacks(training, self._callbacks()))
@@ -295,7 +295,7 @@ class DielectricCLI(LightningCLI):
             rank_zero_info(str(load_weights(self.model, fine_tune_from)))
 
     def _continue_predictions(self) -> None:
-        """Let materials that an earlier launch of the same command predicted stay as they are."""
+        """Leave out materials that an earlier launch of the same command has predicted."""
         config = self.config["predict"]
         writer: PredictionWriter = self.config_init["predict"].predictions
         paths = checkpoints_of(config)
@@ -304,7 +304,7 @@ class DielectricCLI(LightningCLI):
         self.datamodule.finished = writer.begin(self.run_dir / PREDICTIONS, model, source)
 
     def after_predict(self) -> None:
-        """Where nothing was left to predict no callback was called: the summary is still written."""
+        """Write the summary also where nothing was left to predict, and no callback was called."""
         if self.trainer.is_global_zero and not len(self.datamodule.indices["predict"]):
             self.config_init["predict"].predictions.conclude(self.datamodule, self.model)
 
@@ -317,7 +317,7 @@ class DielectricCLI(LightningCLI):
                 callback.listen()
 
     def after_fit(self) -> None:
-        """Say where the results are."""
+        """Print where the results are."""
         best = self.run_dir / CHECKPOINTS / "best.ckpt"
         if self.trainer.is_global_zero and best.is_file():
             test = shlex.join(["--ckpt_path", str(best), *data_words(self._plain_config()["data"])])

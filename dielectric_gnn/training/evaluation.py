@@ -134,7 +134,7 @@ class ResponseModule(LightningModule):
         self._check_broadening()
 
     def on_validation_start(self) -> None:
-        """Check again: what a checkpoint says of its training is known only after `setup`."""
+        """Check the broadening again: the training statistics of a checkpoint are loaded after `setup`."""
         self._check_broadening()
 
     def on_test_start(self) -> None:
@@ -224,14 +224,14 @@ class ResponseModule(LightningModule):
         self.eval_drude_r2.reset()
 
     def _check_finite(self, response: Response, graph: CrystalGraph) -> None:
-        """A diverged model must not hide behind metrics that skip undefined values."""
+        """Raise InputError for a response that is not finite: means of metrics would leave it out."""
         finite = self.finite_rows(response)
         if not finite.all():
             name = self._name_of(int(graph.index[~finite][0]))
             raise InputError(f"the prediction for material {name} is not finite: {_DIVERGED}")
 
     def bad_loss(self, row: int, where: str) -> InputError:
-        """What to say of a loss that is not finite: whether the label or the training is to blame.
+        """The error for a loss that is not finite; its message states whether the label or the training is the cause.
 
         Args:
             row: Position of the material in its data set.

@@ -7,7 +7,7 @@ from typing import Any, Literal, NoReturn
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import LRSchedulerConfig, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -159,7 +159,7 @@ class DielectricModule(ResponseModule):
         }
 
     def on_fit_start(self) -> None:
-        """Learn what the model must remember of its training data."""
+        """Take the training statistics from the data, and prepare the head with them."""
         check_averaging(self, self.trainer.callbacks)  # type: ignore[attr-defined]
         self.training_statistics = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
         self.head.prepare(self.training_statistics)
@@ -190,8 +190,23 @@ class DielectricModule(ResponseModule):
         super().on_validation_start()
 
     def on_train_epoch_end(self) -> None:
-        """Look at the last losses, also where nothing is validated."""
+        """Look at the last losses, also where nothing is validated; advance schedulers that follow a metric."""
         self._check_losses()
+        for config in self.trainer.lr_scheduler_configs if self._trainer is not None else ():
+            value = self.trainer.callback_metrics.get(str(config.monitor))
+            due = (self.current_epoch + 1) % config.frequency == 0
+            if _follows_metric_of_epoch(config) and due and value is not None:
+                config.scheduler.step(value)  # type: ignore[arg-type]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Advance a scheduler.
+
+        One that follows a metric of the epoch has been advanced in `on_train_epoch_end` already. Lightning would
+        advance it only after `last.ckpt` is written, and a resumed training would miss that step.
+        """
+        config = next((one for one in self.trainer.lr_scheduler_configs if one.scheduler is scheduler), None)
+        if config is None or not _follows_metric_of_epoch(config):
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add configuration, training statistics and the mean loss of this epoch so far, in plain types.
@@ -245,6 +260,10 @@ class DielectricModule(ResponseModule):
                 f"^{self.lr_scaling.exponent:g} = {rate:.4g}"
             )
             group["lr"] = rate
+
+
+def _follows_metric_of_epoch(config: LRSchedulerConfig) -> bool:
+    return config.reduce_on_plateau and config.interval == "epoch"
 
 
 def without_unset(model: dict[str, Any]) -> dict[str, Any]:

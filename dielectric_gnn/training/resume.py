@@ -1,7 +1,7 @@
-"""Going on with a training, and starting one from the weights of another: two different things.
+"""Resuming a training, and fine-tuning from the weights of another.
 
-A resumed training takes over weights, optimiser, schedule, place in the data and random states. A fine-tuned one takes
-over weights only.
+A resumed training restores weights, optimiser, schedule, position in the data and random states. A fine-tuned one loads
+weights only.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dielectric_gnn.training.run_folder import CHECKPOINTS
 from dielectric_gnn.utils.errors import InputError
 
 TRAINER_SETTINGS = ("max_epochs", "max_steps", "gradient_clip_val", "accumulate_grad_batches", "precision")
-"""What a checkpoint states of the trainer: the settings that change what is learnt."""
+"""Settings of the trainer that a checkpoint stores: those that change the result of a training."""
 
 _KEPT_BY_CHECKPOINT = ("model.optimizer", "model.lr_scaling", "fine_tune_from")
-"""What restored weights and the optimiser's restored state overrule; all else is built from the configuration."""
+"""Settings for which the restored state counts; all others are taken from the configuration."""
 
 _OWN_CHECKPOINTS = {"ModelCheckpoint", "BestCheckpoint"}
 """Callbacks that every training has; their state is found by what they monitor."""
@@ -136,7 +136,7 @@ def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Stor
 def _stopped_in_first_epoch(run_dir: Path, configured: Mapping[str, Any]) -> bool:
     """Whether the same command was killed after the first `best.ckpt` and before the first `last.ckpt`.
 
-    A new start then repeats less than an epoch, without which a study would need a hand.
+    A new start then repeats less than one epoch, and a study continues without manual work.
     """
     record, best = record_in(run_dir), run_dir / CHECKPOINTS / "best.ckpt"
     if record is None or record.status == "finished" or record.epochs > 1 or not best.is_file():
@@ -152,7 +152,7 @@ def _stopped_in_first_epoch(run_dir: Path, configured: Mapping[str, Any]) -> boo
 
 
 def _only_longer(found: Sequence[Difference]) -> bool:
-    """Whether a training shall go on for more epochs, and nothing else has changed."""
+    """Whether the only difference is a larger number of epochs."""
     first = found[0]
     if len(found) > 1 or first.key != _LONGER or not isinstance(first.stored, int):
         return False
@@ -160,7 +160,7 @@ def _only_longer(found: Sequence[Difference]) -> bool:
 
 
 def continuation(training: StoredTraining, configured: dict[str, Any]) -> str:
-    """What a training that continues a checkpoint takes from where, in words.
+    """Message of a resumed training: its checkpoint, and which settings differ.
 
     Args:
         training: The checkpoint that is continued.
@@ -198,11 +198,11 @@ def check_callbacks(training: StoredTraining, callbacks: Sequence[Callback]) -> 
         callbacks: Of the trainer.
 
     Returns:
-        Callbacks that have no state in the checkpoint and begin anew, in words; empty without any.
+        A line that lists callbacks without a state in the checkpoint, which start anew; empty without any.
 
     Raises:
-        InputError: One with a state is missing: an average of the weights, for example, would no longer be taken, and
-            the weights that are restored would mean something else.
+        InputError: A callback with a stored state is missing. Without the average of the weights, for example, the
+            restored weights would be of another kind.
     """
     path, checkpoint = training.path, training.checkpoint
     stored = {str(key).split("{")[0] for key in checkpoint.get("callbacks") or {}} - _OWN_CHECKPOINTS
@@ -226,10 +226,10 @@ def _class_of(optimizer: Any) -> str | None:
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What fine-tuning took over.
+    """The weights that fine-tuning loaded.
 
     Args:
-        loaded: Weights that were taken over.
+        loaded: Weights that were loaded.
         skipped: Weights of the checkpoint that the model lacks.
         fresh: Weights of the model that the checkpoint lacks; they keep their initial values.
         mismatched: Weights of another shape, with both shapes; the model keeps its own.
@@ -249,7 +249,7 @@ class LoadedWeights:
 
 
 def load_weights(model: nn.Module, path: str) -> LoadedWeights:
-    """Take over every weight of a checkpoint whose name and shape fit the model.
+    """Load every weight of a checkpoint whose name and shape fit the model.
 
     Raises:
         InputError: The checkpoint is unusable, or nothing in it fits.
