@@ -123,7 +123,7 @@ def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Stor
         stored = StoredTraining.from_file(last)
     except InputError as error:
         raise InputError(f"{error}; {ways_on(run_dir, damaged=last)}") from error
-    found = differences(stored.config, configured)
+    found = _without_callbacks(differences(stored.config, configured))
     if found and not _only_longer(found):
         without = ", without --fine_tune_from" if configured.get("fine_tune_from") else ""
         raise InputError(
@@ -147,8 +147,13 @@ def _stopped_in_first_epoch(run_dir: Path, configured: Mapping[str, Any]) -> boo
         checkpoint = read_checkpoint(best)
     except InputError:
         return False
-    found = differences(checkpoint[SECTION]["config"] or {}, configured)
+    found = _without_callbacks(differences(checkpoint[SECTION]["config"] or {}, configured))
     return checkpoint.get("epoch") == 0 and (not found or _only_longer(found))
+
+
+def _without_callbacks(found: Sequence[Difference]) -> list[Difference]:
+    """Differences but for callbacks, which are listed and do not prevent resuming; see also `check_callbacks`."""
+    return [difference for difference in found if not difference.key.startswith("trainer.callbacks")]
 
 
 def _only_longer(found: Sequence[Difference]) -> bool:
@@ -211,8 +216,8 @@ def check_callbacks(training: StoredTraining, callbacks: Sequence[Callback]) -> 
     present = {type(callback).__qualname__ for callback in callbacks}
     if missing := sorted(stored - present):
         raise InputError(
-            f"{path} was written with the callback {missing[0]}, whose state it holds, but this launch has none; give "
-            "it again (trainer.callbacks), or begin a new training with these weights: "
+            f"{path} was written with the callback {', '.join(missing)}, whose state it holds, but this launch has "
+            "none; give it again (trainer.callbacks), or begin a new training with these weights: "
             f"--fine_tune_from {path} and another --run_dir"
         )
     fresh = [type(callback).__qualname__ for callback in callbacks if callback.state_dict()]
