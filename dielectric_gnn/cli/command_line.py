@@ -18,7 +18,7 @@ Words = TypeVar("Words")
 CONFIGS = Path(dielectric_gnn.__file__).parent / "configs"
 """The configurations that are installed with the package."""
 
-_CONFIG = ("--config", "-c")
+CONFIG_OPTIONS = ("--config", "-c")
 _HOME = re.compile(r"~(/|$)")
 
 
@@ -39,10 +39,10 @@ def checked_words(words: Words) -> Words | list[str]:
     checked = [_with_shipped_file(*pair) for pair in zip(["", *checked], checked, strict=False)]
     for previous, word in zip(["", *checked], checked, strict=False):
         option, sign, value = word.partition("=")
-        named = option in _CONFIG and sign
+        named = option in CONFIG_OPTIONS and sign
         text = value if named else word
         # Every file that an option names may hold part of the configuration, such as --model.backbone goten.yaml.
-        if (named or previous in _CONFIG or text.endswith((".yaml", ".yml"))) and _is_path(text):
+        if (named or previous in CONFIG_OPTIONS or text.endswith((".yaml", ".yml"))) and _is_path(text):
             read_yaml(Path(text))
     return checked
 
@@ -50,9 +50,9 @@ def checked_words(words: Words) -> Words | list[str]:
 def _with_shipped_file(previous: str, word: str) -> str:
     """A file that --config names and that does not exist here, but among the configurations of this package."""
     option, sign, value = word.partition("=")
-    named = option in _CONFIG and bool(sign)
+    named = option in CONFIG_OPTIONS and bool(sign)
     text = value if named else word
-    if not (named or previous in _CONFIG) or not text.endswith((".yaml", ".yml")) or Path(text).exists():
+    if not (named or previous in CONFIG_OPTIONS) or not text.endswith((".yaml", ".yml")) or Path(text).exists():
         return word
     shipped = CONFIGS / text.removeprefix("configs/")
     if not shipped.is_file() or not shipped.resolve().is_relative_to(CONFIGS.resolve()):

@@ -19,7 +19,6 @@ from dielectric_gnn.data.splits import SHARES
 from dielectric_gnn.studies.execute import state_of
 from dielectric_gnn.studies.flops import count_training_flops
 from dielectric_gnn.studies.plan import PlannedRun
-from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.training.module import DielectricModule, trainable_parameters
 
 _BATCH_SIZE = 64
@@ -177,7 +176,7 @@ def _training_step(module: DielectricModule, graph: CrystalGraph) -> Callable[[]
     def step() -> None:
         module.train()
         optimizer.zero_grad()
-        module.objective.per_material(module(graph), labels_of(graph))["loss"].mean().backward()  # type: ignore[no-untyped-call]
+        module.loss(graph).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

@@ -77,6 +77,17 @@ def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence | Mapping) else [value]
 
 
+def callback_settings(callbacks: Any) -> dict[str, Any] | None:
+    """Options of the callbacks of a parsed configuration by class path, for comparison when a training resumes."""
+    settings: dict[str, Any] = {}
+    for one in as_list([callbacks] if isinstance(callbacks, Mapping) else callbacks):
+        path = one["class_path"] if isinstance(one, Mapping) else str(one)
+        number = sum(key.split("#")[0] == path for key in settings)
+        name = f"{path}#{number + 1}" if number else path
+        settings[name] = (one.get("init_args") if isinstance(one, Mapping) else None) or {}
+    return settings or None
+
+
 def quiet() -> None:
     """Silence advice that does not apply here."""
     for message in (

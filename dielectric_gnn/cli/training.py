@@ -18,7 +18,9 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities import rank_zero_info
 
 from dielectric_gnn.cli.command_line import checked_words, with_home
-from dielectric_gnn.cli.trainer_parts import as_list, check_devices, fit_callbacks, loggers, quiet
+from dielectric_gnn.cli.config_files import in_reading_order
+from dielectric_gnn.cli.linked_settings import link_settings
+from dielectric_gnn.cli.trainer_parts import as_list, callback_settings, check_devices, fit_callbacks, loggers, quiet
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.prediction.loading import load_model
 from dielectric_gnn.prediction.writer import PredictionWriter
@@ -30,9 +32,10 @@ from dielectric_gnn.training.callbacks.report import TestReport
 from dielectric_gnn.training.checkpoint import SECTION, AtomicCheckpointIO, fingerprint, read_checkpoint
 from dielectric_gnn.training.ensemble import Ensemble
 from dielectric_gnn.training.former_training import check_no_training, discard_training, is_checkpoint_of, overwrites
-from dielectric_gnn.training.module import DielectricModule
+from dielectric_gnn.training.module import DielectricModule, without_unset
 from dielectric_gnn.training.resume import (
     TRAINER_SETTINGS,
+    StoredTraining,
     check_callbacks,
     checkpoint_to_continue,
     continuation,
@@ -59,6 +62,8 @@ class DielectricCLI(LightningCLI):
 
     def __init__(self, args: ArgsType = None) -> None:
         self._lock = FolderLock()
+        self._checkpoint_io = AtomicCheckpointIO()
+        self._continued: StoredTraining | None = None
         try:
             super().__init__(
                 DielectricModule,
@@ -149,10 +154,14 @@ class DielectricCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; where a checkpoint is evaluated, parse again with its settings as defaults."""
         args = checked_words(sys.argv[1:] if args is None else args)
+        if isinstance(args, list):
+            args = in_reading_order(args)
         self.config = _parsed(parser, args)
         self.trusted: set[str] = set()
         verb = self.config.subcommand
         if verb == "fit":
+            if isinstance(args, list):
+                link_settings(self.config.fit, args)
             return
         paths = checkpoints_of(self.config[verb])
         if not paths:
@@ -172,7 +181,7 @@ class DielectricCLI(LightningCLI):
         """Take nothing else from a checkpoint: Lightning would parse its hyper-parameters, whatever they name."""
 
     def before_instantiate_classes(self) -> None:
-        """Settle folder, loggers and progress display."""
+        """Determine the folder of the run, the checkpoint to resume and the progress display."""
         verb = self.config.subcommand
         config = self.config[verb]
         check_devices(config.trainer.devices, _on_gpus(config.trainer.accelerator))
@@ -185,8 +194,8 @@ class DielectricCLI(LightningCLI):
             self._overwrites, config.overwrite = overwrites(self.run_dir, config), False  # for this launch alone
             config.ckpt_path = named_checkpoint(self.run_dir, config)
             if not self._overwrites and config.ckpt_path is None:
-                found = checkpoint_to_continue(self.run_dir, self._plain_config())
-                config.ckpt_path = None if found is None else str(found)
+                self._continued = checkpoint_to_continue(self.run_dir, self._plain_config())
+                config.ckpt_path = None if self._continued is None else str(self._continued.path)
             elif not self._overwrites and not is_checkpoint_of(self.run_dir, config.ckpt_path):
                 check_no_training(self.run_dir)
         if verb == "predict" and config.crystals:
@@ -232,7 +241,7 @@ class DielectricCLI(LightningCLI):
             callbacks.append(ProgressBar())
         kwargs["callbacks"] = callbacks
         kwargs["enable_checkpointing"] = config.trainer.enable_checkpointing if fit else False
-        kwargs["plugins"] = [*as_list(config.trainer.plugins), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*as_list(config.trainer.plugins), self._checkpoint_io]
         try:
             return super().instantiate_trainer(**kwargs)
         except InputError:
@@ -251,7 +260,7 @@ class DielectricCLI(LightningCLI):
         return fit_callbacks(self.run_dir, config.requeue, *best, saves=saves, logs=logs)
 
     def after_instantiate_classes(self) -> None:
-        """Build an ensemble, or let checkpoints say what they were made from."""
+        """Build an ensemble, or give the model the configuration that its checkpoints store."""
         verb = self.config.subcommand
         if self.config[verb].get("ensemble"):
             paths = self.config[verb].ensemble
@@ -267,22 +276,26 @@ class DielectricCLI(LightningCLI):
             self._take_over(self.config[verb].ckpt_path, self.config[verb].fine_tune_from, config)
 
     def _plain_config(self) -> dict[str, Any]:
-        """What a checkpoint states of its making, in plain types."""
+        """The configuration that checkpoints store, in plain types."""
         verb = self.config.subcommand
         plain = json.loads(self._parser(verb).dump(self.config[verb], format="json"))
-        settings = {"model": plain["model"], "data": {**plain["data"], "crystals": None}}
+        settings = {"model": without_unset(plain["model"]), "data": {**plain["data"], "crystals": None}}
         settings["trainer"] = {key: plain["trainer"].get(key) for key in TRAINER_SETTINGS}
+        settings["trainer"]["callbacks"] = callback_settings(plain["trainer"].get("callbacks"))
         return {**settings, **{key: plain.get(key) for key in ("seed_everything", "fine_tune_from")}}
 
     def _take_over(self, ckpt_path: str | None, fine_tune_from: str | None, config: dict[str, Any]) -> None:
-        """Say what a continued training takes from where, or load weights to fine-tune."""
+        """Report what a resumed training restores, or load weights to fine-tune."""
         if ckpt_path is not None:
-            rank_zero_info(continuation(ckpt_path, config) + check_callbacks(ckpt_path, self._callbacks()))
+            training = self._continued or StoredTraining.from_file(ckpt_path)
+            rank_zero_info(continuation(training, config) + check_callbacks(training, self._callbacks()))
+            self._checkpoint_io.use_already_read(training.path, training.checkpoint)
+            self._continued = None
         elif fine_tune_from is not None:
             rank_zero_info(str(load_weights(self.model, fine_tune_from)))
 
     def _continue_predictions(self) -> None:
-        """Let materials that an earlier launch of the same command predicted stay as they are."""
+        """Leave out materials that an earlier launch of the same command has predicted."""
         config = self.config["predict"]
         writer: PredictionWriter = self.config_init["predict"].predictions
         paths = checkpoints_of(config)
@@ -291,7 +304,7 @@ class DielectricCLI(LightningCLI):
         self.datamodule.finished = writer.begin(self.run_dir / PREDICTIONS, model, source)
 
     def after_predict(self) -> None:
-        """Where nothing was left to predict no callback was called: the summary is still written."""
+        """Write the summary also where nothing was left to predict, and no callback was called."""
         if self.trainer.is_global_zero and not len(self.datamodule.indices["predict"]):
             self.config_init["predict"].predictions.conclude(self.datamodule, self.model)
 
@@ -304,7 +317,7 @@ class DielectricCLI(LightningCLI):
                 callback.listen()
 
     def after_fit(self) -> None:
-        """Say where the results are."""
+        """Print where the results are."""
         best = self.run_dir / CHECKPOINTS / "best.ckpt"
         if self.trainer.is_global_zero and best.is_file():
             test = shlex.join(["--ckpt_path", str(best), *data_words(self._plain_config()["data"])])

@@ -59,7 +59,7 @@ SMALLEST_DRUDE = 1e-2
 _PUBLISHED_OFFSET = 1e-7
 
 _ROUNDING = 1e-4
-"""A smaller deviator is a rounding error of a crystal that is isotropic."""
+"""A smaller deviator is a rounding error of an isotropic material."""
 
 _ONE_AXIS, _EQUAL = 0.99, 0.1
 
@@ -110,7 +110,7 @@ def material_metrics(
 
 
 def tensor_metrics(prediction: Response, target: Response) -> dict[str, Tensor]:
-    """How far whole tensors are off, for each material; NaN where the label does not tell the whole tensor.
+    """How far whole tensors are off, for each material; NaN where the label has no complete tensor.
 
     With T = a·1 + Σ_k s_k Q^k and means over energies, Re and Im: ⟨√(Δa² + |Δs|² / 3)⟩ = ⟨‖Δε‖_F / √3⟩; the same of the
     deviator, ⟨|Δs| / √3⟩, of anisotropic (not cubic) crystals; √(Δa² + |Δs|² / 3) of R, the root of ω_D²; and the angle
@@ -171,7 +171,7 @@ def _colour(response: Response, grid: EnergyGrid, damping: float) -> optics.Floa
 
 
 class BatchMean(Metric):
-    """Mean over materials of what batches give as means. It asks the device nothing, so that no step waits for it.
+    """Mean over materials, from means of batches, without a synchronisation of host and device at every step.
 
     (The mean of torchmetrics looks for NaN at every update, and leaves such losses out of the mean.)
     """

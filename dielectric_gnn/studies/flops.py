@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.training.evaluation import ResponseModule, labels_of
+from dielectric_gnn.training.evaluation import ResponseModule
 
 _NUM_MATERIALS = 16
 """Number of training materials on which operations are counted."""
@@ -85,4 +85,4 @@ def training_loss(module: ResponseModule, graph: CrystalGraph) -> Tensor:
     for key, value in module.named_parameters():
         state[key] = value.detach().clone().requires_grad_(value.requires_grad)
     response: Response = functional_call(module, state, (graph,))
-    return module.objective.per_material(response, labels_of(graph))["loss"].mean()
+    return module.loss(graph, response)

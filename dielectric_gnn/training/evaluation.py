@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.metrics.material_metric import MaterialMetric, check_keys
 from dielectric_gnn.metrics.spectral import (
     COLUMNS,
     TENSOR_COLUMNS,
+    Column,
     Definitions,
     DrudeR2,
     MaterialMeans,
@@ -28,9 +30,8 @@ from dielectric_gnn.training.objective import COMPONENT_AXIS, Objective
 from dielectric_gnn.training.predict import predict
 from dielectric_gnn.utils.errors import InputError
 
-OBJECTIVE_TERMS = ("loss_eps", "loss_drude")
-"""Beside the metrics of the tables, the terms of the objective before weighting; NaN where it has no such term."""
-
+_PUBLISHED_TERMS = ("eps", "drude")
+"""Terms that the tables hold already, as errors: they are logged and recorded, but have no column of their own."""
 
 _DIVERGED = (
     "the training diverged; lower model.optimizer.init_args.lr or trainer.gradient_clip_val, and start from an earlier "
@@ -48,6 +49,7 @@ class ResponseModule(LightningModule):
         cutoff: Neighbour cutoff (Å) that the graphs must have.
         tensorial: Whether the responses are whole tensors.
         definitions: Of some metrics; see `metrics.material_metrics`.
+        extra_metrics: Metrics beside those of the tables. One that the energy grid does not support is left out.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ResponseModule(LightningModule):
         cutoff: float,
         tensorial: bool = False,
         definitions: Definitions = "default",
+        extra_metrics: Sequence[MaterialMetric] = (),
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -67,8 +70,15 @@ class ResponseModule(LightningModule):
         self.tensorial = tensorial
         self.definitions = definitions
         self.training_statistics: TrainingStatistics | None = None
-        self.columns = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS
-        self.eval_means = MaterialMeans((*self.metric_keys, *OBJECTIVE_TERMS))
+        self.extra_metrics = [metric for metric in extra_metrics if metric.supports_grid(grid)]
+        terms = objective.term_names(grid)
+        own = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS
+        extra = [metric.column for metric in self.extra_metrics]
+        extra += [Column(f"loss_{name}", f"loss: {name}") for name in terms if name not in _PUBLISHED_TERMS]
+        check_keys([*own, *extra])
+        self.columns = (*own, *extra)
+        self.term_keys = tuple(f"loss_{name}" for name in terms)
+        self.eval_means = MaterialMeans(tuple(dict.fromkeys((*self.metric_keys, *self.term_keys))))
         self.eval_drude_r2 = DrudeR2(definitions)
 
     @property
@@ -87,6 +97,20 @@ class ResponseModule(LightningModule):
             A `Spectrum`, or a list of them for a list.
         """
         return predict(self, structures, damping)
+
+    def losses(self, graph: CrystalGraph, response: Response | None = None) -> Tensor:
+        """Loss of every labelled material of a batch (B,), before the mean.
+
+        Args:
+            graph: The batch.
+            response: What `forward` has returned for it; computed here where it is not given.
+        """
+        predicted = self(graph) if response is None else response
+        return self.objective.per_material(predicted, labels_of(graph))["loss"]
+
+    def loss(self, graph: CrystalGraph, response: Response | None = None) -> Tensor:
+        """Mean loss () of a batch of labelled materials: what training minimises. Arguments as for `losses`."""
+        return self.losses(graph, response).mean()
 
     @property
     def metric_keys(self) -> tuple[str, ...]:
@@ -110,7 +134,7 @@ class ResponseModule(LightningModule):
         self._check_broadening()
 
     def on_validation_start(self) -> None:
-        """Check again: what a checkpoint says of its training is known only after `setup`."""
+        """Check the broadening again: the training statistics of a checkpoint are loaded after `setup`."""
         self._check_broadening()
 
     def on_test_start(self) -> None:
@@ -172,11 +196,11 @@ class ResponseModule(LightningModule):
         """Every per-material metric, the loss included, of a response against the labels of the batch."""
         target = labels_of(graph)
         terms = self.objective.per_material(response, target)
-        undefined = torch.full_like(terms["loss"], torch.nan)
         values = {"loss": terms["loss"].double()} | material_metrics(
             response, target, self.grid, definitions=self.definitions
         )
-        values |= {key: terms.get(key.removeprefix("loss_"), undefined) for key in OBJECTIVE_TERMS}
+        values |= {key: terms[key.removeprefix("loss_")] for key in self.term_keys}
+        values |= {metric.key: metric.per_material(response, target, self.grid) for metric in self.extra_metrics}
         return values | tensor_metrics(response, target) if self.tensorial else values
 
     def _evaluate(self, graph: CrystalGraph) -> tuple[Response, dict[str, Tensor]]:
@@ -200,14 +224,14 @@ class ResponseModule(LightningModule):
         self.eval_drude_r2.reset()
 
     def _check_finite(self, response: Response, graph: CrystalGraph) -> None:
-        """A diverged model must not hide behind metrics that skip undefined values."""
+        """Raise InputError for a response that is not finite: means of metrics would leave it out."""
         finite = self.finite_rows(response)
         if not finite.all():
             name = self._name_of(int(graph.index[~finite][0]))
             raise InputError(f"the prediction for material {name} is not finite: {_DIVERGED}")
 
     def bad_loss(self, row: int, where: str) -> InputError:
-        """What to say of a loss that is not finite: whether the label or the training is to blame.
+        """The error for a loss that is not finite; its message states whether the label or the training is the cause.
 
         Args:
             row: Position of the material in its data set.

@@ -7,11 +7,12 @@ from typing import Any, Literal, NoReturn
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import LRSchedulerConfig, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.metrics.material_metric import MaterialMetric
 from dielectric_gnn.metrics.spectral import BatchMean, Definitions
 from dielectric_gnn.models.backbones import Backbone
 from dielectric_gnn.models.heads import FreeFormHead, Head
@@ -20,12 +21,16 @@ from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training import checkpoint as checkpoints
-from dielectric_gnn.training.evaluation import ResponseModule, labels_of
+from dielectric_gnn.training.averaging import check_averaging
+from dielectric_gnn.training.evaluation import ResponseModule
 from dielectric_gnn.training.loss_watch import BadLoss, LossWatch
 from dielectric_gnn.training.objective import MaeObjective, Objective
-from dielectric_gnn.training.schedule import LearningRateScaling, WarmupCosine
+from dielectric_gnn.training.schedule import LearningRateScaling, SchedulerConfig, WarmupCosine
 from dielectric_gnn.utils.described import CannotDescribeError, describe
 from dielectric_gnn.utils.errors import InputError
+
+_LATER_OPTIONS = ("lr_scheduler", "extra_metrics")
+"""Options of the model that earlier checkpoints of this schema do not have."""
 
 
 class DielectricModule(ResponseModule):
@@ -37,13 +42,16 @@ class DielectricModule(ResponseModule):
         head: From crystal features to spectrum and Drude frequency; a subclass of `Head`, by class path.
         objective: What training minimises; null means the published one, `MaeObjective`.
         optimizer: Any PyTorch optimiser, by class path.
-        schedule: Learning-rate schedule; null keeps the optimiser's rate.
+        schedule: Learning-rate schedule of the published recipe; null keeps the optimiser's rate.
         lr_scaling: Multiplies the optimiser's rate by (N₀/N)^γ for a model of N parameters; null leaves it.
         grid: Photon energies (eV) of the spectra; null means 2001 points on 0 to 20 eV.
         metrics: Definitions of R² and of the relative error of ω_D: `default`, or `published`, those of the code of the
             study (arXiv:2602.05702), which are finite for flat spectra and vanishing Drude frequencies.
         compile_backend: Compile the backbone by this backend of torch.compile; weights and checkpoints stay the same.
             Meant for equivariant backbones on GPUs; on CPUs it was measured to be slower.
+        lr_scheduler: Any PyTorch scheduler by class path, in place of `schedule`, with Lightning's `interval`,
+            `frequency` and `monitor`.
+        extra_metrics: Metrics beside those of the published table, by class path: subclasses of `MaterialMetric`.
 
     Raises:
         InputError: Backbone, head and objective do not fit together.
@@ -61,7 +69,14 @@ class DielectricModule(ResponseModule):
         grid: EnergyGrid | None = None,
         compile_backend: Literal["inductor", "cudagraphs", "eager"] | None = None,
         metrics: Definitions = "default",
+        lr_scheduler: SchedulerConfig | None = None,
+        extra_metrics: list[MaterialMetric] | None = None,
     ) -> None:
+        if schedule is not None and lr_scheduler is not None:
+            raise InputError(
+                f"model.schedule is {schedule} and model.lr_scheduler {lr_scheduler}, expected one of them; set the "
+                "other to null"
+            )
         grid = grid or EnergyGrid()
         objective = objective or MaeObjective()
         built_head = head(backbone.scalar_dim, grid, backbone.tensor_dim)
@@ -77,7 +92,9 @@ class DielectricModule(ResponseModule):
                 f"{type(objective).__name__} compares {'tensors' if objective.tensorial else 'averages'}; choose "
                 f"{'TensorObjective' if built_head.tensorial else 'MaeObjective'}"
             )
-        super().__init__(grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial, metrics)
+        super().__init__(
+            grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial, metrics, extra_metrics or ()
+        )
         self.backbone = backbone
         if compile_backend is not None:
             # In place, so that names of parameters do not change; sizes differ from batch to batch.
@@ -87,10 +104,12 @@ class DielectricModule(ResponseModule):
         self.head = built_head
         self.make_optimizer = optimizer
         self.schedule = schedule
+        self.lr_scheduler = lr_scheduler
         self.lr_scaling = lr_scaling
         # What this model was built from, in plain types, for the checkpoint; the command sets its own configuration.
         parts = {"backbone": backbone, "pooling": pooling, "head": head, "objective": objective, "optimizer": optimizer}
         parts |= {"schedule": schedule, "lr_scaling": lr_scaling, "grid": grid, "metrics": metrics}
+        parts |= {"lr_scheduler": lr_scheduler, "extra_metrics": extra_metrics}
         self.config: dict[str, Any] | None = _described(parts, backbone.cutoff)
         self.train_loss = BatchMean()
         self._loss_watch = LossWatch()
@@ -126,6 +145,8 @@ class DielectricModule(ResponseModule):
         """Optimiser and, if there is one, schedule."""
         optimizer = self.make_optimizer(self.parameters())
         self._scale_learning_rate(optimizer)
+        if self.lr_scheduler is not None:
+            return {"optimizer": optimizer, "lr_scheduler": self.lr_scheduler.for_lightning(optimizer)}
         if self.schedule is None:
             return optimizer
         epochs = self.trainer.max_epochs
@@ -138,7 +159,8 @@ class DielectricModule(ResponseModule):
         }
 
     def on_fit_start(self) -> None:
-        """Learn what the model must remember of its training data."""
+        """Take the training statistics from the data, and prepare the head with them."""
+        check_averaging(self, self.trainer.callbacks)  # type: ignore[attr-defined]
         self.training_statistics = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
         self.head.prepare(self.training_statistics)
         if self.tensorial and self.training_statistics.num_tensors == 0:
@@ -149,7 +171,7 @@ class DielectricModule(ResponseModule):
 
     def training_step(self, graph: CrystalGraph, batch_idx: int) -> Tensor:
         """Mean objective of the batch."""
-        losses = self.objective.per_material(self(graph), labels_of(graph))["loss"]
+        losses = self.losses(graph)
         due = self._loss_watch.add(losses, graph.index, batch_idx)
         if due or not (losses.is_cuda or self._several_processes()):
             self._check_losses()
@@ -168,8 +190,23 @@ class DielectricModule(ResponseModule):
         super().on_validation_start()
 
     def on_train_epoch_end(self) -> None:
-        """Look at the last losses, also where nothing is validated."""
+        """Look at the last losses, also where nothing is validated; advance schedulers that follow a metric."""
         self._check_losses()
+        for config in self.trainer.lr_scheduler_configs if self._trainer is not None else ():
+            value = self.trainer.callback_metrics.get(str(config.monitor))
+            due = (self.current_epoch + 1) % config.frequency == 0
+            if _follows_metric_of_epoch(config) and due and value is not None:
+                config.scheduler.step(value)  # type: ignore[arg-type]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Advance a scheduler.
+
+        One that follows a metric of the epoch has been advanced in `on_train_epoch_end` already. Lightning would
+        advance it only after `last.ckpt` is written, and a resumed training would miss that step.
+        """
+        config = next((one for one in self.trainer.lr_scheduler_configs if one.scheduler is scheduler), None)
+        if config is None or not _follows_metric_of_epoch(config):
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add configuration, training statistics and the mean loss of this epoch so far, in plain types.
@@ -225,10 +262,19 @@ class DielectricModule(ResponseModule):
             group["lr"] = rate
 
 
+def _follows_metric_of_epoch(config: LRSchedulerConfig) -> bool:
+    return config.reduce_on_plateau and config.interval == "epoch"
+
+
+def without_unset(model: dict[str, Any]) -> dict[str, Any]:
+    """Model settings without the later options that are not set, so that hashes of earlier runs stay the same."""
+    return {key: value for key, value in model.items() if value is not None or key not in _LATER_OPTIONS}
+
+
 def _described(parts: dict[str, Any], cutoff: float) -> dict[str, Any] | None:
     """The configuration of a model that was built in Python; None where a part has none, such as a lambda."""
     try:
-        return {"model": describe(parts), "data": {"cutoff": cutoff}}
+        return {"model": without_unset(describe(parts)), "data": {"cutoff": cutoff}}
     except CannotDescribeError:
         return None
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dielectric_gnn.models.heads.base import Quantity
 from dielectric_gnn.models.heads.free_form import Component
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.irreducible import axis_squares, norm_square
-from dielectric_gnn.targets.response import Response
+from dielectric_gnn.targets.response import Anisotropy, Response
 from dielectric_gnn.utils.described import Describable
 from dielectric_gnn.utils.errors import InputError
 
@@ -38,7 +39,25 @@ class Objective(Describable, ABC):
 
     @abstractmethod
     def per_material(self, prediction: Response, target: Response) -> dict[str, Tensor]:
-        """Loss terms of each material, (B,) each; `loss` is the one that training minimises the mean of."""
+        """Loss terms of each material, (B,) each; `loss` is the one that training minimises the mean of.
+
+        Every other term is logged, recorded and tabulated as `loss_<name>`.
+        """
+
+    def term_names(self, grid: EnergyGrid) -> tuple[str, ...]:
+        """Names of the terms beside `loss`, found by comparing a response of zeros with itself."""
+        anisotropy = None
+        if self.tensorial:
+            known = torch.ones(1, 5, dtype=torch.bool)
+            anisotropy = Anisotropy(torch.zeros(1, 5, grid.num, 2), torch.zeros(1, 6), known)
+        zeros = Response(torch.zeros(1, grid.num, 2), torch.zeros(1), anisotropy=anisotropy)
+        with torch.no_grad():
+            terms = self.per_material(zeros, zeros)
+        if "loss" not in terms:
+            raise InputError(
+                f"{type(self).__name__}.per_material returns {sorted(terms)}, expected `loss` among its terms"
+            )
+        return tuple(name for name in terms if name != "loss")
 
 
 class MaeObjective(Objective):

@@ -1,7 +1,7 @@
-"""Going on with a training, and starting one from the weights of another: two different things.
+"""Resuming a training, and fine-tuning from the weights of another.
 
-A resumed training takes over weights, optimiser, schedule, place in the data and random states. A fine-tuned one takes
-over weights only.
+A resumed training restores weights, optimiser, schedule, position in the data and random states. A fine-tuned one loads
+weights only.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dielectric_gnn.training.run_folder import CHECKPOINTS
 from dielectric_gnn.utils.errors import InputError
 
 TRAINER_SETTINGS = ("max_epochs", "max_steps", "gradient_clip_val", "accumulate_grad_batches", "precision")
-"""What a checkpoint states of the trainer: the settings that change what is learnt."""
+"""Settings of the trainer that a checkpoint stores: those that change the result of a training."""
 
 _KEPT_BY_CHECKPOINT = ("model.optimizer", "model.lr_scaling", "fine_tune_from")
-"""What restored weights and the optimiser's restored state overrule; all else is built from the configuration."""
+"""Settings for which the restored state counts; all others are taken from the configuration."""
 
 _OWN_CHECKPOINTS = {"ModelCheckpoint", "BestCheckpoint"}
 """Callbacks that every training has; their state is found by what they monitor."""
@@ -52,7 +52,7 @@ class Difference:
 def differences(stored: Mapping[str, Any], configured: Mapping[str, Any]) -> list[Difference]:
     """Settings that differ, by dotted key; one that is absent on a side is None there.
 
-    Early checkpoints state nothing of the trainer, which then does not differ.
+    Early checkpoints state nothing of the trainer, or of its callbacks, which then do not differ.
 
     Example:
         >>> differences({"data": {"batch_size": 8}}, {"data": {"batch_size": 16}})
@@ -60,6 +60,9 @@ def differences(stored: Mapping[str, Any], configured: Mapping[str, Any]) -> lis
     """
     if "trainer" not in stored:
         configured = {key: value for key, value in configured.items() if key != "trainer"}
+    elif "callbacks" not in (stored["trainer"] or {}):
+        settings = {key: value for key, value in (configured.get("trainer") or {}).items() if key != "callbacks"}
+        configured = {**configured, **({"trainer": settings} if "trainer" in configured else {})}
     one, other = dict(_flat(stored)), dict(_flat(configured))
     keys = sorted({*one, *other})
     return [Difference(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]
@@ -81,7 +84,30 @@ def difference_table(found: Sequence[Difference]) -> str:
     return "".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
 
-def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path | None:
+@dataclass(frozen=True)
+class StoredTraining:
+    """A checkpoint that a training continues, read once.
+
+    Args:
+        path: Of the file.
+        checkpoint: Its content.
+    """
+
+    path: Path
+    checkpoint: dict[str, Any]
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> StoredTraining:
+        """Read a checkpoint; see `read_checkpoint`."""
+        return cls(Path(path), read_checkpoint(path))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration that it was made from; empty for a model that was built in Python."""
+        return self.checkpoint[SECTION]["config"] or {}
+
+
+def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> StoredTraining | None:
     """The `last.ckpt` of a run that the same command began, if for fewer epochs; None where there is none.
 
     Raises:
@@ -94,23 +120,23 @@ def checkpoint_to_continue(run_dir: Path, configured: Mapping[str, Any]) -> Path
             check_no_training(run_dir)
         return None
     try:
-        stored = read_checkpoint(last)[SECTION]["config"]
+        stored = StoredTraining.from_file(last)
     except InputError as error:
         raise InputError(f"{error}; {ways_on(run_dir, damaged=last)}") from error
-    found = differences(stored or {}, configured)
+    found = _without_callbacks(differences(stored.config, configured))
     if found and not _only_longer(found):
         without = ", without --fine_tune_from" if configured.get("fine_tune_from") else ""
         raise InputError(
             f"{run_dir} holds a training with other settings:\n{difference_table(found)}"
             f"continue it all the same with --ckpt_path {shlex.quote(str(last))}{without}, or choose another --run_dir"
         )
-    return last
+    return stored
 
 
 def _stopped_in_first_epoch(run_dir: Path, configured: Mapping[str, Any]) -> bool:
     """Whether the same command was killed after the first `best.ckpt` and before the first `last.ckpt`.
 
-    A new start then repeats less than an epoch, without which a study would need a hand.
+    A new start then repeats less than one epoch, and a study continues without manual work.
     """
     record, best = record_in(run_dir), run_dir / CHECKPOINTS / "best.ckpt"
     if record is None or record.status == "finished" or record.epochs > 1 or not best.is_file():
@@ -121,31 +147,35 @@ def _stopped_in_first_epoch(run_dir: Path, configured: Mapping[str, Any]) -> boo
         checkpoint = read_checkpoint(best)
     except InputError:
         return False
-    found = differences(checkpoint[SECTION]["config"] or {}, configured)
+    found = _without_callbacks(differences(checkpoint[SECTION]["config"] or {}, configured))
     return checkpoint.get("epoch") == 0 and (not found or _only_longer(found))
 
 
+def _without_callbacks(found: Sequence[Difference]) -> list[Difference]:
+    """Differences but for callbacks, which are listed and do not prevent resuming; see also `check_callbacks`."""
+    return [difference for difference in found if not difference.key.startswith("trainer.callbacks")]
+
+
 def _only_longer(found: Sequence[Difference]) -> bool:
-    """Whether a training shall go on for more epochs, and nothing else has changed."""
+    """Whether the only difference is a larger number of epochs."""
     first = found[0]
     if len(found) > 1 or first.key != _LONGER or not isinstance(first.stored, int):
         return False
     return isinstance(first.configured, int) and first.configured > first.stored >= 0
 
 
-def continuation(path: str, configured: dict[str, Any]) -> str:
-    """What a training that continues a checkpoint takes from where, in words.
+def continuation(training: StoredTraining, configured: dict[str, Any]) -> str:
+    """Message of a resumed training: its checkpoint, and which settings differ.
 
     Args:
-        path: The checkpoint.
+        training: The checkpoint that is continued.
         configured: What the checkpoints of this launch will state of their making. They name the same base of a
             fine-tuning as the one that is continued.
 
     Raises:
         InputError: The checkpoint is unusable, or has the state of another optimiser.
     """
-    checkpoint = read_checkpoint(path)
-    stored = checkpoint[SECTION]["config"] or {}
+    path, checkpoint, stored = training.path, training.checkpoint, training.config
     optimizers = [_class_of(config.get("model", {}).get("optimizer")) for config in (stored, configured)]
     if None not in optimizers and optimizers[0] != optimizers[1]:
         raise InputError(
@@ -165,29 +195,29 @@ def continuation(path: str, configured: dict[str, Any]) -> str:
     return words
 
 
-def check_callbacks(path: str, callbacks: Sequence[Callback]) -> str:
+def check_callbacks(training: StoredTraining, callbacks: Sequence[Callback]) -> str:
     """Compare the callbacks whose state a checkpoint holds with those of a launch that continues it.
 
     Args:
-        path: The checkpoint.
+        training: The checkpoint that is continued.
         callbacks: Of the trainer.
 
     Returns:
-        Callbacks that have no state in the checkpoint and begin anew, in words; empty without any.
+        A line that lists callbacks without a state in the checkpoint, which start anew; empty without any.
 
     Raises:
-        InputError: One with a state is missing: an average of the weights, for example, would no longer be taken, and
-            the weights that are restored would mean something else.
+        InputError: A callback with a stored state is missing. Without the average of the weights, for example, the
+            restored weights would be of another kind.
     """
-    checkpoint = read_checkpoint(path)
+    path, checkpoint = training.path, training.checkpoint
     stored = {str(key).split("{")[0] for key in checkpoint.get("callbacks") or {}} - _OWN_CHECKPOINTS
     if "averaging_state" in checkpoint and not any(isinstance(callback, WeightAveraging) for callback in callbacks):
         stored.add(WeightAveraging.__name__)
     present = {type(callback).__qualname__ for callback in callbacks}
     if missing := sorted(stored - present):
         raise InputError(
-            f"{path} was written with the callback {missing[0]}, whose state it holds, but this launch has none; give "
-            "it again (trainer.callbacks), or begin a new training with these weights: "
+            f"{path} was written with the callback {', '.join(missing)}, whose state it holds, but this launch has "
+            "none; give it again (trainer.callbacks), or begin a new training with these weights: "
             f"--fine_tune_from {path} and another --run_dir"
         )
     fresh = [type(callback).__qualname__ for callback in callbacks if callback.state_dict()]
@@ -201,10 +231,10 @@ def _class_of(optimizer: Any) -> str | None:
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What fine-tuning took over.
+    """The weights that fine-tuning loaded.
 
     Args:
-        loaded: Weights that were taken over.
+        loaded: Weights that were loaded.
         skipped: Weights of the checkpoint that the model lacks.
         fresh: Weights of the model that the checkpoint lacks; they keep their initial values.
         mismatched: Weights of another shape, with both shapes; the model keeps its own.
@@ -224,7 +254,7 @@ class LoadedWeights:
 
 
 def load_weights(model: nn.Module, path: str) -> LoadedWeights:
-    """Take over every weight of a checkpoint whose name and shape fit the model.
+    """Load every weight of a checkpoint whose name and shape fit the model.
 
     Raises:
         InputError: The checkpoint is unusable, or nothing in it fits.

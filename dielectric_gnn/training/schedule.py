@@ -1,14 +1,15 @@
-"""Learning rates of the published recipe: over time, and over the size of the model."""
+"""Learning-rate schedules, and the scaling of the learning rate with the size of the model."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from dielectric_gnn.utils.errors import InputError
 
@@ -54,6 +55,33 @@ class WarmupCosine:
             return self.rate(count / unit, peak, max_epochs or 1) / peak if peak else 1.0
 
         return LambdaLR(optimizer, [partial(factor, float(group["lr"])) for group in optimizer.param_groups])
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """Any PyTorch scheduler, with the settings that Lightning has for one.
+
+    Args:
+        scheduler: A class of `torch.optim.lr_scheduler`, or another subclass of `LRScheduler`, by class path; in
+            Python, the class or a `functools.partial` of it.
+        interval: Whether the scheduler advances once per epoch or at every step.
+        frequency: It advances after this many epochs or steps.
+        monitor: The metric that `ReduceLROnPlateau` follows.
+    """
+
+    scheduler: Callable[[Optimizer], LRScheduler]
+    interval: Literal["epoch", "step"] = "epoch"
+    frequency: int = 1
+    monitor: str = "val/loss"
+
+    def __post_init__(self) -> None:
+        if self.frequency < 1:
+            raise InputError(f"model.lr_scheduler.frequency is {self.frequency}, expected at least 1")
+
+    def for_lightning(self, optimizer: Optimizer) -> Any:
+        """What `configure_optimizers` returns under `lr_scheduler`."""
+        settings = {"interval": self.interval, "frequency": self.frequency, "monitor": self.monitor}
+        return {"scheduler": self.scheduler(optimizer), **settings}
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_a_class_gives_the_store_that_its_path_gives(tmp_path: Path, capsys: pyt
     ("words", "parts"),
     [
         ((f"--source={SYNTHETIC}",), ("num", "required")),
-        ((f"--source={SYNTHETIC}", "--source.num", "many"), ("num", "int", "many")),
+        ((f"--source={SYNTHETIC}", "--source.num", "many"), ("num", "whole number", "many")),
         ((f"--source={SYNTHETIC}", "--source.number", "3"), ("number", "not accepted")),
         (("--source=nowhere.Source",), ("source", "nowhere.Source")),
         (("--source=os.system",), ("os.system", "RecordSource")),

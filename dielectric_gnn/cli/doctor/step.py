@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim import AdamW
 
 from dielectric_gnn.cli.doctor.environment import gigabytes
@@ -15,7 +14,6 @@ from dielectric_gnn.cli.doctor.finding import Finding
 from dielectric_gnn.cli.doctor.memory import available_memory
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.training.module import DielectricModule
 
 SAMPLES = (32, 128)
@@ -77,8 +75,7 @@ def _peak_of_step(model: DielectricModule, optimizer: AdamW, graph: CrystalGraph
     """Largest memory (bytes) while a step runs: of the process, or on the GPU."""
     _forget_peak(device)
     optimizer.zero_grad()
-    loss: Tensor = model.objective.per_material(model(graph), labels_of(graph))["loss"].mean()
-    loss.backward()  # type: ignore[no-untyped-call]
+    model.loss(graph).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return float(torch.cuda.max_memory_allocated()) if device == "cuda" else _peak_resident()
 

@@ -17,7 +17,7 @@ _SIGUSR1: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 """Windows has none."""
 
 _SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, _SIGUSR1) if number is not None]
-_STEPS_BETWEEN_QUESTIONS = 10
+_SYNC_EVERY_N_STEPS = 10
 
 
 class TrainingInterrupted(SystemExit):
@@ -29,15 +29,15 @@ class GracefulStop(Callback):
 
     The handler itself only notes the signal: a checkpoint written inside it could meet half an optimiser step. After
     the last batch of an epoch, its validation comes first: continued from before it, a training would leave it out.
-    Several processes must leave at the same batch: every ten steps, and in the last batch of an epoch, they ask each
-    other, for which a GPU must finish what it was given.
+    Several processes must stop at the same batch: every ten steps, and in the last batch of an epoch, they exchange
+    whether a signal was received, which requires a synchronisation with the GPU.
 
     SIGUSR1, which would end a process that does not expect it, is noted from `listen` on; before training begins, the
     others have their usual effect, since there is nothing to save.
 
     Args:
         path: Of `last.ckpt`, which another callback writes after every epoch.
-        requeue: In a SLURM job that got SIGUSR1 (`sbatch --signal=USR1@120`), ask SLURM to run the job again.
+        requeue: In a SLURM job that received SIGUSR1 (`sbatch --signal=USR1@120`), requeue the job.
     """
 
     def __init__(self, path: Path, requeue: bool = False) -> None:
@@ -57,14 +57,14 @@ class GracefulStop(Callback):
             signal.signal(_SIGUSR1, self._note)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin to note SIGUSR1, if that was not asked for before."""
+        """Begin to note SIGUSR1, if `listen` was not called before."""
         if stage == "fit":
             self.listen()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the other signals, too: from Lightning, whose handler talks to the other processes."""
         if self._received is not None:
-            _the_next_acts_at_once()
+            _restore_default_handlers()
             return
         for number in _SIGNALS:
             signal.signal(number, self._note)
@@ -72,8 +72,8 @@ class GracefulStop(Callback):
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Stop here, or after the epoch that ends, if a signal has come and the gradients of this batch are used up."""
         done, several = kwargs.get("batch_idx", args[-1]) + 1, trainer.world_size > 1
-        asked = trainer.accumulate_grad_batches * (_STEPS_BETWEEN_QUESTIONS if several else 1)
-        if done % asked and not trainer.is_last_batch:
+        interval = trainer.accumulate_grad_batches * (_SYNC_EVERY_N_STEPS if several else 1)
+        if done % interval and not trainer.is_last_batch:
             return
         stop = self._received is not None
         if several:
@@ -93,17 +93,17 @@ class GracefulStop(Callback):
     def _stop(self, trainer: Trainer) -> None:
         path = shlex.quote(str(self.path))
         rank_zero_info(
-            f"\nInterrupted in epoch {trainer.current_epoch}; to go on, repeat the command (--ckpt_path {path})"
+            f"\nInterrupted in epoch {trainer.current_epoch}; to resume, repeat the command (--ckpt_path {path})"
         )
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # SLURM sends it to a job that it requeues: records come first
         raise TrainingInterrupted(128 + (self._received or signal.SIGTERM))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         self._restore()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Requeue the job, now that the record of the run is written; or give the signals back."""
+        """Requeue the job, now that the record of the run is written; or restore the previous signal handlers."""
         if not isinstance(exception, TrainingInterrupted):
             self._restore()
         elif self.requeue and self._received == _SIGUSR1 and trainer.is_global_zero:
@@ -111,7 +111,7 @@ class GracefulStop(Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = number
-        _the_next_acts_at_once()
+        _restore_default_handlers()
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
@@ -119,15 +119,16 @@ class GracefulStop(Callback):
         self._previous = {}
 
 
-def _the_next_acts_at_once() -> None:
+def _restore_default_handlers() -> None:
+    """Let the next SIGINT or SIGTERM end the process at once."""
     if _SIGUSR1 is not None:
-        signal.signal(_SIGUSR1, signal.SIG_IGN)  # no demand to hurry
+        signal.signal(_SIGUSR1, signal.SIG_IGN)  # only announces the time limit
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def requeue_job() -> None:
-    """Ask SLURM to run this job again, from its first line; outside SLURM, or where it refuses, only say so."""
+    """Requeue this SLURM job; a line in the log states where that is not possible."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
     if job is None:

@@ -19,8 +19,9 @@ from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.training.callbacks.best_checkpoint import BestCheckpoint
 from dielectric_gnn.training.callbacks.report import TestReport
+from dielectric_gnn.training.checkpoint import AtomicCheckpointIO
 from dielectric_gnn.training.module import DielectricModule
-from dielectric_gnn.training.resume import check_callbacks
+from dielectric_gnn.training.resume import StoredTraining, check_callbacks
 from dielectric_gnn.utils.errors import InputError
 
 # What the command silences, too (trainer_parts.quiet): these tests use a plain Trainer.
@@ -109,12 +110,20 @@ def test_a_training_does_not_go_on_without_its_average(tmp_path: Path) -> None:
     path = str(tmp_path / "best.ckpt")
     assert "averaging_state" in torch.load(path, weights_only=True)
     with pytest.raises(InputError, match="EMAWeightAveraging"):
-        check_callbacks(path, [BestCheckpoint(tmp_path)])
-    assert check_callbacks(path, [EMAWeightAveraging(), BestCheckpoint(tmp_path)]) == ""
+        check_callbacks(StoredTraining.from_file(path), [BestCheckpoint(tmp_path)])
+    assert check_callbacks(StoredTraining.from_file(path), [EMAWeightAveraging(), BestCheckpoint(tmp_path)]) == ""
     other = EMAWeightAveraging()
     launch = trainer(tmp_path / "plain", BestCheckpoint(tmp_path / "plain"))
     launch.fit(small_model(), datamodule=CrystalDataModule(train_size=8))
-    assert "EMAWeightAveraging" in check_callbacks(str(tmp_path / "plain/best.ckpt"), [other])
+    assert "EMAWeightAveraging" in check_callbacks(StoredTraining.from_file(tmp_path / "plain/best.ckpt"), [other])
+
+
+def test_a_checkpoint_that_was_read_is_not_read_again(tmp_path: Path) -> None:
+    plugin, path = AtomicCheckpointIO(), tmp_path / "absent.ckpt"
+    plugin.use_already_read(path, {"epoch": 3})
+    assert plugin.load_checkpoint(str(path)) == {"epoch": 3}
+    with pytest.raises(InputError, match="no such checkpoint"):
+        plugin.load_checkpoint(path)
 
 
 class Scripted(LightningModule):
