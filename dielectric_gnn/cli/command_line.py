@@ -1,4 +1,4 @@
-"""What is done with the words of a command before and after jsonargparse reads them: files checked, `~` replaced."""
+"""Preparation of command lines before and after jsonargparse parses them: files are checked, and `~` is expanded."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _HOME = re.compile(r"~(/|$)")
 
 
 def checked_words(words: Words) -> Words | list[str]:
-    """Arguments, where each file of configuration is known to be readable, and `~` begins none of its names.
+    """Check that configuration files are readable, and expand `~` in arguments.
 
-    jsonargparse itself takes the last of two equal keys in silence, and stops at other encodings with a traceback.
+    jsonargparse itself uses the last of two equal keys silently, and fails on other encodings with a traceback.
 
     Args:
-        words: Of a command line; anything else, given in Python, is returned as it is.
+        words: Arguments of a command line; other objects, given in Python, are returned unchanged.
 
     Raises:
-        InputError: A file of configuration cannot be used; see `read_yaml`.
+        InputError: A configuration file cannot be used; see `read_yaml`.
     """
     if not isinstance(words, Sequence):
         return words
@@ -48,7 +48,7 @@ def checked_words(words: Words) -> Words | list[str]:
 
 
 def _with_shipped_file(previous: str, word: str) -> str:
-    """A file that --config names and that does not exist here, but among the configurations of this package."""
+    """Replace a --config file that does not exist by the configuration of that name installed with the package."""
     option, sign, value = word.partition("=")
     named = option in CONFIG_OPTIONS and bool(sign)
     text = value if named else word
@@ -62,12 +62,12 @@ def _with_shipped_file(previous: str, word: str) -> str:
 
 
 def _is_path(text: str) -> bool:
-    """Whether --config names a file: it may hold the configuration itself, too."""
+    """Whether the value of --config is a file; it may also be the configuration itself."""
     return "\n" not in text and not text.lstrip().startswith("{") and Path(text).exists()
 
 
 def _with_home_in_word(word: str) -> str:
-    """`~/a`, and `--option=~/a`, of which shells leave the second as it is."""
+    """Expand `~/a` and `--option=~/a`; shells do not expand the second."""
     option, sign, value = word.partition("=")
     if option.startswith("--") and sign and _HOME.match(value):
         return f"{option}={Path(value).expanduser()}"
@@ -75,7 +75,7 @@ def _with_home_in_word(word: str) -> str:
 
 
 def with_home(value: Any) -> Any:
-    """A parsed configuration where each text that begins with `~/` begins with the home folder instead."""
+    """A parsed configuration with `~/` expanded in every string."""
     if isinstance(value, str):
         return str(Path(value).expanduser()) if _HOME.match(value) else value
     if isinstance(value, Namespace):

@@ -1,4 +1,4 @@
-"""What the command gives to Lightning's trainer beside its options: checkpoints, loggers, silence."""
+"""Callbacks and loggers that the command adds to Lightning's trainer, and filters of its warnings."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def fit_callbacks(
 
     Args:
         run_dir: Folder of the run.
-        requeue: Requeue the SLURM job when its time limit is announced.
+        requeue: Requeue the SLURM job when a signal announces its time limit.
         min_delta: As for `BestCheckpoint`.
         from_epoch: As for `BestCheckpoint`.
-        saves: Write checkpoints; without, only an interrupted training leaves one.
-        logs: There is a logger, for learning rates.
+        saves: Write checkpoints; if false, only an interrupted training writes one.
+        logs: Log learning rates; requires a logger.
     """
     folder = run_dir / CHECKPOINTS
     best = BestCheckpoint(folder, min_delta, from_epoch)
@@ -55,23 +55,23 @@ def check_devices(devices: Any, on_gpus: bool = False) -> None:
     """
     if not _DEVICES.fullmatch(str(devices)):
         raise InputError(
-            f"trainer.devices is {devices}, expected how many (at least 1, or -1 for all), a list as in [0, 1], or auto"
+            f"trainer.devices is {devices}, expected a number (at least 1, or -1 for all), a list such as [0, 1], or auto"
         )
     most = _PROCESSES_PER_CORE * (os.cpu_count() or 1)
     if not on_gpus and str(devices).isdecimal() and int(devices) > most:
         raise InputError(
-            f"trainer.devices is {devices}, but each is a process, of which {os.cpu_count()} cores bear at most {most}"
+            f"trainer.devices is {devices}, but each device is a process; {os.cpu_count()} cores allow at most {most}"
         )
 
 
 def loggers(run_dir: Path) -> list[Any]:
-    """TensorBoard, and CSV in a new folder for every launch, so that a continued run keeps its history."""
+    """TensorBoard, and CSV in a new folder for every launch, so that a resumed run keeps its history."""
     csv_logger = CSVLogger(run_dir, name="csv")
     return [csv_logger, TensorBoardLogger(run_dir, name="", version="tensorboard")]
 
 
 def as_list(value: Any) -> list[Any]:
-    """What an option holds that may be missing, one thing or several."""
+    """The value of an option that may be missing, one object or several."""
     if value is None:
         return []
     return list(value) if isinstance(value, Sequence | Mapping) else [value]
@@ -89,16 +89,16 @@ def callback_settings(callbacks: Any) -> dict[str, Any] | None:
 
 
 def quiet() -> None:
-    """Silence advice that does not apply here."""
+    """Filter warnings of Lightning that do not apply here."""
     for message in (
-        ".*does not have many workers.*",  # gathering takes 0.005 ms per crystal: workers would only cost
+        ".*does not have many workers.*",  # gathering takes 0.005 ms per material: workers would be slower
         ".*is smaller than the logging interval.*",  # metrics are logged once per epoch
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*`torch.jit.*` is deprecated.*",
-        ".*recommended to use `self.log\\(.*sync_dist=True.*",  # our means are of all processes already
-        ".*`srun` command is available on your system but is not used.*",  # also where nobody asked for SLURM
-        ".*callbacks used to create the checkpoint need to be provided.*",  # they serve `fit` alone
+        ".*recommended to use `self.log\\(.*sync_dist=True.*",  # the means are already taken over all processes
+        ".*`srun` command is available on your system but is not used.*",  # appears even if SLURM is installed but not used
+        ".*callbacks used to create the checkpoint need to be provided.*",  # these callbacks are used by `fit` only
     ):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(

@@ -1,4 +1,4 @@
-"""Several trained models as one: their mean response, and their spread as its uncertainty."""
+"""Ensembles: the mean response of several trained models, with its standard deviation as uncertainty."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dielectric_gnn.utils.errors import InputError
 class Ensemble(ResponseModule):
     """Averages the responses of its members (arXiv:2602.05702 averages three seeds).
 
-    The spread is the sample standard deviation over the members, of every point of the spectrum and of ω_D. Of whole
-    tensors, ε and R, the root of ω_D², are averaged, and ω_D follows from the mean R; where all members saw averages
-    only, R means nothing and ω_D is averaged.
+    The uncertainty is the sample standard deviation over the members, of every point of the spectrum and of ω_D. For
+    tensors, ε and R, the root of ω_D², are averaged, and ω_D follows from the mean R. If all members were trained on
+    orientation averages only, their R is undetermined, and ω_D itself is averaged.
 
     Args:
         members: At least two models with the same outputs, grid and cutoff, trained on spectra of one broadening.
@@ -31,7 +31,7 @@ class Ensemble(ResponseModule):
 
     def __init__(self, members: Sequence[DielectricModule]) -> None:
         if len(members) < 2:
-            raise InputError(f"an ensemble of {len(members)} has no spread; give at least two checkpoints")
+            raise InputError(f"an ensemble of {len(members)} has no standard deviation; give at least two checkpoints")
         first = members[0]
         for member in members[1:]:
             for name in ("outputs", "grid", "cutoff", "tensorial"):
@@ -48,7 +48,7 @@ class Ensemble(ResponseModule):
         super().__init__(first.grid, first.objective, first.outputs, first.cutoff, first.tensorial, first.definitions)
         self.members = nn.ModuleList(members)
         self.training_statistics = first.training_statistics
-        self.knows_tensors = first.tensorial and _all_saw_tensors(members)
+        self.has_tensors = first.tensorial and _all_trained_on_tensors(members)
 
     @property
     def supports_orbits(self) -> bool:
@@ -56,19 +56,23 @@ class Ensemble(ResponseModule):
         return all(member.supports_orbits for member in self.members)
 
     def forward(self, graph: CrystalGraph) -> Response:
-        """Mean response of every crystal of the batch, with the spread over the members."""
+        """Mean response of every material of the batch, with the standard deviation over the members."""
         responses = [member(graph) for member in self.members]
         eps_inter = torch.stack([response.eps_inter for response in responses])
         drude = torch.stack([response.drude for response in responses])
-        spread = Response(eps_inter.std(0), drude.std(0))
+        std = Response(eps_inter.std(0), drude.std(0))
         mean, anisotropy = drude.mean(0), _mean_anisotropy(responses)
-        if anisotropy is not None and self.knows_tensors:
+        if anisotropy is not None and self.has_tensors:
             mean = root_mean_square(anisotropy.drude[:, 0], anisotropy.drude[:, 1:])
-        return Response(eps_inter.mean(0), mean, spread, anisotropy)
+        return Response(eps_inter.mean(0), mean, std, anisotropy)
 
 
-def _all_saw_tensors(members: Sequence[DielectricModule]) -> bool:
-    """Whether the members were trained on tensors; those of models trained on averages mean nothing in a mean."""
+def _all_trained_on_tensors(members: Sequence[DielectricModule]) -> bool:
+    """Whether the members were trained on tensors.
+
+    Raises:
+        InputError: Some were, and others on averages only, whose predicted tensors are undetermined.
+    """
     without = [
         place
         for place, one in enumerate(members, 1)
@@ -77,8 +81,8 @@ def _all_saw_tensors(members: Sequence[DielectricModule]) -> bool:
     if 0 < len(without) < len(members):
         raise InputError(
             f"of the {len(members)} members of the ensemble, number {', '.join(map(str, without))} (in the order "
-            "given) saw averages only in training and the others tensors, so their mean tensors would mean nothing; "
-            "leave out the one kind or the other"
+            "given) were trained on averages only and the others on tensors, so their mean tensor is undetermined; "
+            "leave out one of the two kinds"
         )
     return not without
 

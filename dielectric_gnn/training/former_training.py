@@ -1,4 +1,4 @@
-"""What an earlier training left in the folder of a run, and discarding it when the user says so."""
+"""Find the training that the folder of a run already contains, and delete it on request."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _WRITTEN = (
     "tensorboard/events.out.tfevents.*",
     "tensorboard/hparams.yaml",
 )
-"""What a training writes into the folder of its run."""
+"""Files that a training writes into the folder of its run."""
 
 _FOLDERS = (CHECKPOINTS, "csv/version_*", "csv", "tensorboard")
 
 
 def training_in(run_dir: Path) -> str | None:
-    """What shows that a folder holds a training, in words; None where nothing of worth is there.
+    """Describe the training that a folder contains; None if a new training would replace nothing of value.
 
-    A training that was stopped in its first epoch leaves a record and logs, which hold nothing that a new start loses.
+    A training that was stopped in its first epoch leaves a record and logs only, which a new training may replace.
     """
     checkpoints = sorted(path.name for path in (run_dir / CHECKPOINTS).glob("*.ckpt") if path.name[0] != ".")
     if checkpoints:
@@ -53,7 +53,7 @@ def training_in(run_dir: Path) -> str | None:
 
 
 def record_in(run_dir: Path) -> RunRecord | None:
-    """The record of a folder; None where there is none that can be read."""
+    """The run record of a folder; None if there is no readable one."""
     try:
         return read_record(run_dir / RECORD)
     except InputError:
@@ -70,15 +70,15 @@ def check_no_training(run_dir: Path) -> None:
     if not last.exists():
         linked = f" (it is a link to {last.readlink()}, which does not exist)" if last.is_symlink() else ""
         lost = f", but no last.ckpt to continue{linked}"
-    raise InputError(f"{run_dir} holds a training: {found}{lost}; {ways_on(run_dir)}")
+    raise InputError(f"{run_dir} contains a training: {found}{lost}; {ways_on(run_dir)}")
 
 
 def ways_on(run_dir: Path, damaged: Path | None = None) -> str:
-    """What a user may do with a folder that holds a training.
+    """The commands a user can choose from if a folder contains a training.
 
     Args:
         run_dir: The folder.
-        damaged: A checkpoint that does not serve.
+        damaged: A checkpoint that cannot be used.
     """
     folder = run_dir / CHECKPOINTS
     there = [path for path in (folder / "last.ckpt", folder / "best.ckpt") if path.is_file() and path != damaged]
@@ -87,34 +87,36 @@ def ways_on(run_dir: Path, damaged: Path | None = None) -> str:
 
 
 def overwrites(run_dir: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a training shall discard the one that its folder holds.
+    """Whether the training in the folder is to be discarded before the new one starts.
 
-    In a job that SLURM has requeued it shall not: that one is its own.
+    A job that SLURM has requeued never discards it, because the job itself wrote it.
 
     Raises:
-        InputError: It shall begin from a checkpoint that it would discard.
+        InputError: The new training starts from a checkpoint that would be discarded.
     """
     if not config["overwrite"]:
         return False
     if is_restarted_job():
         if is_first_process():
-            sys.stderr.write(f"this job was requeued, so --overwrite has no effect on what {run_dir} holds\n")
+            sys.stderr.write(f"this job was requeued, so --overwrite has no effect on the training in {run_dir}\n")
         return False
     for key in ("ckpt_path", "fine_tune_from"):
         path = config[key]
         if path in ("last", "best") or (path is not None and is_checkpoint_of(run_dir, path)):
-            raise InputError(f"--overwrite would discard {path}, which --{key} names; leave one of them out")
+            raise InputError(
+                f"--overwrite would discard {path}, which is given by --{key}; leave out one of the two options"
+            )
     return True
 
 
 def discard_training(run_dir: Path) -> None:
-    """Delete what a training writes, and nothing else: results of tests, predictions and other files stay."""
+    """Delete the files that a training writes; results of tests, predictions and other files stay."""
     for pattern in _WRITTEN:
         for path in run_dir.glob(pattern):
             path.unlink()
     for pattern in _FOLDERS:
         for folder in run_dir.glob(pattern):
-            with suppress(OSError):  # it holds something else
+            with suppress(OSError):  # not empty: it contains other files
                 folder.rmdir()
 
 

@@ -23,7 +23,7 @@ from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training import checkpoint as checkpoints
 from dielectric_gnn.training.averaging import check_averaging
 from dielectric_gnn.training.evaluation import ResponseModule
-from dielectric_gnn.training.loss_watch import BadLoss, LossWatch
+from dielectric_gnn.training.loss_monitor import LossMonitor, NonFiniteLoss
 from dielectric_gnn.training.objective import MaeObjective, Objective
 from dielectric_gnn.training.schedule import LearningRateScaling, SchedulerConfig, WarmupCosine
 from dielectric_gnn.utils.described import CannotDescribeError, describe
@@ -112,7 +112,7 @@ class DielectricModule(ResponseModule):
         parts |= {"lr_scheduler": lr_scheduler, "extra_metrics": extra_metrics}
         self.config: dict[str, Any] | None = _described(parts, backbone.cutoff)
         self.train_loss = BatchMean()
-        self._loss_watch = LossWatch()
+        self._loss_monitor = LossMonitor()
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -172,7 +172,7 @@ class DielectricModule(ResponseModule):
     def training_step(self, graph: CrystalGraph, batch_idx: int) -> Tensor:
         """Mean objective of the batch."""
         losses = self.losses(graph)
-        due = self._loss_watch.add(losses, graph.index, batch_idx)
+        due = self._loss_monitor.add(losses, graph.index, batch_idx)
         if due or not (losses.is_cuda or self._several_processes()):
             self._check_losses()
         loss = losses.mean()
@@ -235,12 +235,12 @@ class DielectricModule(ResponseModule):
         Raises:
             InputError: One is not finite; one line that names the material, the epoch and the batch.
         """
-        bad = self._loss_watch.first_bad()
+        bad = self._loss_monitor.first_non_finite()
         if self._several_processes():
             own = torch.tensor([-1, -1] if bad is None else bad, device=self.device)
             gathered = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather(gathered, own)
-            found = [BadLoss(*pair.tolist()) for pair in gathered if pair[0] >= 0]
+            found = [NonFiniteLoss(*pair.tolist()) for pair in gathered if pair[0] >= 0]
             bad = min(found, key=lambda one: one.batch, default=None)
         if bad is not None:
             raise self.bad_loss(bad.row, f"in epoch {self.current_epoch}, batch {bad.batch}")

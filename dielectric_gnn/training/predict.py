@@ -18,7 +18,7 @@ from dielectric_gnn.training.spectra import spectra_of
 if TYPE_CHECKING:
     from dielectric_gnn.training.evaluation import ResponseModule
 
-_BATCH = 64
+_BATCH_SIZE = 64
 _MANY = (list, tuple)
 
 
@@ -45,8 +45,8 @@ def predict(module: ResponseModule, structures: Any, damping: float = optics.DEF
     try:
         return [
             spectrum
-            for start in range(0, len(records), _BATCH)
-            for spectrum in _batch(module, records[start : start + _BATCH], damping)
+            for start in range(0, len(records), _BATCH_SIZE)
+            for spectrum in _batch(module, records[start : start + _BATCH_SIZE], damping)
         ]
     finally:
         module.train(training)
@@ -76,11 +76,11 @@ def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> li
 
 
 def _warnings(module: ResponseModule, store: CrystalStore, row: int, finite: bool) -> list[str]:
-    """What to know before the numbers are used."""
+    """Reasons why the prediction may be unreliable."""
     found = list(store.remarks(row))
     known = None if module.training_statistics is None else module.training_statistics.elements
     if known is None:
-        found.append("the training set of the model is not known")
+        found.append("the training set of the model is unknown")
     elif unseen := [element_symbol(number) for number in store.elements([row]) if number not in known]:
         found.append(f"elements that the training set lacks: {', '.join(unseen)}")
     if not finite:

@@ -1,4 +1,4 @@
-"""Where a command writes, which checkpoints it reads, and what keeps two commands from writing the same files."""
+"""The folder of a run: where commands write, which checkpoints they read, and the lock against simultaneous writers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _WRITERS = {
     "test": (".test.lock", ("test",)),
     "predict": (".predict.lock", (PREDICTIONS,)),
 }
-"""Of each verb that writes, the lock, and the folders of its files. `validate` writes its configuration alone."""
+"""Lock and folders of each command that writes. `validate` writes its configuration only."""
 
 _VARIABLE = "DIELECTRIC_GNN_RUN_DIR"
 _KEYWORDS = ("last", "best")
 
 
 def checkpoints_of(config: Mapping[str, Any]) -> list[str]:
-    """The checkpoints that a verb shall use: several of an ensemble, one, or none.
+    """The checkpoints of a command: those of an ensemble, one, or none.
 
     Raises:
         InputError: Both `ensemble` and `ckpt_path` are given.
@@ -45,22 +45,24 @@ def checkpoints_of(config: Mapping[str, Any]) -> list[str]:
 
 
 def choose_run_dir(config: Mapping[str, Any]) -> Path:
-    """The folder the user named, the run that the checkpoint belongs to, or a new one named after the time.
+    """The folder given by the user, else that of the checkpoint's run, else a new one named by date and time.
 
     Raises:
-        InputError: Several processes, not launched by this command, or launches of a job that is requeued, would each
-            choose their own; or the checkpoint is named by a word alone; or the name is empty or not printable.
+        InputError: Several processes that were not launched by this command, or the launches of a requeued job, would
+            each choose another folder; or `ckpt_path` is `last` or `best`; or the name is empty or not printable.
     """
     if config.get("run_dir") is not None:
         return _named_run_dir(config["run_dir"])
     if config.get("requeue"):
-        raise InputError("requeue is true, but a job that runs again finds its training only by --run_dir; give one")
+        raise InputError("requeue is true, but a requeued job finds its training only with a fixed --run_dir; give one")
     if config.get("ckpt_path") in _KEYWORDS:
-        raise InputError(f"--ckpt_path {config['ckpt_path']} is that of a run; give its --run_dir too, or a path")
+        raise InputError(
+            f"--ckpt_path {config['ckpt_path']} refers to the checkpoint of a run; give its --run_dir too, or a path"
+        )
     if paths := checkpoints_of(config):
         folder = Path(paths[0]).resolve().parent
         return folder.parent if folder.name == CHECKPOINTS else folder
-    if "LOCAL_RANK" not in os.environ:  # processes that this one launches take its choice
+    if "LOCAL_RANK" not in os.environ:  # processes launched by this one use the same folder
         os.environ[_VARIABLE] = datetime.now().strftime("runs/%Y%m%d-%H%M%S")
     if _VARIABLE not in os.environ:
         raise InputError("several processes that were not launched by this command need the same --run_dir")
@@ -76,13 +78,13 @@ def _named_run_dir(name: str) -> Path:
 
 
 def lock_run(run_dir: Path, verb: str) -> FolderLock:
-    """Keep other commands from writing what a verb writes, and remove what killed ones left half-written.
+    """Lock the files that a command writes, and remove temporary files of commands that were killed.
 
-    A test or a prediction may go on beside a training, since each writes into a folder of its own; two of a kind, or
-    two trainings, may not. Of several processes that one launch starts, the first holds the lock for all.
+    A training, a test and a prediction may run at the same time, since they write to different folders; two commands of
+    the same kind may not. The first process of a launch holds the lock for all its processes.
 
     Raises:
-        InputError: Another command is at work there.
+        InputError: Another command holds the lock.
     """
     if verb not in _WRITERS or not is_first_process():
         return FolderLock()
@@ -94,13 +96,13 @@ def lock_run(run_dir: Path, verb: str) -> FolderLock:
 
 
 def named_checkpoint(run_dir: Path, config: Mapping[str, Any]) -> str | None:
-    """The checkpoint that a training was told to continue; `last` and `best` are those of its folder.
+    """The checkpoint given to resume from; `last` and `best` refer to the folder of the run.
 
-    In a job that SLURM has requeued, it is the last one of the folder, if there is one: the same words would otherwise
-    take the training back to where it began.
+    In a job that SLURM has requeued it is last.ckpt of the folder, if it exists: the options of the first launch would
+    otherwise restart the training from its beginning.
 
     Raises:
-        InputError: It does not exist, or the training shall begin from the weights of another too.
+        InputError: It does not exist, or `fine_tune_from` is given as well.
     """
     path = config["ckpt_path"]
     if path is None:

@@ -1,6 +1,6 @@
-"""What one training leaves behind for scaling analysis: one JSON file, of a schema with a version.
+"""Run records: one JSON file per training for scaling analysis, with a schema version.
 
-Reading and writing need no PyTorch, so that an analysis starts at once.
+Reading and writing them does not import PyTorch, so that an analysis starts quickly.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ before 3 no segments."""
 RECORD = "run_record.json"
 """Name of the file in the folder of a run."""
 
-_CURE = "repeat the `fit` command of the run: it goes on from its checkpoint and writes the record anew; then test it"
+_CURE = "repeat the `fit` command of the run: it resumes from its checkpoint and writes the record again; then repeat `test`"
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 Count = Annotated[int, Field(ge=0)]
 Measured = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
-"""In JSON, null stands for a number that was not finite."""
+"""JSON null represents a number that is not finite."""
 
 
-def _counted(cost: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The cost, if what is added up over launches are numbers."""
+def _validated_cost(cost: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The cost; the entries that are summed over launches must be numbers."""
     for key, value in cost.items():
         if (key.endswith("_seconds") or key == "launches") and (
             isinstance(value, bool) or not isinstance(value, int | float)
@@ -115,7 +115,7 @@ class RunRecord:
     learning_curve: tuple[dict[str, float | None], ...] = ()
     training_flops: float | None = None
     flops_method: str | None = None
-    cost: Annotated[dict[str, Any], AfterValidator(_counted)] = field(default_factory=dict)
+    cost: Annotated[dict[str, Any], AfterValidator(_validated_cost)] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     config_hash: str = ""
     objective: str = ""
@@ -131,9 +131,9 @@ class RunRecord:
 
 
 def write_record(path: Path, record: RunRecord) -> None:
-    """Write a record so that a reader sees the old file or the new one, never half of one.
+    """Write a record atomically.
 
-    Numbers that are not finite become null: JSON has no others.
+    Numbers that are not finite become null, since JSON cannot represent them.
     """
     text = json.dumps(json_value(asdict(record)), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_text(path, text + "\n", durable=True)
@@ -156,7 +156,7 @@ def read_record(path: Path) -> RunRecord:
             "use the version of dielectric_gnn that wrote it, or train the run again"
         )
     record = read_schema(f"{path}: run record", text, RunRecord, _CURE)
-    return replace(record, schema_version=SCHEMA)  # what earlier versions lack has its default
+    return replace(record, schema_version=SCHEMA)  # fields that earlier schemas lack have their default
 
 
 def read_records(folder: Path) -> list[RunRecord]:

@@ -79,14 +79,14 @@ class SchedulerConfig:
             raise InputError(f"model.lr_scheduler.frequency is {self.frequency}, expected at least 1")
 
     def for_lightning(self, optimizer: Optimizer) -> Any:
-        """What `configure_optimizers` returns under `lr_scheduler`."""
+        """The value of `lr_scheduler` that `configure_optimizers` returns."""
         settings = {"interval": self.interval, "frequency": self.frequency, "monitor": self.monitor}
         return {"scheduler": self.scheduler(optimizer), **settings}
 
 
 @dataclass(frozen=True)
 class LearningRateScaling:
-    """Larger models get smaller learning rates: lr = lr₀ · (N₀ / N)^γ, as in the published width scaling.
+    """Reduce the learning rate of larger models: lr = lr₀ · (N₀ / N)^γ, as in the published width scaling.
 
     Args:
         reference_parameters: N₀, the trainable parameters of the model that the optimiser's rate lr₀ was tuned for.
@@ -101,5 +101,5 @@ class LearningRateScaling:
             raise InputError(f"reference_parameters is {self.reference_parameters}, expected at least 1")
 
     def factor(self, parameters: int) -> float:
-        """What the learning rate of a model with `parameters` trainable parameters is multiplied by."""
+        """Factor of the learning rate of a model with `parameters` trainable parameters."""
         return float((self.reference_parameters / parameters) ** self.exponent)

@@ -1,4 +1,4 @@
-"""Responses as NumPy arrays, material by material: what figures and files are made of."""
+"""Responses as `Spectrum` objects, one for each material, for figures and files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dielectric_gnn.targets.response import Response
 
 
 def spectra_of(response: Response, grid: EnergyGrid, damping: float = optics.DEFAULT_DAMPING) -> list[Spectrum]:
-    """The materials of a response one by one, as NumPy arrays; an ensemble's with their spread.
+    """The materials of a response one by one, as NumPy arrays; those of an ensemble with their standard deviation.
 
     Args:
         response: Of B materials.

@@ -1,11 +1,11 @@
-"""The configuration inside a checkpoint: what it may name, and what is refused before anything is imported or built.
+"""Validation of the configuration stored in a checkpoint, before anything is imported or built from it.
 
-A checkpoint comes from anywhere, while jsonargparse, which builds models from configurations, was made for those of the
-user: it imports what a text names, calls functions where something callable is expected, and opens files. So a stored
-configuration is first held against the signatures of the classes it describes. A class path stands only where a class
-is expected; it names a class, of the expected kind, which is defined in this package, in torch.optim, or in a module
-that the user named. Texts stand only where texts are expected. Paths among the settings of the data are not used
-unless the user gives them too.
+A checkpoint may come from an untrusted source, while jsonargparse, which builds models from configurations, trusts its
+input: it imports the objects that class paths refer to, calls functions where callables are expected, and opens files.
+Therefore a stored configuration is first validated against the signatures of the classes it describes. A class path is
+accepted only where a class is expected, and only for a class of the expected type that is defined in this package, in
+torch.optim, or in a module that the user has named. Strings are accepted only where strings are expected. Paths among
+the settings of the data are used only if the user gives them as well.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
 
 GROUPS: dict[str, type] = {"model": DielectricModule, "data": CrystalDataModule}
-"""Parts of a stored configuration that something is built from."""
+"""Parts of a stored configuration from which objects are built."""
 
 _PACKAGES = ("dielectric_gnn", "torch.optim")
 _PLAIN = (str, int, float, complex, bytes, Enum, os.PathLike)
 _DEPTH = 20
 _REPLACED = ("source", "store", "crystals", "train_ids", "train_size")
-"""Settings of which the user's replaces what is stored as a whole."""
+"""Settings that are replaced entirely by those of the user."""
 
 
 def check_stored(name: str, config: Mapping[str, Any], named: Iterable[str] = ()) -> None:
-    """Check a stored configuration, so that building from it runs nothing but classes made for that.
+    """Check a stored configuration, so that building from it instantiates expected classes only.
 
     Args:
         name: Of the checkpoint, for messages.
@@ -45,8 +45,8 @@ def check_stored(name: str, config: Mapping[str, Any], named: Iterable[str] = ()
         named: Class paths from outside this package that the user named: classes of their modules may be used too.
 
     Raises:
-        InputError: Something in it is none of what the signatures ask for. Nothing has been imported on its behalf but
-            modules of this package and of those in `named`.
+        InputError: A value does not match the signatures. No modules other than those of this package and of `named`
+            have been imported.
     """
     check = _Check(name, frozenset(named))
     for group, owner in GROUPS.items():
@@ -90,7 +90,7 @@ def default_settings(
         words = " ".join(map(shlex.quote, data_words(data)))
         key, value = next(iter(paths.items()))
         raise InputError(
-            f"{name} was made with {key} {value}; a path that a checkpoint names is opened only if you give it too: "
+            f"{name} was made with {key} {value}; a path stored in a checkpoint is opened only if you give it too: "
             f"add {words}"
         )
     groups = {"model": config["model"], "data": data}
@@ -98,7 +98,7 @@ def default_settings(
 
 
 def data_words(data: Mapping[str, Any]) -> list[str]:
-    """Words of a command that give those settings of the data that name paths.
+    """Command-line options for those settings of the data that contain paths.
 
     Example:
         >>> data_words({"store": "data/mine", "batch_size": 8})
@@ -123,7 +123,7 @@ def data_words(data: Mapping[str, Any]) -> list[str]:
 
 
 def stored_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Free texts among the settings of the data, by dotted key: paths, or what a source takes for one.
+    """Strings among the settings of the data that may be paths, by dotted key.
 
     Example:
         >>> stored_paths({"data": {"store": "data/mine", "subset": "nested"}})
@@ -162,7 +162,7 @@ class _Check:
         """Check the arguments that an instance of `owner` is made with."""
         hints = _hints(owner)
         if not isinstance(settings, Mapping):
-            self.refuse(where, "it is no mapping of options")
+            self.refuse(where, "it is not a mapping of options")
         if depth > _DEPTH:
             self.refuse(where, "it is nested too deeply")
         for key, value in settings.items():
@@ -177,15 +177,15 @@ class _Check:
         if depth > _DEPTH:
             self.refuse(where, "it is nested too deeply")
         if value is None or isinstance(value, bool | int | float):
-            return  # names nothing; the signature's own check comes when it is parsed
+            return  # refers to no class; the parser checks the type
         classes = [kind for kind in map(_built_kind, members) if kind is not None]
         if isinstance(value, str):
             if value not in _choices(hint) and (classes or not any(map(_is_text, members))):
-                self.refuse(where, f"it is the text {value!r}, where none is expected")
+                self.refuse(where, f"it is the string {value!r}, where no string is expected")
         elif isinstance(value, list | tuple):
             self.items(dict(enumerate(value)), [item for member in members for item in _items(member)], where, depth)
         elif not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            self.refuse(where, f"it is a {type(value).__name__}, expected numbers, texts, lists and mappings")
+            self.refuse(where, f"it is a {type(value).__name__}, expected numbers, strings, lists and mappings")
         elif "class_path" in value:
             self.built(value, classes, where, depth)
         elif fields := [kind for kind in classes if dataclasses.is_dataclass(kind)]:
@@ -196,7 +196,7 @@ class _Check:
     def items(self, items: Mapping[Any, Any], kinds: Sequence[Any], where: str, depth: int) -> None:
         """Check the items of a list or mapping against the types that are expected of them."""
         if not kinds:
-            self.refuse(where, "it holds several values, where one is expected")
+            self.refuse(where, "it contains several values, where one is expected")
         for key, item in items.items():
             self.value(item, Union[tuple(kinds)], f"{where}.{key}", depth + 1)  # noqa: UP007
 
@@ -206,32 +206,32 @@ class _Check:
         if extra := sorted({*value} - {"class_path", "init_args"}):
             self.refuse(f"{where}.{extra[0]}", "only class_path and init_args describe an instance")
         if not classes:
-            self.refuse(where, f"it names {path!r}, where no class is expected")
+            self.refuse(where, f"it is the class path {path!r}, where no class is expected")
         if not isinstance(path, str) or not (isinstance(arguments, Mapping) or arguments is None):
-            self.refuse(where, "its class_path is no text, or its init_args are no mapping")
+            self.refuse(where, "its class_path is not a string, or its init_args are not a mapping")
         if not (_inside(path) or path in self.named or path.rpartition(".")[0] in self.modules):
             raise InputError(
-                f"{self.name}: {where} is {path}, which is not part of dielectric_gnn; if you trust that code, name "
-                "the same class yourself (--config or --model.backbone; trust=[...] in Python) and make sure it can be "
-                "imported"
+                f"{self.name}: {where} is {path}, which is not part of dielectric_gnn; if you trust that code, give "
+                "the same class path yourself (--config or --model.backbone; trust=[...] in Python) and make sure it can "
+                "be imported"
             )
         found = _class_at(path)
         expected = " or ".join(kind.__name__ for kind in classes)
         if not (inspect.isclass(found) and issubclass(found, tuple(classes))):
-            self.refuse(where, f"it names {path}, expected a class of the kind {expected}")
+            self.refuse(where, f"it is {path}, expected a subclass of {expected}")
         if not (_inside(f"{found.__module__}.") or path in self.named or found.__module__ in self.modules):
-            self.refuse(where, f"{path} is defined in {found.__module__}; name it by that")
+            self.refuse(where, f"{path} is defined in {found.__module__}; give that path")
         self.arguments(arguments or {}, found, where, depth + 1)
 
     def refuse(self, where: str, reason: str) -> None:
-        """Refuse the checkpoint for what stands at a key.
+        """Reject the checkpoint because of the value at a key.
 
         Raises:
             InputError: Always.
         """
         raise InputError(
-            f"{self.name}: its configuration cannot be used: {where}: {reason}. `fit` writes nothing like it: take the "
-            "checkpoint from a source that you trust"
+            f"{self.name}: its configuration cannot be used: {where}: {reason}. `fit` does not write such a "
+            "configuration: use a checkpoint from a source that you trust"
         )
 
 
@@ -241,7 +241,7 @@ def _inside(path: str) -> bool:
 
 
 def _class_at(path: str) -> Any:
-    """What a class path names: an attribute of a module; None where there is none."""
+    """The object at a class path; None if it does not exist."""
     module, _, attribute = path.rpartition(".")
     if not all(part.isidentifier() for part in path.split(".")):
         return None
@@ -253,7 +253,7 @@ def _class_at(path: str) -> Any:
 
 @cache
 def _hints(owner: Any) -> dict[str, Any]:
-    """Types of the arguments of a class, also of those that it hands on to its bases."""
+    """Types of the arguments of a class, including those passed on to its base classes."""
     hints: dict[str, Any] = {}
     for base in inspect.getmro(owner) if inspect.isclass(owner) else ():
         signature = base.__dict__.get("__init__")
@@ -299,12 +299,12 @@ def _values(member: Any) -> tuple[Any, ...]:
 
 
 def _is_text(member: Any) -> bool:
-    """Whether a text is a value of a type, or turned into one without importing anything."""
+    """Whether a string is a value of a type, or is converted to one without an import."""
     return inspect.isclass(member) and get_origin(member) is None and issubclass(member, (str, Enum, os.PathLike))
 
 
 def _built_kind(member: Any) -> type | None:
-    """The class whose subclasses are built where `member` is expected: itself, or what a callable returns."""
+    """The class whose subclasses may be built where `member` is expected: itself, or the return type of a callable."""
     if get_origin(member) in (Callable, type):
         result = get_args(member)[-1]
         return result if inspect.isclass(result) else None

@@ -1,1 +1,1 @@
-"""Checks of a launch: is everything that a training needs there, and will it fit? Used by `dielectric-gnn doctor`."""
+"""Checks of a launch before a training: packages, devices, data, memory and disk; used by `dielectric-gnn doctor`."""

@@ -32,17 +32,17 @@ from dielectric_gnn.utils.text import printable
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 _BYTES_PER_PARAMETER = 12
-"""In a checkpoint: the weight and two moments of AdamW."""
+"""Size in a checkpoint: the weight and the two moments of AdamW."""
 
 
 class Inspected(DielectricCLI):
-    """Builds what `fit` would train, without a trainer, and stops there."""
+    """Builds the model and data of `fit` without a trainer, and runs nothing."""
 
     def instantiate_trainer(self, **kwargs: object) -> None:  # type: ignore[override]
-        """None: a trainer for devices that are missing cannot be built, and is what shall be found out."""
+        """Return None: a trainer cannot be built if devices are missing, which the checks report."""
 
     def _lock_run(self, verb: str) -> None:
-        """None: nothing is written."""
+        """Lock nothing, since nothing is written."""
 
     def _run_subcommand(self, subcommand: str) -> None:
         pass
@@ -55,39 +55,41 @@ def findings(words: list[str]) -> Iterator[Finding]:
     yield from check_versions()
     yield check_all_reduce()
     try:
-        sys.argv = sys.argv[:1]  # or Lightning would remark on two command lines
+        sys.argv = sys.argv[:1]  # otherwise Lightning warns about two command lines
         cli = built(words)
     except InputError as error:
-        yield Finding("error", "configuration", str(error), "see the message; --print_config shows the whole of it")
+        yield Finding(
+            "error", "configuration", str(error), "see the message; --print_config shows the full configuration"
+        )
         return
     yield from inspect(cli, own["--verify-store"], own["--quick"])
 
 
 def built(words: list[str]) -> Inspected:
-    """What `fit` with these options would train.
+    """The model and data that `fit` would use with these options.
 
     Raises:
         InputError: A mistake in the options.
     """
-    told = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with redirect_stderr(told):
+        with redirect_stderr(stderr):
             cli = Inspected(["fit", *words])
     except SystemExit as error:
-        if not error.code:  # --print_config and its like have done what they should
+        if not error.code:  # --print_config and --help end the process without an error
             raise
-        raise InputError(" ".join(told.getvalue().rpartition("error: ")[2].split())) from error
+        raise InputError(" ".join(stderr.getvalue().rpartition("error: ")[2].split())) from error
     except (ValueError, OSError) as error:
         mistake = input_error_from(error)
         if mistake is None or mistake is error:
             raise
         raise mistake from error
-    sys.stderr.write(told.getvalue())
+    sys.stderr.write(stderr.getvalue())
     return cli
 
 
 def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
-    """What depends on the configuration."""
+    """The checks that depend on the configuration."""
     trainer, data, model = cli.config.fit.trainer, cli.datamodule, cli.model
     accelerator, processes = launch(str(trainer.accelerator), str(trainer.devices))
     parameters = trainable_parameters(model)
@@ -101,7 +103,7 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
         return
     try:
         data.setup("fit")
-        batch = asked_batch(data)
+        batch = requested_batch(data)
         model.training_statistics = data.training_statistics()
         model.head.prepare(model.training_statistics)
     except InputError as error:
@@ -118,11 +120,11 @@ def rejects(data: CrystalDataModule) -> Iterator[Finding]:
     """Materials that cannot be used."""
     if data.source.rejects:
         found = f"{len(data.source.rejects)} cannot be used, the first: {data.source.rejects[0]}"
-        yield Finding("warning", "rejected", found, "mend them, or do without: a training lists them in its folder")
+        yield Finding("warning", "rejected", found, "correct or remove them; a training lists them in its folder")
 
 
-def asked_batch(data: CrystalDataModule) -> BatchOption:
-    """How large the training batches shall be.
+def requested_batch(data: CrystalDataModule) -> BatchOption:
+    """The size of the training batches.
 
     Raises:
         InputError: A budget is too small for the crystals.
@@ -136,7 +138,7 @@ def asked_batch(data: CrystalDataModule) -> BatchOption:
 
 
 def launch(accelerator: str, devices: str) -> tuple[str, int]:
-    """Device type and number of processes on this machine that the trainer's options mean."""
+    """Device type and number of processes on this machine that follow from the trainer's options."""
     import torch
 
     gpus = torch.cuda.device_count()
@@ -168,5 +170,5 @@ def report(words: list[str]) -> None:
         table.add_row(Text(finding.status, STYLES[finding.status]), *cells)
         worst = max(worst, finding.status, key=list(STYLES).index)
     Console().print(table)
-    print({"ok": "Ready.", "warning": "Ready, with remarks.", "error": "Not ready."}[worst])
+    print({"ok": "Ready.", "warning": "Ready, with warnings.", "error": "Not ready."}[worst])
     sys.exit(worst == "error")

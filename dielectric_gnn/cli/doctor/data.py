@@ -1,4 +1,4 @@
-"""The materials: is the store sound, do its pages fit into memory?"""
+"""Checks of a store: integrity, and whether its pages fit into memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_store(folder: Path, whole: bool) -> Iterator[Finding]:
 
     Args:
         folder: Where it is.
-        whole: Read every byte and check it, instead of types and sizes alone.
+        whole: Read and check every byte, instead of types and sizes only.
     """
     try:
         remarks = verify_store(folder) if whole else []
@@ -30,7 +30,7 @@ def check_store(folder: Path, whole: bool) -> Iterator[Finding]:
     checked = "every byte checked" if whole else "sizes checked; --verify-store reads every byte"
     yield Finding("ok", "store", f"{folder}: {len(store)} materials ({sides}); {checked}")
     for remark in remarks[1:]:
-        yield Finding("warning", "store", remark, "build the store anew if that is not meant")
+        yield Finding("warning", "store", remark, "build the store again if this is not intended")
     size, memory = sum(path.stat().st_size for path in folder.glob("*.npy")), available_memory()
     found = f"{gigabytes(size)} of shared pages, {gigabytes(memory)} of memory available"
     if size > memory:

@@ -22,7 +22,7 @@ BAD_RELEASES = {
 
 
 def check_versions() -> Iterator[Finding]:
-    """Every package that this one requires, against its bounds; compromised releases by name."""
+    """Compare every required package with its bounds, and name compromised releases."""
     for line in requires(PACKAGE) or ():
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
@@ -55,7 +55,7 @@ def check_version(name: str, found: str | None, requirement: Requirement) -> Fin
 
 
 def check_devices(accelerator: str, processes: int) -> Iterator[Finding]:
-    """Devices and threads against what the launch asks for.
+    """Compare devices and threads with the settings of the launch.
 
     Args:
         accelerator: `cpu`, `cuda` or another name of a PyTorch device type.
@@ -64,10 +64,8 @@ def check_devices(accelerator: str, processes: int) -> Iterator[Finding]:
     if accelerator == "cuda":
         count = torch.cuda.device_count()
         if count < processes:
-            cure = (
-                f"set trainer.devices to {count}" if count else "set trainer.accelerator to cpu, or look at nvidia-smi"
-            )
-            yield Finding("error", "devices", f"{processes} GPUs asked for, {count} visible", cure)
+            cure = f"set trainer.devices to {count}" if count else "set trainer.accelerator to cpu, or check nvidia-smi"
+            yield Finding("error", "devices", f"{processes} GPUs requested, {count} visible", cure)
         else:
             names = sorted({torch.cuda.get_device_name(index) for index in range(count)})
             yield Finding("ok", "devices", f"{processes} of {count} GPUs ({', '.join(names)})")
@@ -82,7 +80,7 @@ def check_devices(accelerator: str, processes: int) -> Iterator[Finding]:
 
 
 def check_slurm(processes: int, num_nodes: int) -> Iterator[Finding]:
-    """The job that this is, if it is one, against what the launch asks for.
+    """Compare the SLURM job, if there is one, with the settings of the launch.
 
     Args:
         processes: On every node.
@@ -103,10 +101,10 @@ def check_disk(run_dir: Path, checkpoint_bytes: int) -> Finding:
     free, needed = shutil.disk_usage(parent).free, 3 * checkpoint_bytes + 100_000_000
     found = f"{gigabytes(free)} free at {parent}, a run needs about {gigabytes(needed)}"
     if free < needed:
-        return Finding("error", "disk", found, "free some, or choose another --run_dir")
+        return Finding("error", "disk", found, "free some space, or choose another --run_dir")
     return Finding("ok", "disk", found)
 
 
 def gigabytes(num_bytes: float) -> str:
-    """For people."""
+    """A number of bytes in GB or MB."""
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.0f} MB"

@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""Result of a check."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Finding:
 
     Args:
         status: `ok`, `warning` (a training will run, but not as it should) or `error` (it will not run).
-        subject: What was looked at.
-        found: What was seen.
-        cure: What to do; empty where all is well.
+        subject: What was checked.
+        found: What was found.
+        cure: What to do; empty if the status is `ok`.
     """
 
     status: Status

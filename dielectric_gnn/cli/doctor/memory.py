@@ -1,4 +1,4 @@
-"""Main memory that a training can have: of the machine, or of the container or job that it runs in."""
+"""Main memory available to a training: of the machine, or of its container or job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FILES = {
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Bytes of main memory that can be had without swapping, and without a control group ending the process.
+    """Bytes of main memory that can be allocated without swapping and within the limits of control groups.
 
     Args:
         root: Where proc/ and sys/ are.
@@ -28,7 +28,7 @@ def _of_machine(root: Path) -> int:
 
 
 def _of_groups(root: Path) -> Iterator[int]:
-    """What is left to the control group of this process and to every group around it that has a limit."""
+    """Memory left in the control group of this process and in every enclosing group with a limit."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -38,7 +38,7 @@ def _of_groups(root: Path) -> Iterator[int]:
         if controllers not in _FILES:
             continue
         top = root / "sys/fs/cgroup" / controllers
-        group = top / path.lstrip("/")  # which a container may see as its top
+        group = top / path.lstrip("/")  # a container may see this group as the top
         for folder in dict.fromkeys((group, *(outer for outer in group.parents if outer.is_relative_to(top)), top)):
             yield from _of_group(folder, *_FILES[controllers])
 

@@ -1,4 +1,4 @@
-"""Can processes of this machine talk to each other? An all-reduce of two ranks over gloo."""
+"""Check of the communication between processes: an all-reduce of two ranks over gloo."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def check_all_reduce() -> Finding:
             rank.kill()
     if all(rank.returncode == 0 for rank in ranks):
         return Finding("ok", "all-reduce", "two processes over gloo")
-    reason = next((line for lines in reasons for line in lines), "it failed without a word")
-    cure = "look at firewall and network name; GLOO_SOCKET_IFNAME=lo binds gloo to this machine"
+    reason = next((line for lines in reasons for line in lines), "it failed without a message")
+    cure = "check firewall and host name; GLOO_SOCKET_IFNAME=lo binds gloo to this machine"
     return Finding("error", "all-reduce", reason, cure)

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, and the largest batch that fits: measured on the model itself."""
+"""Memory of a training step and the largest batch that fits, measured with the model itself."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.training.module import DielectricModule
 
 SAMPLES = (32, 128)
-"""Batches that are measured; others follow from the straight line through them."""
+"""Batch sizes that are measured; other sizes follow by linear interpolation."""
 SAFE_SHARE = 0.8
-"""Of the available memory; the rest is for crystals larger than the sample, and for other programs."""
+"""Share of the available memory that a step may use; the rest is for larger structures and other programs."""
 
 
 @dataclass(frozen=True)
 class BatchOption:
-    """How the size of a training batch was asked for.
+    """The option that sets the size of a training batch.
 
     Args:
         name: `data.batch_size`, `data.batch_edges` or `data.batch_pairs`.
         value: Of this option.
-        crystals: What a batch then holds, on average.
+        crystals: Materials of such a batch, on average.
     """
 
     name: str
@@ -40,21 +40,21 @@ class BatchOption:
 def check_batch(
     model: DielectricModule, store: CrystalStore, train: np.ndarray, batch: BatchOption, device: str, processes: int
 ) -> Finding:
-    """Measure two training steps, and say how large a batch may be.
+    """Measure two training steps, and estimate the largest possible batch.
 
     Args:
         model: As it will be trained; its weights are changed.
         store: The materials.
         train: Positions of those to train on.
-        batch: Asked for.
+        batch: Requested size.
         device: `cpu` or `cuda`.
-        processes: How many share the memory of this machine (of a GPU, none does).
+        processes: Number of processes that share the memory of this machine (a GPU belongs to one process).
     """
     model.to(device).train()
     optimizer = AdamW(model.parameters())
     rng = np.random.default_rng(0)
     peaks = []
-    for size in (SAMPLES[0], *SAMPLES):  # once more at the start: the optimiser makes its state in the first step
+    for size in (SAMPLES[0], *SAMPLES):  # the first size twice: the optimiser allocates its state in the first step
         graph = store.gather(rng.choice(train, size, replace=train.size < size)).to(torch.device(device))
         peaks.append(_peak_of_step(model, optimizer, graph, device))
     per_crystal = max((peaks[2] - peaks[1]) / (SAMPLES[1] - SAMPLES[0]), 1.0)
@@ -63,7 +63,7 @@ def check_batch(
     largest = max(int((SAFE_SHARE * memory - fixed) / per_crystal), 0)
     found = (
         f"{gigabytes(fixed)} + {per_crystal / 1e6:.2f} MB per crystal in a training step; up to about {largest:,} "
-        f"crystals fit, {batch.crystals:,} asked for"
+        f"crystals fit, {batch.crystals:,} requested"
     )
     if batch.crystals > largest:
         most = largest * batch.value // batch.crystals

@@ -27,7 +27,7 @@ from dielectric_gnn.training.spectra import quality_of, spectra_of
 from dielectric_gnn.utils.files import write_csv, write_text
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_SPREAD_HEADER = ("energy_ev", "std_re", "std_im", "error_re", "error_im")
+_STD_HEADER = ("energy_ev", "std_re", "std_im", "error_re", "error_im")
 _MODEL, _TRIVIAL = "model", "training mean"
 _QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALITY_SCORES)
 
@@ -38,25 +38,25 @@ class TestReport(Callback):
     For an ensemble, `ensemble_std.csv` holds the standard deviation over the members and the absolute error, at every
     energy, both as means over materials.
 
-    Beside the model stands the trivial predictor, which answers every crystal with the mean spectrum and mean Drude
-    frequency of the training set. Beside the errors stand scores that need no label (`screening.spectrum_quality`).
+    The table compares the model with the trivial predictor, which returns the mean spectrum and mean Drude frequency
+    of the training set for every material. It contains scores that need no label (`screening.spectrum_quality`).
     """
 
-    __test__ = False  # not a test class, whatever its name says to pytest
+    __test__ = False  # pytest would collect the class because of its name
 
     def __init__(self) -> None:
         self._tables: dict[str, MaterialTable] = {}
         self._drude_r2: dict[str, DrudeR2] = {}
-        self._spread: EnergyMeans | None = None
+        self._ensemble_means: EnergyMeans | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin empty tables."""
-        module = _checked(pl_module)
+        """Create empty tables."""
+        module = _response_module(pl_module)
         names = [_MODEL] + ([_TRIVIAL] if module.training_statistics and module.training_statistics.has_means else [])
         keys = tuple(column.key for column in _columns(module))
         self._tables = {name: MaterialTable(keys).to(module.device) for name in names}
         self._drude_r2 = {name: DrudeR2(module.definitions).to(module.device) for name in names}
-        self._spread = EnergyMeans(module.grid.num).to(module.device) if isinstance(module, Ensemble) else None
+        self._ensemble_means = EnergyMeans(module.grid.num).to(module.device) if isinstance(module, Ensemble) else None
 
     def on_test_batch_end(
         self,
@@ -68,13 +68,13 @@ class TestReport(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Add the materials of the batch."""
-        module = _checked(pl_module)
+        module = _response_module(pl_module)
         response, values = outputs["response"], outputs["values"]
         store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
         self._tables[_MODEL].update(batch.index, values | _quality(response, batch, module, store))
         self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
-        if self._spread is not None:
-            self._spread.update(response, labels_of(batch))
+        if self._ensemble_means is not None:
+            self._ensemble_means.update(response, labels_of(batch))
         if module.training_statistics and module.training_statistics.has_means:
             trivial = module.training_statistics.trivial_response(batch.num_crystals).to(module.device)
             values = module.evaluate_response(trivial, batch) | _quality(trivial, batch, module, store)
@@ -83,13 +83,13 @@ class TestReport(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and print the report."""
-        module = _checked(pl_module)
+        module = _response_module(pl_module)
         rows, drude_r2 = {}, {}
         for name, table in self._tables.items():  # collective: every process takes part
             index, values = table.table()
             rows[name] = values.cpu().numpy()
             drude_r2[name] = float(self._drude_r2[name].compute())
-        spread = None if self._spread is None else self._spread.compute().cpu().numpy()
+        means = None if self._ensemble_means is None else self._ensemble_means.compute().cpu().numpy()
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / "test"
@@ -100,11 +100,9 @@ class TestReport(Callback):
         write_text(folder / "summary.md", markdown)
         header = ["material_id", "formula", *(column.key for column in _columns(module))]
         write_csv(folder / "per_material.csv", header, _per_material(index.cpu().numpy(), rows[_MODEL], data.store))
-        if spread is not None:
-            rows_of_energy = np.column_stack([module.grid.energies(), spread])
-            write_csv(
-                folder / "ensemble_std.csv", _SPREAD_HEADER, ([f"{x:.6g}" for x in row] for row in rows_of_energy)
-            )
+        if means is not None:
+            rows_of_energy = np.column_stack([module.grid.energies(), means])
+            write_csv(folder / "ensemble_std.csv", _STD_HEADER, ([f"{x:.6g}" for x in row] for row in rows_of_energy))
         self._draw_quantiles(folder / "quantiles.png", module, data, index.cpu().numpy(), rows[_MODEL])
         sys.stdout.write(
             f"\nTest set, {len(index)} materials\n\n{markdown}\n"
@@ -119,7 +117,7 @@ class TestReport(Callback):
         index: NDArray[np.int64],
         rows: NDArray[np.float64],
     ) -> None:
-        """Materials at quantiles of the loss: what a good, a typical and a bad prediction look like."""
+        """Draw the materials at quantiles of the loss, from the best to the worst prediction."""
         loss = rows[:, module.metric_keys.index("loss")]
         order = loss.argsort()
         places = [order[round(quantile * (len(order) - 1))] for quantile in QUANTILES]
@@ -142,7 +140,7 @@ def _quality(response: Response, batch: CrystalGraph, module: ResponseModule, st
     return {key: torch.from_numpy(values).to(batch.index.device) for key, values in quality.items()}
 
 
-def _checked(module: LightningModule) -> ResponseModule:
+def _response_module(module: LightningModule) -> ResponseModule:
     if not isinstance(module, ResponseModule):
         raise TypeError(f"TestReport reports on a ResponseModule, got {type(module).__name__}")
     return module

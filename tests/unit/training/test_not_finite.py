@@ -19,7 +19,7 @@ from dielectric_gnn.prediction.summary import write_summary
 from dielectric_gnn.prediction.writer import PredictionWriter
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.testing import labelled, sample_crystals
-from dielectric_gnn.training.loss_watch import BadLoss, LossWatch
+from dielectric_gnn.training.loss_monitor import LossMonitor, NonFiniteLoss
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError, RecordError
 
@@ -78,21 +78,21 @@ def test_a_checkpoint_is_not_written_after_a_bad_loss(tmp_path: Path) -> None:
     launch = trainer(tmp_path, epochs=1)
     model = DielectricModule(OptiMetal2B(8))
     launch.fit(model, datamodule=CrystalDataModule(train_size=8))
-    model._loss_watch.add(torch.tensor([1.0, torch.inf]), torch.tensor([5, 7]), 3)
+    model._loss_monitor.add(torch.tensor([1.0, torch.inf]), torch.tensor([5, 7]), 3)
     with pytest.raises(InputError, match=r"not finite .*batch 3"):
         launch.save_checkpoint(tmp_path / "bad.ckpt")
     assert not (tmp_path / "bad.ckpt").exists()
 
 
-def test_the_first_bad_loss_is_found() -> None:
-    watch = LossWatch()
+def test_the_first_non_finite_loss_is_found() -> None:
+    watch = LossMonitor()
     rows = torch.tensor([4, 9])
     due = [watch.add(torch.ones(2), rows, batch) for batch in range(50)]
-    assert due == [False] * 49 + [True] and watch.first_bad() is None
+    assert due == [False] * 49 + [True] and watch.first_non_finite() is None
     for batch, losses in enumerate(([1.0, 2.0], [1.0, torch.nan], [torch.inf, 1.0])):
         watch.add(torch.tensor(losses), rows, batch)
-    assert watch.first_bad() == BadLoss(9, 1)
-    assert watch.first_bad() is None
+    assert watch.first_non_finite() == NonFiniteLoss(9, 1)
+    assert watch.first_non_finite() is None
 
 
 class SometimesInfinite(DielectricModule):
