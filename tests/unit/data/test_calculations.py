@@ -41,6 +41,13 @@ def test_several_calculations_in_a_folder_are_named_by_file(tmp_path: Path) -> N
     assert [record.material_id for record in Calculations(str(tmp_path / "alone")).records()] == ["alone"]
 
 
+def test_names_with_labels_after_the_format_stay_different(tmp_path: Path) -> None:
+    for name in ("JVASP-1", "JVASP-2"):
+        write_vasp(tmp_path / "runs").rename(tmp_path / "runs" / f"vasprun.xml.{name}")
+    ids = [record.material_id for record in Calculations(str(tmp_path / "runs")).records()]
+    assert ids == ["vasprun.xml.JVASP-1", "vasprun.xml.JVASP-2"]
+
+
 def test_nothing_found(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         next(Calculations(str(tmp_path / "missing")).records())

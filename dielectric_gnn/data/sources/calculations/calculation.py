@@ -19,7 +19,7 @@ from dielectric_gnn.utils.errors import InputError, RecordError
 _ROUNDING_EV = 1e-4
 """Codes write energies with four decimals or more."""
 
-_LOW_EV = 0.5
+_LOW_EV = 0.2
 """Below this energy, a negative Re ε is that of free carriers."""
 
 
@@ -123,7 +123,7 @@ def _check_spectra(calculation: Calculation, spectra: NDArray[np.complex128], so
             "calculation",
         )
     lowest = float(spectra[:3, 0].real.min())
-    if calculation.energies[0] < _LOW_EV and lowest < 0:
+    if calculation.energies[0] <= _LOW_EV and lowest < 0:
         raise RecordError(
             source,
             f"Re ε is {lowest:.4g} at {calculation.energies[0]:g} eV, so the spectrum contains the Drude term, "

@@ -74,7 +74,13 @@ _COMPRESSED = r"(?:\.gz|\.bz2|\.xz)?"
 CODES: dict[str, Code] = {
     code.name: code
     for code in (
-        _code("VASP", rf"(?P<key>.*\.xml{_COMPRESSED})", lambda head: "<modeling>" in head, read_vasp, r"vasprun.*"),
+        _code(
+            "VASP",
+            rf"(?P<key>vasprun.*|.*\.xml{_COMPRESSED})",
+            lambda head: "<modeling>" in head,
+            read_vasp,
+            r"vasprun.*",
+        ),
         _code("simple_ip.x", r"(?P<key>.*)\.eps_inter_re\.dat", lambda head: "Re(eps)_x" in head, read_simple_ip),
         _code("epsilon.x", r"(?P<key>epsr.*\.dat)", lambda head: "epsr_x" in head, read_epsilon_x, r"epsr_.*"),
         _code(
@@ -82,7 +88,7 @@ CODES: dict[str, Code] = {
         ),
         _code("exciting", _EPSILON, lambda head: head.startswith("# energy (Ha)"), read_exciting),
         _code("Elk", _EPSILON, lambda head: _ELK_HEAD.match(head) is not None, read_elk),
-        _code("Yambo", r"o[-.].*eps_q1.*", lambda head: "EPS-Im" in head or "Im(eps)" in head, read_yambo),
+        _code("Yambo", r"o(-.*)?\.eps_q1(_.*)?", lambda head: "EPS-Im" in head or "Im(eps)" in head, read_yambo),
         _code(
             "GPAW",
             r"(?P<key>.*?)(?:[_-][xyz])?\.csv",

@@ -49,8 +49,8 @@ def read_epsilon_x(files: Sequence[Path], options: ReadOptions) -> Calculation:
     """`epsr_PREFIX.dat` and `epsi_PREFIX.dat`.
 
     The "plasmon frequencies" of its output are those of the sum rule and are not read. With occupations that are not
-    fixed, epsilon.x adds an intraband term to ε, and writes nothing that tells the two apart. It takes 1/(ω₀² − ω² −
-    iω·intersmear), so that the half width is half of `intersmear`.
+    fixed, epsilon.x adds an intraband term to ε, which cannot be separated from what it writes. Its oscillators are
+    1/(ω₀² − ω² − iω·intersmear), so that the half width is half of `intersmear`.
 
     Raises:
         RecordError: The occupations are not fixed, or files are missing or damaged.

@@ -24,6 +24,8 @@ from dielectric_gnn.utils.limits import STRUCTURE_TEXT_MB
 
 log = logging.getLogger(__name__)
 
+_SUFFIXES = (".xml", ".dat", ".out", ".csv")
+
 
 @dataclass(frozen=True)
 class _Item:
@@ -82,7 +84,7 @@ class Calculations(RecordSource):
         self.max_mb = max_mb
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
-        """Read the calculations in the order of their paths; the log says how well the grid represents them."""
+        """Read the calculations in the order of their paths, and log the largest error of resampling."""
         worst, where, without_drude = 0.0, "", 0
         for record in self._read_each(self._items(), self._reader(), on_error):
             error = float(record.metadata["resampling_error"])
@@ -150,8 +152,9 @@ def _items_of(folder: Path, files: list[Path], root: Path) -> list[_Item]:
 
 
 def _stem(path: Path) -> str:
-    """The name of a file without its last ending."""
-    return Path(without_compression(path.name)).stem.strip() or path.name
+    """The name of a file without the ending of its format."""
+    name = Path(without_compression(path.name))
+    return name.stem if name.suffix.lower() in _SUFFIXES else name.name
 
 
 def _read_item(item: _Item, options: ReadOptions) -> CrystalRecord:

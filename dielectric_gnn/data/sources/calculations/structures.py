@@ -72,7 +72,7 @@ def _only(found: Sequence[tuple[Path, Atoms]]) -> Atoms:
     for path, atoms in found[1:]:
         if not is_same(first, atoms):
             raise RecordError(
-                str(path), f"its structure differs from that of {first_path.name}; keep that of the spectrum alone"
+                str(path), f"its structure differs from that of {first_path.name}; keep only that of the spectrum"
             )
     return first
 

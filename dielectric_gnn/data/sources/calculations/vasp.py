@@ -106,7 +106,9 @@ def _missing_response(run: Vasprun, name: str) -> str:
 
 def _functional(run: Vasprun) -> str:
     """The functional as pymatgen names it; `GGA` alone is that of the potentials."""
-    name = str(run.run_type)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an unknown functional, which is recorded as such
+        name = str(run.run_type)
     if name.startswith("GGA") and any("PBE" in symbol for symbol in run.potcar_symbols):
         return name.replace("GGA", "PBE", 1)
     return name

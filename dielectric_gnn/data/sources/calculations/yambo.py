@@ -16,7 +16,7 @@ from dielectric_gnn.data.sources.calculations.tables import Floats, Spectrum, re
 from dielectric_gnn.data.sources.text_files import read_text
 from dielectric_gnn.utils.errors import RecordError
 
-_DIRECTION = re.compile(r"direction\]?\s*:\s*(\S+)\s+(\S+)\s+(\S+)")
+_DIRECTION = re.compile(r"@ Q\(1\)[^:\n]*:\s*([\d.-]+)\s+([\d.-]+)\s+([\d.-]+)")
 _TITLE = re.compile(r"E|E/eV|EPS\w*-(?:Im|Re)|(?:Im|Re)\(eps\w*\)", re.IGNORECASE)
 _JOB = re.compile(r"Job string[^:\n]*:\s*(\S+)")
 _DRUDE = re.compile(r"Drude contribution[^:]*:\s*([\d.Ee+-]+)")
@@ -33,7 +33,8 @@ def read_yambo(files: Sequence[Path], options: ReadOptions) -> Calculation:
     Drude term is in ε is stated there and in the report beside it (`r-JOB_*`).
 
     Raises:
-        RecordError: The Drude term is in ε; two files are for one direction; a direction is no axis.
+        RecordError: The Drude term is in ε; the spectrum is one of the Bethe–Salpeter equation; two files are for one
+            direction; a direction is no axis.
     """
     directions: set[str] = set()
     dampings: set[float | None] = set()
@@ -59,6 +60,12 @@ def read_yambo(files: Sequence[Path], options: ReadOptions) -> Calculation:
 
 def _read(path: Path, text: str, max_mb: float) -> tuple[str, Floats, Spectrum]:
     """Component, energies in eV and ε of one file."""
+    if "bse" in path.name.lower():
+        raise RecordError(
+            str(path),
+            "its spectrum is that of the Bethe–Salpeter equation, expected one of independent particles; repeat with "
+            "yambo -o c",
+        )
     head = [line for line in text.splitlines() if line.startswith("#")]
     titles = next((found for line in reversed(head) if len(found := _titles(line)) >= 3), [])
     columns = next(((titles.index(im), titles.index(re_)) for im, re_ in _BEST if {im, re_} <= set(titles)), None)
