@@ -16,10 +16,12 @@ from dielectric_gnn.data.sources.calculations.structures import structure_beside
 from dielectric_gnn.data.sources.calculations.tables import (
     Floats,
     Spectrum,
+    as_complex,
     check_same_energies,
     number,
     read_blocks,
     read_components,
+    stated_number,
 )
 from dielectric_gnn.data.sources.calculations.units import BOHR_ANGSTROM, HARTREE_EV
 from dielectric_gnn.data.sources.cif import Atoms
@@ -42,8 +44,9 @@ def read_elk(files: Sequence[Path], options: ReadOptions) -> Calculation:
     """
     remarks: list[str] = []
     atoms = structure_beside(files[0], "Elk", ((r"GEOMETRY\.OUT", read_geometry), (r"elk\.in", read_geometry)), remarks)
-    values = _settings(files[0].with_name("elk.in"))
-    width = number(values.get("swidth", str(_DEFAULT_WIDTH)))
+    settings = files[0].with_name("elk.in")
+    values = _settings(settings)
+    width = stated_number(values.get("swidth", str(_DEFAULT_WIDTH)), "swidth", settings)
     squares: dict[str, float] = {}
 
     def read(path: Path) -> tuple[str, Floats, Spectrum]:
@@ -52,13 +55,14 @@ def read_elk(files: Sequence[Path], options: ReadOptions) -> Calculation:
         plasma = _plasma_frequency(path.with_name(path.name.replace("EPSILON", "PLASMA")))
         if plasma is not None:
             squares[component] = plasma**2
-            spectrum = spectrum + plasma**2 / (frequencies + 1j * width) ** 2
+            with np.errstate(all="ignore"):  # what is not finite is refused later
+                spectrum = spectrum + plasma**2 / (frequencies + 1j * width) ** 2
         return component, frequencies, spectrum
 
     energies, spectra = read_components(files, read)
     diagonal = [squares.get(name) for name in ("xx", "yy", "zz")]
     drude = np.array(diagonal, dtype=np.float64) * HARTREE_EV**2 if None not in diagonal else None
-    code = int(number(values["xctype"])) if "xctype" in values else None
+    code = int(stated_number(values["xctype"], "xctype", settings)) if "xctype" in values else None
     functional = None if code is None else _FUNCTIONALS.get(code, f"xctype {code}")
     broadening = width * HARTREE_EV
     return Calculation("Elk", atoms, energies * HARTREE_EV, spectra, drude, broadening, functional, remarks)
@@ -74,17 +78,15 @@ def _two_blocks(path: Path, max_mb: float) -> tuple[Floats, Spectrum]:
         )
     real, imaginary = blocks
     check_same_energies(real[:, 0], imaginary[:, 0], path)
-    return real[:, 0], real[:, 1] + 1j * imaginary[:, 1]
+    return real[:, 0], as_complex(real[:, 1], imaginary[:, 1])
 
 
 def _plasma_frequency(path: Path) -> float | None:
     """ω_D in Hartree; None if the file does not exist."""
     if not path.is_file():
         return None
-    try:
-        return number(read_text(path, _INPUT_MB).split()[0])
-    except (ValueError, IndexError) as error:
-        raise RecordError(str(path), f"it states no plasma frequency ({error}); copy it again") from error
+    words = read_text(path, _INPUT_MB).split()
+    return stated_number(words[0] if words else "", "the plasma frequency", path)
 
 
 def read_geometry(path: Path) -> Atoms | None:

@@ -12,7 +12,15 @@ from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.data.sources.calculations.calculation import Calculation
 from dielectric_gnn.data.sources.calculations.options import ReadOptions
 from dielectric_gnn.data.sources.calculations.structures import structure_beside
-from dielectric_gnn.data.sources.calculations.tables import Floats, Spectrum, number, read_components, read_table
+from dielectric_gnn.data.sources.calculations.tables import (
+    Floats,
+    Spectrum,
+    as_complex,
+    number,
+    read_components,
+    read_table,
+    stated_number,
+)
 from dielectric_gnn.data.sources.calculations.units import BOHR_ANGSTROM, HARTREE_EV
 from dielectric_gnn.data.sources.calculations.xml_files import check_plain_xml
 from dielectric_gnn.data.sources.cif import Atoms
@@ -36,7 +44,7 @@ def read_exciting(files: Sequence[Path], options: ReadOptions) -> Calculation:
 
     def read(path: Path) -> tuple[str, Floats, Spectrum]:
         _, table = read_table(path, 3, options.max_mb)
-        return component_of(path), table[:, 0], table[:, 1] + 1j * table[:, 2]
+        return component_of(path), table[:, 0], as_complex(table[:, 1], table[:, 2])
 
     energies, spectra = read_components(files, read)
     remarks: list[str] = []
@@ -96,7 +104,8 @@ def _settings(path: Path) -> tuple[float | None, str | None]:
             "dielmat has intraband true, which adds the Drude term to ε; repeat with intraband false, and give the "
             "Drude frequency by drude_csv",
         )
-    return None if width is None else number(width) * HARTREE_EV, functional and functional.removeprefix("GGA_")
+    broadening = None if width is None else stated_number(width, "swidth", path) * HARTREE_EV
+    return broadening, functional and functional.removeprefix("GGA_")
 
 
 def _root(path: Path) -> ET.Element:

@@ -12,7 +12,15 @@ from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.data.sources.calculations.calculation import Calculation
 from dielectric_gnn.data.sources.calculations.options import ReadOptions
 from dielectric_gnn.data.sources.calculations.structures import structure_beside
-from dielectric_gnn.data.sources.calculations.tables import Floats, Spectrum, number, read_components, read_table
+from dielectric_gnn.data.sources.calculations.tables import (
+    Floats,
+    Spectrum,
+    as_complex,
+    number,
+    read_components,
+    read_table,
+    stated_number,
+)
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.text_files import read_text
 from dielectric_gnn.utils.errors import RecordError
@@ -37,12 +45,16 @@ def read_fhi_aims(files: Sequence[Path], options: ReadOptions) -> Calculation:
         comments, table = read_table(path, _NUM_COLUMNS, options.max_mb)
         headers[component] = "\n".join(comments)
         vacuum, real, imaginary = (table[:, column] for column in _columns(comments, path))
-        return component, table[:, 0], vacuum + real + 1j * imaginary
+        return component, table[:, 0], as_complex(vacuum + real, imaginary)
 
     energies, spectra = read_components(files, read)
-    squares = {name: number(match[1]) ** 2 for name, text in headers.items() if (match := _PLASMA.search(text))}
+    squares = {
+        name: stated_number(match[1], "the plasma frequency", files[0]) ** 2
+        for name, text in headers.items()
+        if (match := _PLASMA.search(text))
+    }
     remarks: list[str] = []
-    broadening = _broadening(next(iter(headers.values())), remarks)
+    broadening = _broadening(next(iter(headers.values())), files[0], remarks)
     diagonal = [squares.get(name) for name in ("xx", "yy", "zz")]
     drude = np.array(diagonal, dtype=np.float64) if None not in diagonal else None
     atoms = structure_beside(files[0], "FHI-aims", ((r"geometry\.in", read_geometry),), remarks)
@@ -93,12 +105,12 @@ def _columns(comments: Sequence[str], path: Path) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _broadening(header: str, remarks: list[str]) -> float | None:
+def _broadening(header: str, path: Path, remarks: list[str]) -> float | None:
     match = _BROADENING.search(header)
     if match is None:
         return None
     if match[1].lower() == "lorentzian":
-        return number(match[2])
+        return stated_number(match[2], "the broadening", path)
     remarks.append(f"the broadening is Gaussian ({match[2]} eV), so it has no Lorentzian half width")
     return None
 

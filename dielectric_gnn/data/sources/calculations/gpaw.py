@@ -9,7 +9,7 @@ from pathlib import Path
 from dielectric_gnn.data.sources.calculations.calculation import Calculation
 from dielectric_gnn.data.sources.calculations.options import ReadOptions
 from dielectric_gnn.data.sources.calculations.structures import structure_beside
-from dielectric_gnn.data.sources.calculations.tables import Floats, Spectrum, read_components, read_table
+from dielectric_gnn.data.sources.calculations.tables import Floats, Spectrum, as_complex, read_components, read_table
 
 _DIRECTION = re.compile(r"[_-]([xyz])\.csv", re.IGNORECASE)
 
@@ -25,7 +25,7 @@ def read_gpaw(files: Sequence[Path], options: ReadOptions) -> Calculation:
     def read(path: Path) -> tuple[str, Floats, Spectrum]:
         _, table = read_table(path, 5, options.max_mb, separator=",")
         match = _DIRECTION.search(path.name)
-        return (match[1].lower() if match else "x") * 2, table[:, 0], table[:, 1] + 1j * table[:, 2]
+        return (match[1].lower() if match else "x") * 2, table[:, 0], as_complex(table[:, 1], table[:, 2])
 
     energies, spectra = read_components(files, read)
     remarks: list[str] = []

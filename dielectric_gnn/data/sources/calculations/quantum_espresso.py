@@ -12,7 +12,13 @@ from dielectric_gnn.data.sources.calculations.calculation import Calculation
 from dielectric_gnn.data.sources.calculations.options import ReadOptions
 from dielectric_gnn.data.sources.calculations.pw_input import PW_INPUTS, occupations, read_pw_input
 from dielectric_gnn.data.sources.calculations.structures import structure_beside
-from dielectric_gnn.data.sources.calculations.tables import Floats, check_same_energies, read_table
+from dielectric_gnn.data.sources.calculations.tables import (
+    Floats,
+    as_complex,
+    check_same_energies,
+    read_table,
+    stated_number,
+)
 from dielectric_gnn.data.sources.text_files import read_text
 from dielectric_gnn.utils.errors import RecordError
 
@@ -69,7 +75,7 @@ def read_epsilon_x(files: Sequence[Path], options: ReadOptions) -> Calculation:
                 "metals, or fixed occupations for insulators",
             )
         if match := _INTERSMEAR.search(read_text(path)):
-            broadening = float(match[1].lower().replace("d", "e")) / 2
+            broadening = stated_number(match[1], "intersmear", path) / 2
     return Calculation("epsilon.x", atoms, energies, spectra, None, broadening, remarks=remarks)
 
 
@@ -78,8 +84,7 @@ def _re_and_im(real: Path, imaginary: Path, max_mb: float) -> tuple[Floats, dict
         raise RecordError(str(real), f"{imaginary.name} is missing beside it; copy it as well")
     (_, re_table), (_, im_table) = read_table(real, 4, max_mb), read_table(imaginary, 4, max_mb)
     check_same_energies(re_table[:, 0], im_table[:, 0], imaginary)
-    with np.errstate(invalid="ignore"):  # infinite values are refused later
-        spectra = re_table[:, 1:] + 1j * im_table[:, 1:]
+    spectra = as_complex(re_table[:, 1:], im_table[:, 1:])
     return re_table[:, 0], dict(zip(_DIAGONAL, spectra.T, strict=True))
 
 
@@ -102,8 +107,9 @@ def _simple_ip_output(spectrum: Path, max_mb: float) -> tuple[Floats | None, flo
         widths = dict(_BROADENING.findall(text))
         if set(drude) != set(_DIAGONAL) or set(widths) != {"inter", "intra"}:
             raise RecordError(str(path), "the output of simple_ip.x breaks off; copy it again, or repeat the run")
-        squares = np.array([float(drude[name]) for name in _DIAGONAL]) ** 2
-        found.append((path, (squares, float(widths["inter"]), float(widths["intra"]))))
+        squares = np.array([stated_number(drude[name], "the Drude frequency", path) for name in _DIAGONAL]) ** 2
+        inter, intra = (stated_number(widths[name], "the broadening", path) for name in ("inter", "intra"))
+        found.append((path, (squares, inter, intra)))
     if not found:
         return None, None, None
     for path, (squares, *_) in found[1:]:

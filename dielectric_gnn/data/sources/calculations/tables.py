@@ -80,6 +80,28 @@ def number(text: str) -> float:
         return float(text)
 
 
+def stated_number(text: str, what: str, path: Path) -> float:
+    """A number that a file states outside of its tables.
+
+    Raises:
+        RecordError: It is none, or it is not finite.
+    """
+    try:
+        value = number(text)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise RecordError(str(path), f"{what} is {text!r}, expected a number; {_CURE}")
+    return value
+
+
+def as_complex(real: Floats, imaginary: Floats) -> Spectrum:
+    """Both parts as they are; multiplication by the imaginary unit would turn infinite values into NaN."""
+    spectrum = np.empty(real.shape, dtype=np.complex128)
+    spectrum.real, spectrum.imag = real, imaginary
+    return spectrum
+
+
 def _row(words: list[str], num_columns: int, path: Path, line: int) -> list[float]:
     if len(words) != num_columns:
         raise RecordError(str(path), f"line {line} has {len(words)} columns, expected {num_columns}; {_CURE}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from dielectric_gnn.data.sources.calculations.calculation import Calculation
 from dielectric_gnn.data.sources.calculations.options import ReadOptions
-from dielectric_gnn.data.sources.calculations.tables import Floats
+from dielectric_gnn.data.sources.calculations.tables import Floats, as_complex
 from dielectric_gnn.data.sources.calculations.xml_files import check_plain_xml
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.text_files import read_text
@@ -82,15 +82,17 @@ def _response(run: Vasprun, path: Path, options: ReadOptions) -> tuple[Floats, d
     name = options.vasp_response
     if name not in responses:
         raise RecordError(str(path), _missing_response(run, name))
-    parts = [np.asarray(part, dtype=np.float64) for part in responses[name]]
-    energies, real, imaginary = parts
+    try:
+        energies, real, imaginary = (np.asarray(part, dtype=np.float64) for part in responses[name])
+    except ValueError:  # rows of different lengths
+        energies = real = imaginary = np.empty(0)
     if energies.size < 2 or real.shape != (energies.size, 6) or imaginary.shape != real.shape:
         raise RecordError(
             str(path),
-            f"the {name} response has {energies.size} energies with parts of shape {real.shape} and {imaginary.shape}, "
-            "expected six components of each; the file is damaged, copy it again",
+            f"the {name} response is no table of energies with six real and six imaginary components; the file is "
+            "damaged, copy it again",
         )
-    return energies, dict(zip(_COMPONENTS, (real + 1j * imaginary).T, strict=True))
+    return energies, dict(zip(_COMPONENTS, as_complex(real, imaginary).T, strict=True))
 
 
 def _missing_response(run: Vasprun, name: str) -> str:
@@ -126,8 +128,12 @@ def _plasma_tensor(folder: Path, atoms: Atoms, max_mb: float) -> Floats | None:
             continue
         text = read_text(path, max_mb)
         matches = _INTRABAND.findall(text)
-        if matches and _has_lattice(text, atoms):
+        if not matches or not _has_lattice(text, atoms):
+            continue
+        try:
             found.append((path, np.array(matches[-1].split(), dtype=np.float64).reshape(3, 3)))
+        except ValueError as error:
+            raise RecordError(str(path), f"its plasma frequencies cannot be read ({error}); copy it again") from error
     for path, tensor in found[1:]:
         if not np.array_equal(tensor, found[0][1]):
             raise RecordError(

@@ -12,7 +12,14 @@ from dielectric_gnn.data.sources.calculations.calculation import Calculation
 from dielectric_gnn.data.sources.calculations.options import ReadOptions
 from dielectric_gnn.data.sources.calculations.pw_input import PW_INPUTS, read_pw_input
 from dielectric_gnn.data.sources.calculations.structures import structure_beside
-from dielectric_gnn.data.sources.calculations.tables import Floats, Spectrum, read_components, read_table
+from dielectric_gnn.data.sources.calculations.tables import (
+    Floats,
+    Spectrum,
+    as_complex,
+    read_components,
+    read_table,
+    stated_number,
+)
 from dielectric_gnn.data.sources.text_files import read_text
 from dielectric_gnn.utils.errors import RecordError
 
@@ -43,7 +50,7 @@ def read_yambo(files: Sequence[Path], options: ReadOptions) -> Calculation:
         text = read_text(path, options.max_mb)
         _check_drude(path, text, options.max_mb)
         found = _read(path, text, options.max_mb)
-        dampings.add(_damping(text))
+        dampings.add(_damping(text, path))
         if found[0] in directions:
             raise RecordError(
                 str(path), f"a second calculation of direction {found[0][0]} in one folder; keep one in each folder"
@@ -75,13 +82,13 @@ def _read(path: Path, text: str, max_mb: float) -> tuple[str, Floats, Spectrum]:
             str(path), "its header names no columns of Im and Re ε, or no direction of q; copy the file again"
         )
     _, table = read_table(path, len(titles), max_mb)
-    vector = np.abs(np.array([float(word) for word in direction.groups()]))
+    vector = np.abs(np.array([stated_number(word, "the direction of q", path) for word in direction.groups()]))
     axis = int(vector.argmax())
     if not np.allclose(vector, np.eye(3)[axis] * vector.max(), atol=1e-4):
         raise RecordError(
             str(path), f"q is along {' '.join(direction.groups())}, expected along x, y or z; repeat along an axis"
         )
-    return "xyz"[axis] * 2, table[:, 0], table[:, columns[1]] + 1j * table[:, columns[0]]
+    return "xyz"[axis] * 2, table[:, 0], as_complex(table[:, columns[1]], table[:, columns[0]])
 
 
 def _titles(line: str) -> list[str]:
@@ -90,10 +97,13 @@ def _titles(line: str) -> list[str]:
     return [word.lower() for word in words if _TITLE.fullmatch(word)]
 
 
-def _damping(text: str) -> float | None:
+def _damping(text: str, path: Path) -> float | None:
     """Γ in eV, if it is stated and the same at the lowest and highest energy."""
     match = _DAMPING.search(text)
-    return float(match[1]) if match and float(match[1]) == float(match[2]) else None
+    if match is None:
+        return None
+    low, high = (stated_number(word, "the damping", path) for word in match.groups())
+    return low if low == high else None
 
 
 def _check_drude(path: Path, text: str, max_mb: float) -> None:
@@ -106,7 +116,7 @@ def _check_drude(path: Path, text: str, max_mb: float) -> None:
         if named is None or named[1] == job:
             stated += [(report.name, plasma) for plasma in _DRUDE.findall(report_text)]
     for name, plasma in stated:
-        if float(plasma) > 0:
+        if stated_number(plasma, "the Drude frequency", path) > 0:
             raise RecordError(
                 str(path),
                 f"{name} states a Drude contribution of {plasma} eV in ε; repeat without DrudeWXd, and give the Drude "
