@@ -1,5 +1,6 @@
 """Other codes: small files of their layouts, with a response in closed form."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,6 +114,17 @@ def test_gpaw_reads_the_columns_without_local_fields(tmp_path: Path) -> None:
     labels = labels_of(read(tmp_path))
     check_spectra(labels, [response(energies_to())] * 3)
     assert labels.broadening is None and not labels.has_drude
+
+
+def test_infinite_values_are_refused_with_component_and_energy(tmp_path: Path) -> None:
+    write_gpaw(tmp_path / "runs" / "a")
+    table = tmp_path / "runs" / "a" / "df.csv"
+    rows = table.read_text().splitlines()
+    rows[7] = "0.7, inf, 0.1, 1.0, 0.1"
+    table.write_text("\n".join(rows))
+    (tmp_path / "drude.csv").write_text("mat_id,drude_x,drude_y,drude_z\na,1,1,1\n")
+    with pytest.raises(RecordError, match=r"1 values of component xx.*0\.7 eV"):
+        read(tmp_path / "runs", drude_csv=str(tmp_path / "drude.csv"))
 
 
 def test_directions_are_completed_by_symmetry_or_refused(tmp_path: Path) -> None:
@@ -245,7 +257,7 @@ DAMAGES = ("in a row", "in a number", "between rows", "empty")
 
 
 @pytest.mark.parametrize(
-    ("code", "damage"),  # nothing tells that the only table of a calculation ends early between two rows
+    ("code", "damage"),  # that a single table ends early between two rows cannot be noticed
     [(code, damage) for code in WRITERS for damage in DAMAGES if (code, damage) != ("Yambo", "between rows")],
 )
 def test_damaged_files_are_one_line_with_the_file(code: str, damage: str, tmp_path: Path) -> None:
@@ -334,7 +346,12 @@ def test_the_structure_is_searched_beside_the_spectrum(tmp_path: Path) -> None:
         read(tmp_path)
     (tmp_path / "nscf.in").unlink()
     scf.unlink()
-    with pytest.raises(RecordError, match=r"no structure lies beside.*POSCAR"):
+    with pytest.raises(RecordError, match=r"no structure is in the folder.*POSCAR"):
         read(tmp_path)
     poscar(tmp_path)
     np.testing.assert_allclose(read(tmp_path).lattice, 4.05 * FCC)
+    assert not any("CIF" in remark for remark in read(tmp_path).metadata["remarks"])
+    (tmp_path / "POSCAR").unlink()
+    shutil.copy(Path(__file__).parents[3] / "docs" / "crystals" / "fcc_silver.cif", tmp_path)
+    record = read(tmp_path)
+    assert record.formula == "Ag" and any("CIF" in remark for remark in record.metadata["remarks"])

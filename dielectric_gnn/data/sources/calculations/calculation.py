@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
-from dielectric_gnn.data.sources.calculations.components import drude_root, labelled_components
+from dielectric_gnn.data.sources.calculations.components import drude_frequencies, labelled_components
 from dielectric_gnn.data.sources.calculations.options import ReadOptions
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.targets.grid import EnergyGrid
@@ -20,7 +20,7 @@ _ROUNDING_EV = 1e-4
 """Codes write energies with four decimals or more."""
 
 _LOW_EV = 0.2
-"""Below this energy, a negative Re ε is that of free carriers."""
+"""Spectra that begin at or below this energy have Re ε > 0 there, unless they contain the Drude term."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,7 @@ def to_record(calculation: Calculation, material_id: str, source: str, options: 
             the required one; components are missing; or the record is unusable.
     """
     _check_functional(calculation, source, options.functional)
+    _check_finite(calculation, source)
     structure = CrystalRecord(
         material_id,
         calculation.atoms.lattice,
@@ -73,9 +74,9 @@ def to_record(calculation: Calculation, material_id: str, source: str, options: 
     given = options.drude.get(material_id)
     if given is not None and calculation.drude_squares is not None:
         remarks.append("the Drude frequency of the calculation was replaced by that of drude_csv")
-    drude = _drude(calculation) if given is None else given
+    drude = drude_frequencies(calculation.drude_squares) if given is None else given
     spectra, drude = labelled_components(structure, calculation.components, drude, remarks)
-    _check_spectra(calculation, spectra, source)
+    _check_interband(calculation.energies, spectra, source)
     grid = options.grid or _even_grid(calculation.energies, source)
     try:
         resampled = resample(calculation.energies, spectra, grid)
@@ -92,14 +93,6 @@ def to_record(calculation: Calculation, material_id: str, source: str, options: 
     return replace(structure, labels=labels, metadata=metadata)
 
 
-def _drude(calculation: Calculation) -> NDArray[np.float64]:
-    """Drude frequencies in eV, (3,) or (6,); NaN in all components where the code writes none."""
-    squares = calculation.drude_squares
-    if squares is None:
-        return np.full(3, np.nan)
-    return drude_root(squares)
-
-
 def _check_functional(calculation: Calculation, source: str, required: str | None) -> None:
     stated = calculation.functional
     if required is not None and stated is not None and stated.upper() != required.upper():
@@ -110,25 +103,29 @@ def _check_functional(calculation: Calculation, source: str, required: str | Non
         )
 
 
-def _check_spectra(calculation: Calculation, spectra: NDArray[np.complex128], source: str) -> None:
-    if not np.isfinite(calculation.energies).all():
+def _check_finite(calculation: Calculation, source: str) -> None:
+    energies = calculation.energies
+    if not np.isfinite(energies).all():
         raise RecordError(source, f"energies are NaN or infinite; repeat the {calculation.code} calculation")
-    bad = ~np.isfinite(spectra)
-    if bad.any():
-        component, place = (int(index[0]) for index in np.nonzero(bad))
-        raise RecordError(
-            source,
-            f"{np.count_nonzero(bad)} values of the spectra are NaN or infinite, the first at "
-            f"{calculation.energies[place]:g} eV in component {component + 1}; repeat the {calculation.code} "
-            "calculation",
-        )
+    for name, spectrum in calculation.components.items():
+        bad = np.flatnonzero(~np.isfinite(spectrum))
+        if bad.size:
+            raise RecordError(
+                source,
+                f"{bad.size} values of component {name} are NaN or infinite, the first at {energies[bad[0]]:g} eV; "
+                f"repeat the {calculation.code} calculation",
+            )
+
+
+def _check_interband(energies: NDArray[np.float64], spectra: NDArray[np.complex128], source: str) -> None:
+    """Refuse spectra with a Drude term: without one, Re ε is positive below all transitions (Kramers–Kronig)."""
     lowest = float(spectra[:3, 0].real.min())
-    if calculation.energies[0] <= _LOW_EV and lowest < 0:
+    if energies[0] <= _LOW_EV and lowest < 0:
         raise RecordError(
             source,
-            f"Re ε is {lowest:.4g} at {calculation.energies[0]:g} eV, so the spectrum contains the Drude term, "
-            "expected interband transitions alone; repeat the calculation without the intraband contribution, and "
-            "give the Drude frequency by drude_csv",
+            f"Re ε is {lowest:.4g} at {energies[0]:g} eV, so the spectrum contains the Drude term, expected interband "
+            "transitions alone; repeat the calculation without the intraband contribution, and give the Drude "
+            "frequency by drude_csv",
         )
 
 

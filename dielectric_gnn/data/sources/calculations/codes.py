@@ -76,10 +76,10 @@ CODES: dict[str, Code] = {
     for code in (
         _code(
             "VASP",
-            rf"(?P<key>vasprun.*|.*\.xml{_COMPRESSED})",
+            rf"(?P<key>vasprun.*\.xml.*|.*\.xml{_COMPRESSED})",
             lambda head: "<modeling>" in head,
             read_vasp,
-            r"vasprun.*",
+            r"vasprun.*\.xml.*",
         ),
         _code("simple_ip.x", r"(?P<key>.*)\.eps_inter_re\.dat", lambda head: "Re(eps)_x" in head, read_simple_ip),
         _code("epsilon.x", r"(?P<key>epsr.*\.dat)", lambda head: "epsr_x" in head, read_epsilon_x, r"epsr_.*"),

@@ -17,8 +17,8 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 _DETERMINED = 1e-2
 """Smallest singular value of allowed tensors of size 1, restricted to the components that are written."""
 
-_NEGLIGIBLE = 1e-6
-"""Off-diagonals below this share of the largest component are rounding."""
+_NEGLIGIBLE = 1e-4
+"""Off-diagonals up to this share of the largest component are rounding, or noise."""
 
 
 def labelled_components(
@@ -59,12 +59,17 @@ def labelled_components(
     return spectra[:3], drude
 
 
-def drude_root(squares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root of ω_D²: of a diagonal (3,) or of a tensor (3, 3), then as six components; negative noise becomes zero.
+def drude_frequencies(squares: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Root of ω_D²: of a diagonal (3,), or of a tensor (3, 3) as six components; negative noise becomes zero.
 
     Units:
         eV² → eV.
+
+    Returns:
+        (3,) or (6,); NaN in all components where ω_D² is not known.
     """
+    if squares is None:
+        return np.full(3, np.nan)
     if squares.ndim == 1:
         return np.sqrt(squares.clip(min=0))
     values, vectors = np.linalg.eigh((squares + squares.T) / 2)
@@ -80,8 +85,7 @@ def _diagonal_of(drude: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _is_negligible(spectra: NDArray[np.complex128]) -> bool:
-    with np.errstate(invalid="ignore"):  # what is not finite is refused later
-        return bool(np.abs(spectra[3:]).max() <= _NEGLIGIBLE * np.abs(spectra).max())
+    return bool(np.abs(spectra[3:]).max() <= _NEGLIGIBLE * np.abs(spectra).max())
 
 
 def _completed(structure: CrystalRecord, components: Mapping[str, NDArray[np.complex128]]) -> NDArray[np.complex128]:
@@ -100,8 +104,6 @@ def _completed(structure: CrystalRecord, components: Mapping[str, NDArray[np.com
             f"determine the rest; compute {', '.join(missing)} as well",
         )
     spectra = np.stack([components[name] for name in names])
-    if not np.isfinite(spectra).all():  # refused later, with the energy
-        return spectra
     coefficients = np.linalg.lstsq(stated.astype(np.complex128), spectra, rcond=None)[0]
     tensor: NDArray[np.complex128] = allowed @ coefficients
     return tensor[:3] if _is_negligible(tensor) else tensor

@@ -22,6 +22,7 @@ from dielectric_gnn.data.sources.calculations.tables import (
     read_blocks,
     read_components,
     stated_number,
+    three_numbers,
 )
 from dielectric_gnn.data.sources.calculations.units import BOHR_ANGSTROM, HARTREE_EV
 from dielectric_gnn.data.sources.cif import Atoms
@@ -100,7 +101,7 @@ def read_geometry(path: Path) -> Atoms | None:
         return None
     try:
         scales = [number(blocks.get(f"scale{i}", [["1"]])[0][0]) for i in ("1", "2", "3")]
-        vectors = np.array([[number(word) for word in row[:3]] for row in blocks["avec"][:3]])
+        vectors = np.array([three_numbers(row) for row in blocks["avec"][:3]])
         scale = number(blocks.get("scale", [["1"]])[0][0]) * BOHR_ANGSTROM
         lattice = vectors * np.array(scales)[:, None] * scale
         numbers, fractional = _sites(blocks["atoms"])
@@ -118,7 +119,7 @@ def _sites(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[list[float]]]
         element = atomic_number(re.split(r"[._]", name)[0])
         for row in rows[place + 2 : place + 2 + count]:
             numbers.append(element)
-            fractional.append([number(word) for word in row[:3]])
+            fractional.append(three_numbers(row))
         place += 2 + count
     return numbers, fractional
 

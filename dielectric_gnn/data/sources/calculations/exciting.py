@@ -20,6 +20,7 @@ from dielectric_gnn.data.sources.calculations.tables import (
     read_components,
     read_table,
     stated_number,
+    three_numbers,
 )
 from dielectric_gnn.data.sources.calculations.units import BOHR_ANGSTROM, HARTREE_EV
 from dielectric_gnn.data.sources.calculations.xml_files import check_plain_xml
@@ -70,25 +71,21 @@ def read_input(path: Path) -> Atoms | None:
             str(path), "positions are Cartesian, expected lattice coordinates; put a POSCAR there instead"
         )
     try:
-        vectors = np.array([_three(one.text or "") for one in crystal.findall("basevect")])
-        scale = number(crystal.get("scale", "1")) * np.array(_three(crystal.get("stretch", "1 1 1")))[:, None]
+        vectors = np.array([three_numbers((one.text or "").split()) for one in crystal.findall("basevect")])
+        scale = (
+            number(crystal.get("scale", "1"))
+            * np.array(three_numbers(crystal.get("stretch", "1 1 1").split()))[:, None]
+        )
         lattice = vectors * scale * BOHR_ANGSTROM
         numbers, fractional = [], []
         for species in structure.findall("species"):
             element = atomic_number(species.get("speciesfile", "").split(".")[0].split("_")[0])
             for atom in species.findall("atom"):
                 numbers.append(element)
-                fractional.append(_three(atom.get("coord", "")))
+                fractional.append(three_numbers(atom.get("coord", "").split()))
         return Atoms(lattice, np.array(numbers, dtype=np.int64), np.array(fractional).reshape(-1, 3) @ lattice)
     except ValueError as error:
         raise RecordError(str(path), f"the structure cannot be read ({error})") from error
-
-
-def _three(text: str) -> list[float]:
-    values = [number(word) for word in text.split()]
-    if len(values) != 3:
-        raise ValueError(f"{text!r} is not three numbers")
-    return values
 
 
 def _settings(path: Path) -> tuple[float | None, str | None]:

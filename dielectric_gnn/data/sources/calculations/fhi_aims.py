@@ -16,10 +16,10 @@ from dielectric_gnn.data.sources.calculations.tables import (
     Floats,
     Spectrum,
     as_complex,
-    number,
     read_components,
     read_table,
     stated_number,
+    three_numbers,
 )
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.text_files import read_text
@@ -73,9 +73,9 @@ def read_geometry(path: Path) -> Atoms | None:
         words = line.split("#")[0].split()
         try:
             if words[:1] == ["lattice_vector"]:
-                lattice.append([number(word) for word in words[1:4]])
+                lattice.append(three_numbers(words[1:]))
             elif words and words[0] in ("atom", "atom_frac"):
-                stated.append([number(word) for word in words[1:4]])
+                stated.append(three_numbers(words[1:]))
                 numbers.append(atomic_number(words[4]))
                 fractional.append(words[0] == "atom_frac")
         except (ValueError, IndexError) as error:

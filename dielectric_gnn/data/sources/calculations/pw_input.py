@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import atomic_number
-from dielectric_gnn.data.sources.calculations.tables import number
+from dielectric_gnn.data.sources.calculations.tables import number, three_numbers
 from dielectric_gnn.data.sources.calculations.units import BOHR_ANGSTROM
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.text_files import read_text
@@ -84,7 +84,7 @@ def _lattice(
     if ibrav != 0:
         return _bravais_lattice(ibrav, cell), cell[0]
     unit, rows = cards["CELL_PARAMETERS"]
-    vectors = np.array([[number(word) for word in row[:3]] for row in rows[:3]])
+    vectors = np.array([three_numbers(row) for row in rows[:3]])
     if vectors.shape != (3, 3):
         raise ValueError("CELL_PARAMETERS has fewer than three vectors")
     scale = {"bohr": BOHR_ANGSTROM, "angstrom": 1.0}.get(unit) or cell[0]
@@ -135,7 +135,7 @@ def _atoms(
     if len(rows) < num_atoms:
         raise ValueError(f"nat is {num_atoms}, but ATOMIC_POSITIONS has {len(rows)} atoms")
     rows = rows[:num_atoms]
-    stated = np.array([[number(word) for word in row[1:4]] for row in rows]).reshape(num_atoms, 3)
+    stated = np.array([three_numbers(row[1:]) for row in rows]).reshape(num_atoms, 3)
     scales = {"": alat, "alat": alat, "bohr": BOHR_ANGSTROM, "angstrom": 1.0}
     if unit not in {*scales, "crystal"}:
         raise ValueError(f"ATOMIC_POSITIONS in {unit} are not read here, write crystal or angstrom")

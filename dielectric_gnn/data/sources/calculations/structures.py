@@ -51,8 +51,8 @@ def structure_beside(
         names = ", ".join(pattern.replace("\\", "") for pattern, _ in own)
         raise RecordError(
             str(spectrum),
-            f"no structure lies beside this {code} spectrum; put {names + ' or ' if names else ''}a POSCAR into "
-            f"{spectrum.parent}, with the lattice in the Cartesian frame of the calculation",
+            f"no structure is in the folder of this {code} spectrum; put {names + ' or ' if names else ''}a POSCAR "
+            f"into {spectrum.parent}, with the lattice in the Cartesian frame of the calculation",
         )
     records = [(path, read_structure(path)) for path in others]
     if any(is_cif(path) for path in others):

@@ -80,6 +80,17 @@ def number(text: str) -> float:
         return float(text)
 
 
+def three_numbers(words: Sequence[str]) -> list[float]:
+    """A vector.
+
+    Raises:
+        ValueError: There are fewer than three words, or one is no number.
+    """
+    if len(words) < 3:
+        raise ValueError(f"{' '.join(words)!r} is not three numbers")
+    return [number(word) for word in words[:3]]
+
+
 def stated_number(text: str, what: str, path: Path) -> float:
     """A number that a file states outside of its tables.
 
@@ -129,7 +140,8 @@ def read_components(
     for path, (component, other, spectrum) in zip(files, parts, strict=True):
         check_same_energies(energies, other, path)
         spectra.setdefault("".join(sorted(component)), []).append(spectrum)
-    return energies, {component: np.mean(found, axis=0) for component, found in spectra.items()}
+    with np.errstate(invalid="ignore"):  # what is not finite is refused later
+        return energies, {name: sum(found[1:], found[0]) * (1 / len(found)) for name, found in spectra.items()}
 
 
 def check_same_energies(first: Floats, other: Floats, path: Path) -> None:
