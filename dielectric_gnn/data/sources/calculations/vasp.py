@@ -36,7 +36,8 @@ def read_vasp(files: Sequence[Path], options: ReadOptions) -> Calculation:
     """The dielectric function of `vasprun.xml` in the independent-particle approximation, six components in eV.
 
     The plasma tensor is that of intraband transitions in OUTCAR, in eV² (also in pymatgen's `plasma_frequencies`, whose
-    docstring states eV); it is zero for insulators. Γ is CSHIFT, the complex shift of the Kramers–Kronig transformation.
+    docstring states eV); it is zero for insulators. Γ is CSHIFT, the complex shift of the Kramers–Kronig
+    transformation.
 
     Raises:
         RecordError: The file breaks off, or the run is none with LOPTICS.
