@@ -55,7 +55,8 @@ def check_devices(devices: Any, on_gpus: bool = False) -> None:
     """
     if not _DEVICES.fullmatch(str(devices)):
         raise InputError(
-            f"trainer.devices is {devices}, expected a number (at least 1, or -1 for all), a list such as [0, 1], or auto"
+            f"trainer.devices is {devices}, expected a number (at least 1, or -1 for all), a list such as [0, 1], "
+            "or auto"
         )
     most = _PROCESSES_PER_CORE * (os.cpu_count() or 1)
     if not on_gpus and str(devices).isdecimal() and int(devices) > most:
@@ -97,7 +98,7 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*`torch.jit.*` is deprecated.*",
         ".*recommended to use `self.log\\(.*sync_dist=True.*",  # the means are already taken over all processes
-        ".*`srun` command is available on your system but is not used.*",  # appears even if SLURM is installed but not used
+        ".*`srun` command is available on your system but is not used.*",  # SLURM is not used
         ".*callbacks used to create the checkpoint need to be provided.*",  # these callbacks are used by `fit` only
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -64,6 +64,9 @@ def with_full_tensors(record: CrystalRecord) -> CrystalRecord:
     if labels is None or labels.num_components == 1:
         return record
     allowed = allowed_tensors(record)
+    has_drude = labels.has_drude
+    if not has_drude:  # ε alone is resolved
+        labels = replace(labels, drude=np.zeros_like(labels.drude))
     stated = _stated_components(labels)
     known = len(stated)
     # Parts of size 1 have diagonals of these sizes; a multiple of the unit tensor, always allowed, has one of size 1.
@@ -76,7 +79,8 @@ def with_full_tensors(record: CrystalRecord) -> CrystalRecord:
     else:
         tensors[3:] = 0
     eps, drude_square = tensors[:, :-1], tensors[:, -1].real
-    resolved = replace(labels, eps_inter=eps, drude=_root(drude_square), diagonal_only=not determined)
+    drude = _root(drude_square) if has_drude else np.full(6, np.nan)
+    resolved = replace(labels, eps_inter=eps, drude=drude, diagonal_only=not determined)
     return replace(record, labels=resolved)
 
 

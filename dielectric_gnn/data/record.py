@@ -49,7 +49,7 @@ class OpticalLabels:
     Args:
         eps_inter: Interband dielectric function.
         drude: Drude frequency ω_D; of 3 components, the roots of the diagonal of the tensor ω_D²; of 6 components, the
-            positive semidefinite root of that tensor.
+            positive semidefinite root of that tensor. NaN in all components: no Drude frequency is known.
         grid: Photon energies of `eps_inter`.
         broadening: Half width Γ of the Lorentzian broadening; None if the file does not state it.
         diagonal_only: The last three of 6 components are not known, and are zero here.
@@ -66,13 +66,18 @@ class OpticalLabels:
         """Number of components, A."""
         return self.eps_inter.shape[0]
 
+    @property
+    def has_drude(self) -> bool:
+        """Whether the Drude frequency is known."""
+        return not np.isnan(self.drude).all()
+
     def average(self) -> tuple[NDArray[np.complex128], float]:
         """Orientation average as the published study defines it (arXiv:2602.05702).
 
         A third of the trace of ε, and the root of a third of the trace of ω_D², since ω_D enters ε squared.
 
         Returns:
-            ε̄_inter (W,) and ω̄_D in eV.
+            ε̄_inter (W,) and ω̄_D in eV, NaN where it is not known.
         """
         squares = self.drude**2
         trace = squares[:3].sum() + 2 * squares[3:].sum()
@@ -92,7 +97,7 @@ class OpticalLabels:
         largest = max(float(np.abs(part).max()) for part in (self.eps_inter.real, self.eps_inter.imag))
         if largest > MAX_EPS:
             return f"eps_inter reaches {largest:.3g}, expected at most {MAX_EPS:g}"
-        if not (np.abs(self.drude) <= MAX_DRUDE_EV).all() or (self.drude[:3] < 0).any():
+        if self.has_drude and (not (np.abs(self.drude) <= MAX_DRUDE_EV).all() or (self.drude[:3] < 0).any()):
             return f"drude_freq is {self.drude.tolist()}, expected finite values >= 0 and <= {MAX_DRUDE_EV:g} eV"
         if self.broadening is not None and not 0 < self.broadening <= MAX_BROADENING_EV:
             return (

@@ -27,7 +27,9 @@ before 3 no segments."""
 RECORD = "run_record.json"
 """Name of the file in the folder of a run."""
 
-_CURE = "repeat the `fit` command of the run: it resumes from its checkpoint and writes the record again; then repeat `test`"
+_CURE = (
+    "repeat the `fit` command of the run, which resumes from its checkpoint and writes the record again, then `test`"
+)
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 Count = Annotated[int, Field(ge=0)]

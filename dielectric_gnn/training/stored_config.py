@@ -212,8 +212,8 @@ class _Check:
         if not (_inside(path) or path in self.named or path.rpartition(".")[0] in self.modules):
             raise InputError(
                 f"{self.name}: {where} is {path}, which is not part of dielectric_gnn; if you trust that code, give "
-                "the same class path yourself (--config or --model.backbone; trust=[...] in Python) and make sure it can "
-                "be imported"
+                "the same class path yourself (--config or --model.backbone; trust=[...] in Python) and make sure it "
+                "can be imported"
             )
         found = _class_at(path)
         expected = " or ".join(kind.__name__ for kind in classes)

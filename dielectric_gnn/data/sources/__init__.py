@@ -1,10 +1,19 @@
 """One file per format of the outside world, each an iterable of `CrystalRecord`."""
 
 from dielectric_gnn.data.sources.base import RecordSource
+from dielectric_gnn.data.sources.calculations import Calculations
 from dielectric_gnn.data.sources.entry_json import EntryJson
 from dielectric_gnn.data.sources.example import ExampleMetals
 from dielectric_gnn.data.sources.prepared_hdf5 import PreparedHDF5
 from dielectric_gnn.data.sources.structure_files import StructureFiles
 from dielectric_gnn.data.sources.synthetic import SyntheticMetals
 
-__all__ = ["EntryJson", "ExampleMetals", "PreparedHDF5", "RecordSource", "StructureFiles", "SyntheticMetals"]
+__all__ = [
+    "Calculations",
+    "EntryJson",
+    "ExampleMetals",
+    "PreparedHDF5",
+    "RecordSource",
+    "StructureFiles",
+    "SyntheticMetals",
+]

@@ -66,6 +66,10 @@ def broken(change: str) -> OpticalLabels:
         eps[:, 100:] = eps[:, 100:].real - 5e-3j
     elif change == "drude":
         drude[0] = -1.0
+    elif change == "half a drude":
+        drude[0] = np.nan
+    elif change == "no drude":
+        drude[:] = np.nan
     elif change == "short":
         eps = eps[:, :-1]
     return replace(labels, eps_inter=eps, drude=drude)
@@ -77,12 +81,21 @@ def broken(change: str) -> OpticalLabels:
         ("nan", "1 NaN or infinite"),
         ("gain", r"Im eps falls to -\d"),
         ("drude", "drude_freq is"),
+        ("half a drude", "drude_freq is"),
         ("short", r"\(3, 2000\)"),
     ],
 )
 def test_bad_labels_are_refused(change: str, message: str) -> None:
     with pytest.raises(RecordError, match=message):
         replace(sample_crystals()[0], labels=broken(change))
+
+
+def test_nan_in_all_components_is_no_drude_frequency() -> None:
+    labels = broken("no drude")
+    assert not labels.has_drude and broken("noise").has_drude
+    assert replace(sample_crystals()[0], labels=labels).labels is labels
+    average, drude = labels.average()
+    assert np.isnan(drude) and np.isfinite(average).all()
 
 
 def test_numerical_noise_below_zero_is_tolerated() -> None:
