@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dielectric_gnn.data.record import MAX_DRUDE_EV
 from dielectric_gnn.data.sources.base import existing_path
 from dielectric_gnn.data.sources.text_files import read_text
-from dielectric_gnn.utils.csv_cells import unguarded
+from dielectric_gnn.utils.csv_cells import unguard_cell
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.limits import METADATA_MB
 
@@ -47,7 +47,7 @@ def read_drude_table(path: str) -> dict[str, NDArray[np.float64]]:
             )
     table: dict[str, NDArray[np.float64]] = {}
     for place, row in enumerate(rows, start=1):
-        material_id = unguarded(row["mat_id"] or "")
+        material_id = unguard_cell(row["mat_id"] or "")
         if not material_id or material_id in table:
             problem = "has no mat_id" if not material_id else f"repeats mat_id {material_id!r}"
             raise InputError(f"{file}: row {place} {problem}; give each material once")

@@ -19,8 +19,9 @@ from dielectric_gnn.data.sources.calculations.options import ReadOptions, VaspRe
 from dielectric_gnn.data.sources.text_files import without_compression
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError, RecordError
-from dielectric_gnn.utils.files import encodable, printable
+from dielectric_gnn.utils.files import encodable
 from dielectric_gnn.utils.limits import STRUCTURE_TEXT_MB
+from dielectric_gnn.utils.text import printable
 
 log = logging.getLogger(__name__)
 

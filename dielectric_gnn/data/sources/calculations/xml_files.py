@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dielectric_gnn.data.sources.text_files import read_text
 from dielectric_gnn.utils.errors import RecordError
-from dielectric_gnn.utils.ids import shown
+from dielectric_gnn.utils.ids import short_literal
 
 _ENCODING = re.compile(r"<\?xml[^>]*encoding\s*=\s*[\"']([^\"']*)[\"']")
 _PLAIN = ("utf-8", "iso-8859-1", "us-ascii", "ascii", "latin-1")
@@ -23,7 +23,9 @@ def check_plain_xml(path: Path, max_mb: float) -> str:
     text = read_text(path, max_mb)
     encoding = _ENCODING.match(text.lstrip())
     if encoding is not None and encoding[1].lower() not in _PLAIN:
-        raise RecordError(str(path), f"its encoding is {shown(encoding[1])}, expected one of {', '.join(_PLAIN)}")
+        raise RecordError(
+            str(path), f"its encoding is {short_literal(encoding[1])}, expected one of {', '.join(_PLAIN)}"
+        )
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise RecordError(str(path), "it declares a document type or entities, which no first-principles code writes")
     return text
