@@ -89,7 +89,9 @@ def test_a_stored_configuration_that_names_code_is_refused(
     assert stopped.value.code == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith(f"error: {path}: ")
-    assert "model.optimizer is torch.os.system" in message or "model.head: it is the text 'evil_module.Head'" in message
+    assert (
+        "model.optimizer is torch.os.system" in message or "model.head: it is the string 'evil_module.Head'" in message
+    )
     check_nothing_ran(tmp_path)
 
 

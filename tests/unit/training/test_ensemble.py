@@ -100,9 +100,7 @@ def test_tensors_of_an_ensemble_agree_with_its_averages() -> None:
 @pytest.mark.parametrize("order", [1, -1])
 def test_members_that_saw_averages_only_are_named(order: int) -> None:
     mixed = [tensor_member(0, 5), tensor_member(1, 0), tensor_member(2, 5)][::order]
-    with pytest.raises(
-        InputError, match=r"of the 3 members of the ensemble, number 2 \(in the order given\) saw averages"
-    ):
+    with pytest.raises(InputError, match=r"of the 3 members of the ensemble, number 2 .* averages only"):
         Ensemble(mixed)
 
 

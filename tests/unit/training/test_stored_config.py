@@ -152,9 +152,7 @@ def test_classes_of_a_module_that_the_user_named(mark: Path) -> None:
 def test_a_named_class_must_be_of_the_kind_that_is_expected() -> None:
     stored = stored_by()
     stored["model"]["head"] = {"class_path": "collections.Counter"}
-    with pytest.raises(
-        InputError, match=r"model\.head: it names collections\.Counter, expected a class of the kind Head"
-    ):
+    with pytest.raises(InputError, match=r"model\.head: .*collections\.Counter.*Head"):
         check_stored("best.ckpt", stored, ["collections.Counter"])
 
 
@@ -174,9 +172,7 @@ def test_paths_are_used_only_if_the_user_gives_them_too(options: list[str], word
     stored = stored_by(*options)
     check_stored("best.ckpt", stored)
     assert data_words(stored["data"]) == words
-    with pytest.raises(
-        InputError, match=r"a path that a checkpoint names is opened only if you give it too: add --data"
-    ):
+    with pytest.raises(InputError, match=r"only if you give it too: add --data"):
         default_settings("best.ckpt", stored, given={})
     given = stored_by(*words)["data"]
     settings = default_settings("best.ckpt", stored, given)
