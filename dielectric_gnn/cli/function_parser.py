@@ -9,7 +9,7 @@ import types
 from argparse import Action, RawDescriptionHelpFormatter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from docstring_parser import DocstringStyle, parse
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
@@ -59,11 +59,10 @@ class FunctionParser(ArgumentParser):
         help_texts = {param.arg_name: " ".join((param.description or "").split()) for param in docstring.params}
         if self.description is None:
             self.description = "\n\n".join(filter(None, (docstring.short_description, docstring.long_description)))
-        hints = get_type_hints(function)
-        for name, parameter in inspect.signature(function).parameters.items():
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
             if name not in skip and parameter.kind is not parameter.VAR_KEYWORD:
                 option = (spellings or {}).get(name, f"--{name.replace('_', '-')}")
-                self._add_parameter(parameter, hints[name], help_texts.get(name), option)
+                self._add_parameter(parameter, parameter.annotation, help_texts.get(name), option)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End the process with status 2 and one line, instead of jsonargparse's usage and several lines."""

@@ -21,7 +21,7 @@ from dielectric_gnn.data.splits import composition_split, listed_rows, read_ids
 from dielectric_gnn.data.store.builder import StoreBuilder
 from dielectric_gnn.data.store.check import verify_store
 from dielectric_gnn.data.store.files import map_array, open_store
-from dielectric_gnn.data.store.rows import Recipe, itself, read_chunk
+from dielectric_gnn.data.store.rows import Recipe, identity, read_chunk
 from dielectric_gnn.data.store.writer import write_store
 from dielectric_gnn.prediction.journal import PredictionJournal
 from dielectric_gnn.scaling.reading import runs_from_csv
@@ -149,7 +149,7 @@ def test_unfinished_builds(metals: list[CrystalRecord], tmp_path: Path, data: st
     target, recipe = tmp_path / "store", Recipe(4.0, "float32", False)
     with StoreBuilder(target, recipe, {"a": 1}, restart=True) as unfinished:
         for number in range(2):
-            unfinished.add(read_chunk(recipe, itself, "raise", metals[2 * number : 2 * number + 2]))
+            unfinished.add(read_chunk(recipe, identity, "raise", metals[2 * number : 2 * number + 2]))
     name = data.draw(st.sampled_from(["plan.json", "journal.jsonl"]))
     path = unfinished.folder / name
     path.write_bytes(data.draw(damaged_bytes(path.read_bytes())))

@@ -37,7 +37,7 @@ def test_faults_are_named_with_a_cure(tmp_path: Path) -> None:
     result = doctor(*SMALL, "--quick", "--model.backbone.widht", "8")
     assert result.returncode == 1 and "Option 'widht' is not accepted" in result.stdout
     result = doctor(*SMALL, "--quick", "--trainer.devices", "two")
-    assert result.returncode == 1 and "trainer.devices is two, expected how many" in result.stdout
+    assert result.returncode == 1 and "trainer.devices is two, expected a number" in result.stdout
 
 
 def test_batch_that_cannot_fit_is_refused() -> None:
@@ -55,7 +55,7 @@ def test_budgets_and_rejects_are_looked_at_and_nothing_is_written(repository: Pa
     source = ("--data.source", "EntryJson", "--data.source.path", str(entries), "--data.on_error", "skip")
     result = doctor(*SMALL, *source, "--data.batch_edges", "100000000", "--run_dir", str(tmp_path / "run"))
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "broken.json" in result.stdout and "Ready, with remarks." in result.stdout
+    assert "broken.json" in result.stdout and "Ready, with warnings." in result.stdout
     assert f"free at {tmp_path}," in result.stdout and not (tmp_path / "run").exists()
     assert not (repository / "rejects_fit.csv").exists()
     result = doctor(*SMALL, *source, "--data.batch_edges", "100")
@@ -80,7 +80,7 @@ def test_versions_of_this_environment_are_in_bounds() -> None:
 def test_devices_threads_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     few = next(iter(check_devices("cuda", 4)))
-    assert few.status == "error" and few.found == "4 GPUs asked for, 1 visible" and few.cure.endswith("to 1")
+    assert few.status == "error" and few.found == "4 GPUs requested, 1 visible" and few.cure.endswith("to 1")
     crowded = list(check_devices("cpu", 1000))
     assert [finding.status for finding in crowded] == ["ok", "warning"] and "OMP_NUM_THREADS=1" in crowded[1].cure
     monkeypatch.delenv("SLURM_JOB_NUM_NODES", raising=False)

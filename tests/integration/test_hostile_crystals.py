@@ -34,5 +34,5 @@ def test_a_screening_goes_on_past_every_bad_crystal(
     assert len(list((tmp_path / "run" / "predictions").glob("*.png"))) == len(rows)
     with (tmp_path / "run" / "rejects_predict.csv").open(newline="", encoding="utf-8") as file:
         problems = {Path(row["source"].split(" (")[0]).name: row["problem"] for row in csv.DictReader(file)}
-    assert set(problems) == {"a\nb.cif", "sigfpe_1e8.vasp"}
-    assert "material id" in problems["a\nb.cif"] and "vector" in problems["sigfpe_1e8.vasp"]
+    assert set(problems) == {"a b.cif", "sigfpe_1e8.vasp"}
+    assert "material id" in problems["a b.cif"] and "vector" in problems["sigfpe_1e8.vasp"]
