@@ -39,7 +39,7 @@ Tools (each has --help):
   benchmark        measure how fast this machine builds graphs, trains, loads, predicts
   import-published turn weights of the published study into a run
 
-Configuration: give --config several times; later files and options win.
+Configuration: give --config several times, in any order; options win over files.
   dielectric-gnn fit --config configs/base.yaml --config configs/backbone/optimate.yaml \\
     --config configs/data/example.yaml --config configs/trainer/cpu.yaml --trainer.max_epochs 100
   dielectric-gnn fit ... --print_config                          show the resulting configuration
