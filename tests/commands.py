@@ -68,7 +68,12 @@ def _server() -> subprocess.Popen[bytes]:
     server = subprocess.Popen(
         line, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     )
-    atexit.register(server.kill)
+
+    def stop() -> None:
+        with server:  # waits, and closes its streams
+            server.kill()
+
+    atexit.register(stop)
     return server
 
 

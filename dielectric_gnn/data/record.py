@@ -209,6 +209,17 @@ class CrystalRecord:
         )
 
 
+def require_drude(drude: NDArray[np.float64], source: str) -> NDArray[np.float64]:
+    """The Drude frequencies of a format that always states them.
+
+    Raises:
+        RecordError: One is NaN, which in labels means that there is no Drude frequency.
+    """
+    if np.isnan(drude).any():
+        raise RecordError(source, f"drude_freq is {drude.tolist()}, expected finite values in eV")
+    return drude
+
+
 @cache
 def element_symbol(atomic_number: int) -> str:
     """Chemical symbol of an atomic number."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.option_values import check_positive
-from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
+from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, require_drude
 from dielectric_gnn.data.sources.archives import (
     JsonDocument,
     archive_documents,
@@ -206,4 +206,4 @@ def _labels(data: dict[str, Any], broadening_ev: float | None, source: str) -> O
     with np.errstate(invalid="ignore"):  # the record refuses what is not finite
         eps = _spectrum(data, "eps_inter_re", grid, source) + 1j * _spectrum(data, "eps_inter_im", grid, source)
     drude = plain_array(_get(data, "drude_freq", source))
-    return OpticalLabels(eps, drude, grid, broadening_ev)
+    return OpticalLabels(eps, require_drude(drude, source), grid, broadening_ev)

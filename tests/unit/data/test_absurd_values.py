@@ -49,6 +49,7 @@ ENTRIES: dict[str, Change] = {
     **{f"lattice {x}": lattice(x) for x in (NAN, INF, 1e300, 1e9, 1e-300, 0, None, "x", 0.01)},
     **{f"eps {x}": table("eps_inter_im", x) for x in (NAN, INF, -INF, 1e300, 1e38, 1e7, -1e300, None, "x")},
     **{f"real eps {x}": table("eps_inter_re", x) for x in (NAN, INF, 1e300, -1e300, 1e7)},
+    "no Drude frequency": datum("drude_freq", [NAN, NAN, NAN]),
     **{f"drude {x}": datum("drude_freq", [x, 1, 1]) for x in (NAN, INF, 1e300, 1e39, 1e5, -1, None, "x")},
     **{
         f"broadening {x}": lambda content, x=x: content["parameters"].update(broadening_ev=x)
