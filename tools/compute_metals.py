@@ -22,7 +22,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import gcd
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def main() -> None:
     excluded = {_reduced(line.strip()) for line in _lines(options.exclude)}
     deadline = time.monotonic() + options.hours * 3600
     counts = {"computed": 0, "failed": 0}
-    for name, prototype, atoms in _jobs(options):
+    for name, prototype, structure in _jobs(options):
         if time.monotonic() > deadline or (options.folder / "STOP").exists():
             break
         target = options.folder / f"gpaw-{name}.json.bz2"
@@ -54,7 +55,7 @@ def main() -> None:
                 continue
             start = time.monotonic()
             try:
-                atoms = prototypes.build(name) if atoms is None else atoms
+                atoms = structure()
                 if _reduced(atoms.get_chemical_formula()) in excluded:
                     continue
                 response = compute(atoms, logs, name, options.mesh_length)
@@ -69,19 +70,14 @@ def main() -> None:
     print(f"{counts['computed']} materials computed, {counts['failed']} failed; they are in {options.folder}/")
 
 
-def _jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, Atoms | None]]:
-    """Name, prototype and, of structure files, the atoms."""
+def _jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], Atoms]]]:
+    """Name and prototype of every structure, and the function that makes its atoms."""
     if options.structures is None:
-        yield from prototypes.prototypes(options.seed)
+        for name in prototypes.prototypes(options.seed):
+            yield name, name.split("-")[0], partial(prototypes.build, name)
         return
     for path in sorted(path for path in options.structures.iterdir() if path.is_file()):
-        try:
-            atoms = read(path)
-        except Exception as error:
-            _note_failure(options.folder / "failures.csv", path.name, error)
-            print(f"{path}: not read: {error}", file=sys.stderr)
-            continue
-        yield path.stem, "file", atoms
+        yield path.stem, "file", partial(read, path)
 
 
 @contextlib.contextmanager

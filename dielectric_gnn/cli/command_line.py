@@ -38,32 +38,38 @@ def checked_words(words: Words) -> Words | list[str]:
     checked = [_with_home_in_word(str(word)) for word in words]
     checked = [_with_shipped_file(*pair) for pair in zip(["", *checked], checked, strict=False)]
     for previous, word in zip(["", *checked], checked, strict=False):
-        option, sign, value = word.partition("=")
-        named = option in CONFIG_OPTIONS and sign
-        text = value if named else word
+        text = config_value(previous, word)
         # Every file that an option names may hold part of the configuration, such as --model.backbone goten.yaml.
-        if (named or previous in CONFIG_OPTIONS or text.endswith((".yaml", ".yml"))) and _is_path(text):
+        if text is None and word.endswith((".yaml", ".yml")):
+            text = word
+        if text is not None and is_path(text):
             read_yaml(Path(text))
     return checked
 
 
+def config_value(previous: str, word: str) -> str | None:
+    """The value of `--config` that a word holds, given the word before it; None if it holds none."""
+    option, sign, value = word.partition("=")
+    if option in CONFIG_OPTIONS and sign:
+        return value
+    return word if previous in CONFIG_OPTIONS else None
+
+
+def is_path(text: str) -> bool:
+    """Whether the value of `--config` is a file or folder; it may also be the configuration itself."""
+    return "\n" not in text and not text.lstrip().startswith("{") and Path(text).exists()
+
+
 def _with_shipped_file(previous: str, word: str) -> str:
     """Replace a --config file that does not exist by the configuration of that name installed with the package."""
-    option, sign, value = word.partition("=")
-    named = option in CONFIG_OPTIONS and bool(sign)
-    text = value if named else word
-    if not (named or previous in CONFIG_OPTIONS) or not text.endswith((".yaml", ".yml")) or Path(text).exists():
+    text = config_value(previous, word)
+    if text is None or not text.endswith((".yaml", ".yml")) or Path(text).exists():
         return word
     shipped = CONFIGS / text.removeprefix("configs/")
     if not shipped.is_file() or not shipped.resolve().is_relative_to(CONFIGS.resolve()):
         return word
     rank_zero_info(f"{text}: read from {shipped}")
-    return f"{option}={shipped}" if named else str(shipped)
-
-
-def _is_path(text: str) -> bool:
-    """Whether the value of --config is a file; it may also be the configuration itself."""
-    return "\n" not in text and not text.lstrip().startswith("{") and Path(text).exists()
+    return word.removesuffix(text) + str(shipped)
 
 
 def _with_home_in_word(word: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dielectric_gnn.cli.command_line import CONFIG_OPTIONS, CONFIGS
+from dielectric_gnn.cli.command_line import CONFIGS, config_value, is_path
 from dielectric_gnn.utils.yaml_files import read_yaml
 
 _RECIPE, _PART, _REFINEMENT = range(3)
@@ -19,39 +19,28 @@ def in_reading_order(words: Sequence[str]) -> list[str]:
     choose parts, and last those that refine a part without naming its class, such as `width/32.yaml`. Files of one kind
     keep the order in which they are given.
     """
-    places = [place for place in range(len(words)) if _file_of(words, place) is not None]
-    files = sorted((words[place] for place in places), key=_rank)
+    texts = _files_by_place(words)
     ordered = list(words)
-    for place, word in zip(places, (_value(word) for word in files), strict=True):
-        option, sign, _ = words[place].partition("=")
-        ordered[place] = f"{option}={word}" if sign and option in CONFIG_OPTIONS else word
+    for (place, text), file in zip(texts.items(), sorted(texts.values(), key=_rank), strict=True):
+        ordered[place] = words[place].removesuffix(text) + file
     return ordered
 
 
 def config_files(words: Sequence[str]) -> list[Path]:
     """The files that `--config` names, in the order of the words."""
-    return [file for place in range(len(words)) if (file := _file_of(words, place)) is not None]
+    return list(map(Path, _files_by_place(words).values()))
 
 
-def _file_of(words: Sequence[str], place: int) -> Path | None:
-    """The file that the word at `place` names for `--config`; None where it names none."""
-    option, sign, _ = words[place].partition("=")
-    named = bool(sign) and option in CONFIG_OPTIONS
-    if not named and not (place and words[place - 1] in CONFIG_OPTIONS):
-        return None
-    text = _value(words[place])
-    if "\n" in text or text.lstrip().startswith("{") or not Path(text).is_file():
-        return None
-    return Path(text)
+def _files_by_place(words: Sequence[str]) -> dict[int, str]:
+    """The files that `--config` names, by the places of the words that hold them."""
+    values = {place: config_value(*pair) for place, pair in enumerate(zip(["", *words], words, strict=False))}
+    return {
+        place: text for place, text in values.items() if text is not None and is_path(text) and Path(text).is_file()
+    }
 
 
-def _value(word: str) -> str:
-    option, sign, value = word.partition("=")
-    return value if sign and option in CONFIG_OPTIONS else word
-
-
-def _rank(word: str) -> int:
-    file = Path(_value(word)).resolve()
+def _rank(text: str) -> int:
+    file = Path(text).resolve()
     recipes = CONFIGS.resolve()
     if file.parent in (recipes, recipes / "published"):
         return _RECIPE

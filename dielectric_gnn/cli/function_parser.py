@@ -89,7 +89,7 @@ class FunctionParser(ArgumentParser):
 
 def call_function(function: Callable[..., None], arguments: Namespace) -> None:
     """Call a function with what was parsed for its parameters; `~` in paths is the home folder."""
-    function(**{name: _with_home(value) for name, value in vars(arguments).items()})
+    function(**_values(arguments))
 
 
 def parse_words(
@@ -116,7 +116,7 @@ def parse_words(
     if keyword_options is not None:
         parser.add_function(keyword_options, skip=inspect.signature(function).parameters)
     parsed = parser.parse_args(None if words is None else list(words))
-    return {name: _with_home(value) for name, value in vars(parsed).items()}
+    return _values(parsed)
 
 
 def command_parser(prog: str, description: str | None, commands: Mapping[str, FunctionParser]) -> ArgumentParser:
@@ -152,6 +152,11 @@ def _in_one_line(message: str) -> str:
     message = re.sub(r"Expected an? (.*?)\. Got value: (.*)", r"expected \1, got \2", message)
     restriction = r"Not of type \w+: (\S+) does not conform to restriction v([<>=]+)(\S+)"
     return re.sub(restriction, r"\1, expected \2 \3", message).rstrip(".")
+
+
+def _values(arguments: Namespace) -> dict[str, Any]:
+    """Parsed values by the names of their parameters."""
+    return {name: _with_home(value) for name, value in vars(arguments).items()}
 
 
 def _with_home(value: Any) -> Any:

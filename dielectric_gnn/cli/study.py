@@ -34,11 +34,10 @@ from dielectric_gnn.studies.plan import PlannedRun, check_sizes, plan_runs
 from dielectric_gnn.studies.progress import Progress
 from dielectric_gnn.studies.slurm import check_options, submit, wait_for
 from dielectric_gnn.studies.spec import Data, Study, check_folder, read_study
-from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.entry import EXIT_INTERRUPTED, command
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
 
-_EXIT_INTERRUPTED = 130
 _SEXAGESIMAL = re.compile(r"[-+]?\d+(:\d+)+")
 _SECONDS_BETWEEN_LOOKS = {"local": 1.0, "slurm": 5.0}
 
@@ -141,7 +140,7 @@ def _conclude(study: Study, runs: Sequence[PlannedRun], outcomes: dict[str, Outc
         print(f"fit scaling laws to them: dielectric-gnn fit-laws {study.folder}")
     if finished < len(runs):
         print("to continue, repeat the command")
-        return 1 if failed else _EXIT_INTERRUPTED
+        return 1 if failed else EXIT_INTERRUPTED
     return 0
 
 

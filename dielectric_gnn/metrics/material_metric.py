@@ -7,18 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from dielectric_gnn.metrics.spectral import Column
+from dielectric_gnn.metrics.spectral import Column, MeanState
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.utils.described import Describable
 from dielectric_gnn.utils.errors import InputError
 
 
-class MaterialMetric(Metric, Describable, ABC):
+class MaterialMetric(MeanState, Describable, ABC):
     """A metric with one value per material, whose mean over materials is reported; usable alone, as torchmetrics.
 
     `DielectricModule(extra_metrics=[...])` logs it in validation and test as `val/<key>` and `test/<key>`; it is in the
@@ -39,14 +37,8 @@ class MaterialMetric(Metric, Describable, ABC):
     digits: ClassVar[int] = 3
     """Decimal places in tables."""
 
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        super().__init__()  # defined here so that `Describable` stores the arguments, of which there are none
 
     @abstractmethod
     def per_material(self, prediction: Response, target: Response, grid: EnergyGrid) -> Tensor:
@@ -66,10 +58,6 @@ class MaterialMetric(Metric, Describable, ABC):
         values = self.per_material(prediction, target, grid).detach().double()
         self.total += values.nansum()
         self.count += (~values.isnan()).sum()
-
-    def compute(self) -> Tensor:
-        """Mean over the materials; NaN where none had a value."""
-        return self.total / self.count
 
 
 def check_keys(columns: Sequence[Column]) -> None:

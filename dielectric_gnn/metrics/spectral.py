@@ -170,11 +170,8 @@ def _colour(response: Response, grid: EnergyGrid, damping: float) -> optics.Floa
     return optics.response_colour_or_nan(grid.energies(), eps_inter, response.drude.numpy(), damping)
 
 
-class BatchMean(Metric):
-    """Mean over materials, from means of batches, without a synchronisation of host and device at every step.
-
-    (The mean of torchmetrics looks for NaN at every update, and leaves such losses out of the mean.)
-    """
+class MeanState(Metric):
+    """The state of a mean, its sum and its count, over batches and processes; subclasses define `update`."""
 
     full_state_update = False
     total: Tensor
@@ -185,14 +182,21 @@ class BatchMean(Metric):
         self.add_state("total", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
+    def compute(self) -> Tensor:
+        """The mean; NaN of nothing."""
+        return self.total / self.count
+
+
+class BatchMean(MeanState):
+    """Mean over materials, from means of batches, without a synchronisation of host and device at every step.
+
+    (The mean of torchmetrics looks for NaN at every update, and leaves such losses out of the mean.)
+    """
+
     def update(self, mean: Tensor, num: int) -> None:
         """Add the mean () of `num` materials."""
         self.total += num * mean.double()
         self.count += num
-
-    def compute(self) -> Tensor:
-        """The mean; NaN of nothing."""
-        return self.total / self.count
 
 
 class MaterialMeans(Metric):

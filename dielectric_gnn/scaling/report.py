@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from dielectric_gnn import __version__
@@ -12,8 +12,8 @@ from dielectric_gnn.scaling.analysis import GroupAnalysis
 from dielectric_gnn.scaling.comparison import LackOfFit, lack_of_fit
 from dielectric_gnn.scaling.findings import format_number
 from dielectric_gnn.scaling.fitting import Fit
-from dielectric_gnn.scaling.intervals import Interval
 from dielectric_gnn.utils.csv_cells import csv_row
+from dielectric_gnn.utils.json_values import json_value
 
 LAWS = ("law", "AICc", "BIC", "error beyond", "lack of fit")
 """Header of the table of laws. `error beyond` is the RMSLE at the largest size, fitted without it; `lack of fit` is the
@@ -131,7 +131,7 @@ def to_json(analyses: Sequence[GroupAnalysis], metric: str, options: Mapping[str
         "options": dict(options),
         "groups": [_group(analysis) for analysis in analyses],
     }
-    return json.dumps(_json_value(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(json_value(content, keep_infinities=True), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _group(analysis: GroupAnalysis) -> dict[str, Any]:
@@ -156,7 +156,11 @@ def _group(analysis: GroupAnalysis) -> dict[str, Any]:
 def _law(analysis: GroupAnalysis, one: Fit) -> dict[str, Any]:
     misfit: LackOfFit | None = lack_of_fit(one)
     known = {"profile": analysis.profiles, "bootstrap": analysis.bootstraps}
-    intervals = {how: found[one.law.name] for how, found in known.items() if found.get(one.law.name)}
+    intervals = {
+        how: {name: asdict(interval) for name, interval in found[one.law.name].items()}
+        for how, found in known.items()
+        if found.get(one.law.name)
+    }
     return {
         "law": one.law.name,
         "formula": one.law.formula,
@@ -177,15 +181,3 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _cell(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, Interval):
-        return {"low": _json_value(value.low), "high": _json_value(value.high), "level": value.level}
-    if isinstance(value, Mapping):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_value(item) for item in value]
-    if isinstance(value, float):
-        return None if math.isnan(value) else float(value) if math.isfinite(value) else "inf" if value > 0 else "-inf"
-    return value

@@ -1,6 +1,5 @@
 """The comparison of models: its numbers and its table; without the trainings."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -8,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.commands import load_tool
+
 
 @pytest.fixture(scope="module")
-def tool(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compare_models", repository / "tools" / "compare_models.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool() -> ModuleType:
+    return load_tool("compare_models")
 
 
 def write_run(folder: Path, tool: ModuleType, losses: tuple[str, str]) -> Path:

@@ -1,20 +1,17 @@
 """The comparison of tensor models: its splits and its mistakes; without the trainings."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.commands import load_tool
+
 
 @pytest.fixture(scope="module")
-def tool(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compare_tensors", repository / "tools" / "compare_tensors.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool() -> ModuleType:
+    return load_tool("compare_tensors")
 
 
 def test_every_anisotropic_metal_is_tested_once(tool: ModuleType) -> None:

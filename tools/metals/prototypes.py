@@ -132,8 +132,8 @@ BINARY: dict[str, Callable[[str, str], Atoms]] = {
 }  # fmt: skip
 
 
-def prototypes(seed: int = 0) -> list[tuple[str, str, Atoms | None]]:
-    """Name and prototype of every structure in the order of computation; the atoms are built by `build`.
+def prototypes(seed: int = 0) -> list[str]:
+    """Names of all structures in the order of computation, such as `b2-Al-Ni`; `build` makes their atoms.
 
     All elements in all elemental prototypes, and every pair of elements once, the binary prototypes in turn.
     """
@@ -145,7 +145,7 @@ def prototypes(seed: int = 0) -> list[tuple[str, str, Atoms | None]]:
     binary = [(kind, pair if rng.random() < 0.5 else pair[::-1]) for kind, pair in zip(kinds, pairs, strict=False)]
     chosen: list[tuple[str, tuple[str, ...]]] = [*elemental, *binary]
     rng.shuffle(chosen)
-    return [(f"{kind}-{'-'.join(elements)}", kind, None) for kind, elements in chosen]
+    return [f"{kind}-{'-'.join(elements)}" for kind, elements in chosen]
 
 
 def build(name: str) -> Atoms:

@@ -36,9 +36,8 @@ class Response:
 
 
 def kpoint_mesh(atoms: Atoms, length: float) -> list[int]:
-    """Even numbers of k points, at least 4."""
-    counts = [max(4, int(np.ceil(length / np.linalg.norm(vector)))) for vector in atoms.cell]
-    return [count + count % 2 for count in counts]
+    """Numbers of k points along the axes, at least 4."""
+    return [max(4, int(np.ceil(length / np.linalg.norm(vector)))) for vector in atoms.cell]
 
 
 def compute(atoms: Atoms, folder: Path, name: str, length: float = KPOINT_LENGTH) -> Response:
@@ -53,14 +52,14 @@ def compute(atoms: Atoms, folder: Path, name: str, length: float = KPOINT_LENGTH
     from gpaw import GPAW, PW, FermiDirac
     from gpaw.response.df import DielectricFunction
 
-    density_mesh = [max(4, int(np.ceil(DENSITY_KPOINT_LENGTH / np.linalg.norm(vector)))) for vector in atoms.cell]
+    density_mesh = kpoint_mesh(atoms, DENSITY_KPOINT_LENGTH)
     ground_state = GPAW(
         mode=PW(CUTOFF_EV), xc="PBE", kpts={"size": density_mesh, "gamma": True}, occupations=FermiDirac(0.1),
         txt=str(folder / f"{name}.log"), maxiter=120, convergence={"density": 1e-4, "energy": 1e-3},
     )  # fmt: skip
     atoms.calc = ground_state
     energy = float(atoms.get_potential_energy())
-    mesh = kpoint_mesh(atoms, length)
+    mesh = [count + count % 2 for count in kpoint_mesh(atoms, length)]
     num_bands = int(ground_state.get_number_of_electrons() // 2) + 12 * len(atoms) + 3
     fixed = ground_state.fixed_density(
         kpts={"size": mesh, "gamma": True}, nbands=num_bands + 4 * len(atoms), convergence={"bands": num_bands},

@@ -20,12 +20,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from dielectric_gnn.cli.benchmark.options import positive
+from dielectric_gnn.cli.benchmark.options import TWO_HEADS, WARM_UP, positive
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -33,12 +32,6 @@ from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten
 from dielectric_gnn.models.layers.message_passing import TransformerConv
 from dielectric_gnn.testing import supercell
 from dielectric_gnn.utils.errors import InputError
-
-WARM_UP = 2
-"""Repeats that are not counted: the first ones allocate memory."""
-
-TWO_HEADS = partial(TransformerConv, heads=2)
-"""Attention of OptiMetal2B (TC) as in every published run."""
 
 MODELS: dict[str, Callable[[int, int], Backbone]] = {
     "optimetal2b_cgc": lambda width, l_max: OptiMetal2B(width=width),

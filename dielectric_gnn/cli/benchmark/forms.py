@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from dielectric_gnn.cli.benchmark.options import positive
+from dielectric_gnn.cli.benchmark.options import WARM_UP, positive
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
 from dielectric_gnn.data.sources import ExampleMetals
@@ -25,8 +25,6 @@ from dielectric_gnn.training.module import DielectricModule
 
 MODELS = {"optimetal2b_cgc": OptiMetal2B, "optimetal3b_tc": OptiMetal3B}
 GRAPHS: tuple[Symmetry, ...] = ("full", "orbit")
-WARM_UP = 2
-"""Repeats that are not counted: the first ones allocate memory."""
 
 
 def seconds(model: DielectricModule, graph: CrystalGraph) -> float:

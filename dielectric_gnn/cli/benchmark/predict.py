@@ -17,26 +17,21 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dielectric_gnn.cli.benchmark.options import positive
+from dielectric_gnn.cli.benchmark.options import TWO_HEADS, positive
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.sampling import EvaluationBatches, evaluation_loader
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMate, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.models.layers.message_passing import TransformerConv
 from dielectric_gnn.training.module import DielectricModule
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-
-TWO_HEADS = partial(TransformerConv, heads=2)
-"""Attention of OptiMetal2B (TC) as in every published run."""
 
 MODELS: dict[str, Callable[[], Backbone]] = {
     "optimate": OptiMate,

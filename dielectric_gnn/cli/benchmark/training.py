@@ -27,14 +27,13 @@ import time
 from collections.abc import Callable
 from ctypes.util import find_library
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dielectric_gnn.cli.benchmark.options import positive
+from dielectric_gnn.cli.benchmark.options import TWO_HEADS, WARM_UP, positive
 from dielectric_gnn.cli.benchmark.torch_geometric_form import torch_geometric_form
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
@@ -44,14 +43,10 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
 from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.models.fused.angles import FullGraphAngles
-from dielectric_gnn.models.layers.message_passing import TransformerConv
 from dielectric_gnn.studies.flops import IN_PLACE_PRODUCTS
 from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
-
-TWO_HEADS = partial(TransformerConv, heads=2)
-"""Attention of OptiMetal2B (TC) as in every published run."""
 
 MODELS: dict[str, Callable[[int], OptiMetal2B | OptiMetal3B]] = {
     "optimetal2b_cgc": OptiMetal2B,
@@ -59,9 +54,6 @@ MODELS: dict[str, Callable[[int], OptiMetal2B | OptiMetal3B]] = {
     "optimetal3b_tc": OptiMetal3B,
 }
 CRYSTALS = ("rattled", "prototypes", "strained", "embedded")
-WARM_UP = 2
-"""Steps that are not counted: the first ones allocate memory."""
-
 JEMALLOC = "dirty_decay_ms:-1,muzzy_decay_ms:-1"
 """Keep freed memory: page faults would otherwise cost as much as the arithmetic."""
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.sources.compression import DECOMPRESSION_ERRORS
 from dielectric_gnn.data.sources.zip_files import open_zip
 from dielectric_gnn.utils.errors import RecordError, first_line
 from dielectric_gnn.utils.limits import ARRAYS_MB, MB, Readable, TooLargeError, read_bounded
@@ -20,9 +21,10 @@ _MAX_MEMBERS = 10_000
 _SUFFIX = ".npy"
 # Exceptions of NumPy for headers, which it parses as Python literals, and of zipfile for archives.
 _DAMAGE_ERRORS = (
-    OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, ArithmeticError, MemoryError, RuntimeError,
-    TokenError, zlib.error, zipfile.BadZipFile, NotImplementedError,
-)  # fmt: skip
+    *DECOMPRESSION_ERRORS,
+    *(ValueError, TypeError, KeyError, SyntaxError, ArithmeticError, MemoryError, RuntimeError, TokenError),
+    *(zipfile.BadZipFile, NotImplementedError),
+)
 
 
 def read_npz(path: Path, max_mb: float = ARRAYS_MB) -> dict[str, NDArray[Any]]:
