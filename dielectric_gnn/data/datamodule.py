@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from dielectric_gnn.data.checks import check_model, check_store, check_training_size
-from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
+from dielectric_gnn.data.label_options import LabelOptions, read_records
 from dielectric_gnn.data.option_values import check_at_least, check_at_most_one, check_cutoff
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sampling import (
@@ -48,6 +48,7 @@ from dielectric_gnn.data.store.files import open_store
 from dielectric_gnn.data.store.means import training_statistics
 from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.resident import ResidentStore
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
@@ -94,6 +95,8 @@ class CrystalDataModule(LightningDataModule):
         split_fractions: Shares of train, validation and test of a seeded split; null means 80/10/10.
         split_seed: Seed of a seeded split; null means 0.
         shuffle_seed: Seed of the order of training batches; null takes seed_everything.
+        grid: Photon energies (eV) onto which the spectra of every material are resampled, nothing extrapolated; null
+            keeps those of the source or store.
     """
 
     store: CrystalStore
@@ -120,6 +123,7 @@ class CrystalDataModule(LightningDataModule):
         split_fractions: tuple[float, float, float] | None = None,
         split_seed: int | None = None,
         shuffle_seed: int | None = None,
+        grid: EnergyGrid | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 2 or eval_batch_size < 1:
@@ -162,6 +166,7 @@ class CrystalDataModule(LightningDataModule):
         self.split_fractions = split_fractions
         self.split_seed = split_seed
         self.shuffle_seed = shuffle_seed
+        self.labels = LabelOptions(grid, tensors)
         self.indices: dict[str, NDArray[np.int64]] = {}
         self.finished: Mapping[str, str] = {}
         """Crystals that an earlier launch of `predict` finished, and that are skipped: fingerprints by id."""
@@ -227,7 +232,7 @@ class CrystalDataModule(LightningDataModule):
         return f"{self.store_folder} ({read_metadata(self.store_folder).source})"
 
     def _read(self, source: RecordSource, stage: str) -> None:
-        records = list(self._with_progress(source, read_records(source, self.on_error, self.tensors)))
+        records = list(self._with_progress(source, read_records(source, self.on_error, self.labels)))
         if self.trainer is None:  # no folder of a run to write into
             if source.rejects:
                 log.warning("%d materials were rejected, the first: %s", len(source.rejects), source.rejects[0])
@@ -266,7 +271,7 @@ class CrystalDataModule(LightningDataModule):
     def _open_split(self, folder: Path) -> dict[str, NDArray[np.int64]]:
         """Open the store; positions of its split."""
         self.store, split = open_store(folder)
-        check_store(self.store, folder, self.cutoff, self.tensors, self.symmetry)
+        check_store(self.store, folder, self.cutoff, self.tensors, self.symmetry, self.labels.grid)
         if self.symmetry == "full":
             self.store = replace(self.store, orbits=None)
         return split

@@ -8,14 +8,12 @@ to different axes, as in some public data sets, and the material is rejected.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
-from dielectric_gnn.data.sources.base import OnError, RecordSource
 from dielectric_gnn.targets.irreducible import to_components, to_matrices
 from dielectric_gnn.utils.errors import RecordError
 
@@ -46,12 +44,6 @@ MAX_NEGATIVE_SHARE = 0.05
 
 _WEIGHTS = np.array([1, 1, 1, 2, 2, 2])[:, None]
 """Multiplicity of each of the six components in a symmetric matrix."""
-
-
-def read_records(source: RecordSource, on_error: OnError, tensors: bool) -> Iterator[CrystalRecord]:
-    """The records of a source, with full tensors if `tensors` is true; errors are handled according to `on_error`."""
-    records = source.records(on_error)
-    return source.apply_to_records(with_full_tensors, records, on_error) if tensors else records
 
 
 def with_full_tensors(record: CrystalRecord) -> CrystalRecord:

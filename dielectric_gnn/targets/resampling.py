@@ -14,6 +14,10 @@ _RANGE_TOLERANCE_EV = 1e-4
 """Codes round the energies they write; a grid may begin or end this far outside of them."""
 
 
+RESAMPLING_ERROR = "resampling_error"
+"""Key of `Resampled.error` in the metadata of a material."""
+
+
 @dataclass(frozen=True)
 class Resampled:
     """Spectra on a grid, and how well they stand for the spectra they were made from.
@@ -78,6 +82,8 @@ def _check(energies: NDArray[np.float64], spectra: NDArray[np.complex128], grid:
             "they are not finite" if place < 0 else f"{energies[place]:g} eV is followed by {energies[place + 1]:g} eV"
         )
         raise InputError(f"photon energies must rise strictly, but {near}")
+    if bad := np.count_nonzero(~np.isfinite(spectra)):
+        raise InputError(f"the spectra contain {bad} NaN or infinite values, expected finite ones")
     low, high = energies[0] - _RANGE_TOLERANCE_EV, energies[-1] + _RANGE_TOLERANCE_EV
     if grid.start < low or grid.stop > high:
         raise InputError(

@@ -130,7 +130,10 @@ class ResponseModule(LightningModule):
         if data.store.eps_inter is None:
             return
         if data.store.grid != self.grid:
-            raise InputError(f"the spectra have {data.store.grid}, but the model {self.grid}; set model.grid")
+            raise InputError(
+                f"the spectra have {data.store.grid}, but the model {self.grid}; set data.grid, onto which spectra are "
+                "resampled, or model.grid"
+            )
         self._check_broadening()
 
     def on_validation_start(self) -> None:
