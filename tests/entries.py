@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LATTICE_CONSTANTS = {"LiF": 4.03, "NaCl": 5.64, "MgO": 4.21, "CaO": 4.81, "KF": 5.34, "LiCl": 5.13}
-"""Of rock salts, in Å."""
+INSULATORS = {
+    ("Li", "F"): 4.03,
+    ("Na", "Cl"): 5.64,
+    ("Mg", "O"): 4.21,
+    ("Ca", "O"): 4.81,
+    ("K", "F"): 5.34,
+    ("Li", "Cl"): 5.13,
+}
+"""Lattice constants (Å) of cubic cells with the two atoms."""
+
+METALS = ("Cu", "Ag", "Au", "Al", "Ni", "Pd")
 
 
 def lorentz(energies: NDArray[np.float64], centre: float = 4.0, gamma: float = 0.3) -> NDArray[np.complex128]:
@@ -62,3 +71,13 @@ def write_entry(path: Path, material_id: str, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(entry(material_id, **options)), encoding="utf-8")
     return path
+
+
+def write_metals_and_insulators(folder: Path, **options: Any) -> list[str]:
+    """Six metals with ω_D = 8 eV and six insulators with a band gap and no Drude frequency; ids of the insulators."""
+    for place, symbol in enumerate(METALS):
+        write_entry(folder / f"{symbol}.json", symbol, symbols=(symbol,), drude=8.0, centre=2.0 + place / 2, **options)
+    for place, (symbols, length) in enumerate(INSULATORS.items()):
+        settings = {"symbols": symbols, "lattice_constant": length, "band_gap": 5.0 + place, "centre": 6.0}
+        write_entry(folder / f"{''.join(symbols)}.json", "".join(symbols), drude=None, **settings, **options)
+    return ["".join(symbols) for symbols in INSULATORS]

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from dielectric_gnn.data.checks import check_model, check_store, check_training_size
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
-from dielectric_gnn.data.label_options import LabelOptions, read_records
+from dielectric_gnn.data.label_options import InsulatorRule, LabelOptions, read_records
 from dielectric_gnn.data.option_values import check_at_least, check_at_most_one, check_cutoff
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sampling import (
@@ -97,6 +97,8 @@ class CrystalDataModule(LightningDataModule):
         shuffle_seed: Seed of the order of training batches; null takes seed_everything.
         grid: Photon energies (eV) onto which the spectra of every material are resampled, nothing extrapolated; null
             keeps those of the source or store.
+        insulators: `drude_zero` sets the Drude frequency of materials whose file states a band gap above 0 to 0; null
+            leaves their labels as they are.
     """
 
     store: CrystalStore
@@ -124,6 +126,7 @@ class CrystalDataModule(LightningDataModule):
         split_seed: int | None = None,
         shuffle_seed: int | None = None,
         grid: EnergyGrid | None = None,
+        insulators: InsulatorRule | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 2 or eval_batch_size < 1:
@@ -166,7 +169,7 @@ class CrystalDataModule(LightningDataModule):
         self.split_fractions = split_fractions
         self.split_seed = split_seed
         self.shuffle_seed = shuffle_seed
-        self.labels = LabelOptions(grid, tensors)
+        self.labels = LabelOptions(grid, tensors, insulators)
         self.indices: dict[str, NDArray[np.int64]] = {}
         self.finished: Mapping[str, str] = {}
         """Crystals that an earlier launch of `predict` finished, and that are skipped: fingerprints by id."""

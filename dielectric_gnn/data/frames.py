@@ -56,9 +56,12 @@ def with_full_tensors(record: CrystalRecord) -> CrystalRecord:
     if labels is None or labels.num_components == 1:
         return record
     allowed = allowed_tensors(record)
-    has_drude = labels.has_drude
+    has_drude, has_real = labels.has_drude, labels.has_real
     if not has_drude:  # ε alone is resolved
         labels = replace(labels, drude=np.zeros_like(labels.drude))
+    if not has_real:  # Im ε alone is resolved, with the Re ε of vacuum beside it
+        vacuum = np.array([1, 1, 1, 0, 0, 0])[: labels.num_components, None]
+        labels = replace(labels, eps_inter=vacuum + 1j * labels.eps_inter.imag)
     stated = _stated_components(labels)
     known = len(stated)
     # Parts of size 1 have diagonals of these sizes; a multiple of the unit tensor, always allowed, has one of size 1.
@@ -71,6 +74,8 @@ def with_full_tensors(record: CrystalRecord) -> CrystalRecord:
     else:
         tensors[3:] = 0
     eps, drude_square = tensors[:, :-1], tensors[:, -1].real
+    if not has_real:
+        eps = np.nan + 1j * eps.imag
     drude = _root(drude_square) if has_drude else np.full(6, np.nan)
     resolved = replace(labels, eps_inter=eps, drude=drude, diagonal_only=not determined)
     return replace(record, labels=resolved)

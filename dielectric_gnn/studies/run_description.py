@@ -24,7 +24,7 @@ from dielectric_gnn.training.run_record import RunRecord
 
 # Settings of the data that do not change any reported number.
 _SETTINGS_WITHOUT_EFFECT = ("crystals", "eval_batch_size", "on_error")
-_LATER_DATA_OPTIONS = ("grid",)
+_LATER_DATA_OPTIONS = ("grid", "insulators")
 # Options of optimisers that change the implementation, not the steps.
 _IMPLEMENTATION_OPTIONS = ("fused", "foreach", "capturable", "differentiable")
 

@@ -242,10 +242,7 @@ class ResponseModule(LightningModule):
         """
         data, name = self._data(), self._name_of(row)
         labels = None if data is None else labels_of(data.store.gather([row]))
-        parts = [] if labels is None else [labels.eps_inter, labels.drude]
-        if labels is not None and labels.anisotropy is not None:
-            parts += [labels.anisotropy.eps_inter, labels.anisotropy.drude]
-        if not all(part.isfinite().all() for part in parts):
+        if labels is not None and not _is_finite_where_known(labels):
             return InputError(
                 f"the label of material {name} is not finite ({where}): build the store anew, or leave the material out"
             )
@@ -258,6 +255,15 @@ class ResponseModule(LightningModule):
     def _name_of(self, row: int) -> str:
         data = self._data()
         return f"number {row}" if data is None else str(data.store.material_ids[row])
+
+
+def _is_finite_where_known(labels: Response) -> bool:
+    """Whether the labels of one material are finite, apart from quantities that are NaN throughout: not known."""
+    parts = labels.part_mask()[0]
+    values = [labels.eps_inter[..., parts], labels.drude[labels.drude_mask()]]
+    if labels.anisotropy is not None:
+        values += [labels.anisotropy.eps_inter[..., parts], labels.anisotropy.drude[labels.drude_mask()]]
+    return all(bool(part.isfinite().all()) for part in values)
 
 
 def labels_of(graph: CrystalGraph) -> Response:

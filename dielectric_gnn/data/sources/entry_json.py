@@ -44,6 +44,8 @@ _MAX_METADATA_VALUES = 64
 class EntryJson(RecordSource):
     """JSON files of the published data set (arXiv:2602.05702), one material each.
 
+    `drude_freq` or `eps_inter_re` may be null, where it is not known.
+
     Args:
         path: A file (.json, .json.gz, .json.bz2, .json.xz); a folder searched for such files, subfolders included; or
             an archive of them (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), which is read without unpacking it.
@@ -222,19 +224,39 @@ def _check_published_grid(energies: NDArray[np.float64], key: str, source: str) 
         )
 
 
+def _real_part(
+    data: dict[str, Any], energies: NDArray[np.float64], grid: EnergyGrid | None, source: str
+) -> NDArray[np.float64]:
+    """Re ε (3, V), at the energies of Im ε."""
+    others, real = _table(data, _TABLES[0], source)
+    if grid is None:
+        _check_published_grid(others, _TABLES[0], source)
+    elif not np.array_equal(energies, others):
+        raise RecordError(source, f"{' and '.join(_TABLES)} are given at different energies, expected the same")
+    if np.isnan(real).all():
+        raise RecordError(source, f"{_TABLES[0]} is NaN; state null where Re ε is not known")
+    return real
+
+
 def _labels(
     data: dict[str, Any], broadening_ev: float | None, grid: EnergyGrid | None, source: str
 ) -> tuple[OpticalLabels, dict[str, float]]:
-    """The labels, and the error of resampling if a grid is given, as metadata."""
-    (energies, real), (others, imaginary) = (_table(data, key, source) for key in _TABLES)
+    """The labels, and the error of resampling if a grid is given, as metadata.
+
+    null in place of Re ε or the Drude frequency means that it is not known.
+    """
+    key_re, key_im = _TABLES
+    energies, imaginary = _table(data, key_im, source)
     if grid is None:
-        for key, found in zip(_TABLES, (energies, others), strict=True):
-            _check_published_grid(found, key, source)
-    elif not np.array_equal(energies, others):
-        raise RecordError(source, f"{' and '.join(_TABLES)} are given at different energies, expected the same")
+        _check_published_grid(energies, key_im, source)
+    if _get(data, key_re, source) is None:
+        real = np.full_like(imaginary, np.nan)
+    else:
+        real = _real_part(data, energies, grid, source)
     with np.errstate(invalid="ignore"):  # the record refuses what is not finite
         eps = real + 1j * imaginary
-    drude = require_drude(plain_array(_get(data, "drude_freq", source)), source)
+    stated = _get(data, "drude_freq", source)
+    drude = np.full(_AXES, np.nan) if stated is None else require_drude(plain_array(stated), source)
     if grid is None:
         return OpticalLabels(eps, drude, EnergyGrid(), broadening_ev), {}
     try:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.graphs.orbits import Symmetry
+from dielectric_gnn.data.label_options import InsulatorRule
 from dielectric_gnn.data.option_values import check_at_least, check_cutoff, check_positive
 from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, report_rejects
@@ -57,6 +58,7 @@ class BuildOptions:
         restart: Discard an interrupted build instead of continuing it.
         symmetry: `orbit` adds the classes of symmetry-equivalent atoms and edges; see `data.graphs.orbits`.
         grid: Photon energies onto which the spectra are resampled; None keeps those of the source.
+        insulators: See `LabelOptions`.
     """
 
     cutoff: float = DEFAULT_CUTOFF
@@ -71,6 +73,7 @@ class BuildOptions:
     restart: bool = False
     symmetry: Symmetry = "full"
     grid: EnergyGrid | None = None
+    insulators: InsulatorRule | None = None
 
 
 def choose_source(
@@ -163,7 +166,8 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     split = _stated_split(source, options)
     source.use_grid(options.grid)
     tasks = source.tasks()
-    recipe = Recipe(options.cutoff, options.spectra, options.tensors, options.symmetry, options.grid)
+    labels = (options.grid, options.insulators)
+    recipe = Recipe(options.cutoff, options.spectra, options.tensors, options.symmetry, *labels)
     plan = {
         "source": "" if tasks is None else tasks.fingerprint,
         "layout": [SCHEMA, MATERIALS_PER_CHUNK, ROW_CHECKSUMS],

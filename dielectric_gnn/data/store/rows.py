@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dielectric_gnn.data.graphs.graph import many_neighbour_edges
 from dielectric_gnn.data.graphs.orbits import Symmetry, find_orbits
-from dielectric_gnn.data.label_options import LabelOptions, LargestResamplingError
+from dielectric_gnn.data.label_options import InsulatorRule, LabelOptions, LargestResamplingError
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import OnError, read_or_reject
 from dielectric_gnn.data.store.descriptions import SetKind, graph_sizes
@@ -44,6 +44,7 @@ class Recipe:
         tensors: Keep full tensors, from `frames.with_full_tensors`.
         symmetry: `orbit` adds the classes of symmetry-equivalent atoms and edges.
         grid: Photon energies of the spectra; None keeps those of the source.
+        insulators: See `LabelOptions`.
     """
 
     cutoff: float
@@ -51,11 +52,12 @@ class Recipe:
     tensors: bool
     symmetry: Symmetry = "full"
     grid: EnergyGrid | None = None
+    insulators: InsulatorRule | None = None
 
     @property
     def labels(self) -> LabelOptions:
         """What is done to the labels."""
-        return LabelOptions(self.grid, self.tensors)
+        return LabelOptions(self.grid, self.tensors, self.insulators)
 
 
 class Column(NamedTuple):
@@ -236,7 +238,7 @@ def _graph_rows(
 def _in_store_precision(eps: NDArray[np.float32], recipe: Recipe, record: CrystalRecord) -> NDArray[np.floating]:
     """`eps` in the precision of the store; raises RecordError if a value is out of its range."""
     dtype = recipe.spectra_dtype
-    largest, limit = float(np.abs(eps).max()), float(np.finfo(dtype).max)
+    largest, limit = float(np.nanmax(np.abs(eps))), float(np.finfo(dtype).max)
     if largest > limit:
         problem = f"|eps| reaches {largest:.3g}, but the largest {dtype} is {limit:.3g}; use float32 spectra"
         raise RecordError(_where(record), problem)

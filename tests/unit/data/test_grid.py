@@ -20,7 +20,7 @@ from dielectric_gnn.data.store.files import open_store
 from dielectric_gnn.data.store.prepare import BuildOptions, build_store
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError, RecordError
-from tests.entries import entry, lorentz, write_entry
+from tests.entries import METALS, entry, lorentz, write_entry
 
 GRID = EnergyGrid(0.05, 8.0, 401)
 
@@ -118,8 +118,7 @@ def test_data_module_and_store_hold_the_same_resampled_labels(tmp_path: Path, ca
 
 
 def test_builds_with_tasks_are_resampled_by_the_workers(tmp_path: Path) -> None:
-    for place in range(6):
-        symbol = ("Cu", "Ag", "Au", "Al", "Ni", "Pd")[place]
+    for symbol in METALS:
         write_entry(tmp_path / "in" / f"{symbol}.json", symbol, symbols=(symbol,), energies=nonuniform(0.05, 30.0))
     for workers in (1, 2):
         options = BuildOptions(grid=GRID, workers=workers, split="seeded")
