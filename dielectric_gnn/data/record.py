@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from dielectric_gnn.data.graphs.cells import MIN_DISTANCE, Cell, cell_problem, s
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.ids import id_problem, short_literal
+
+_Number = TypeVar("_Number", np.float64, np.complex128)
 
 MAX_ATOMIC_NUMBER = 83
 """Bismuth: the heaviest element of the published data, and of the element embeddings."""
@@ -226,6 +228,17 @@ def require_drude(drude: NDArray[np.float64], source: str) -> NDArray[np.float64
     if np.isnan(drude).any():
         raise RecordError(source, f"drude_freq is {drude.tolist()}, expected finite values in eV")
     return drude
+
+
+def require_real(eps_inter: NDArray[_Number], source: str) -> NDArray[_Number]:
+    """The spectra of a format that always states Re ε.
+
+    Raises:
+        RecordError: A real part is NaN, which in labels means that it is not known.
+    """
+    if bad := np.count_nonzero(np.isnan(eps_inter.real)):
+        raise RecordError(source, f"eps_inter contains {bad} NaN or infinite values, expected finite ones")
+    return eps_inter
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.option_values import check_positive
-from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, require_drude
+from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, require_drude, require_real
 from dielectric_gnn.data.sources.archives import (
     JsonDocument,
     archive_documents,
@@ -233,9 +233,7 @@ def _real_part(
         _check_published_grid(others, _TABLES[0], source)
     elif not np.array_equal(energies, others):
         raise RecordError(source, f"{' and '.join(_TABLES)} are given at different energies, expected the same")
-    if np.isnan(real).all():
-        raise RecordError(source, f"{_TABLES[0]} is NaN; state null where Re ε is not known")
-    return real
+    return require_real(real, source)
 
 
 def _labels(
