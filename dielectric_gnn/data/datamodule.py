@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -99,6 +99,7 @@ class CrystalDataModule(LightningDataModule):
             keeps those of the source or store.
         insulators: `drude_zero` sets the Drude frequency of materials whose file states a band gap above 0 to 0; null
             leaves their labels as they are.
+        all_as: `test` makes every labelled material, of which one is enough, a test material, without any split.
     """
 
     store: CrystalStore
@@ -127,6 +128,7 @@ class CrystalDataModule(LightningDataModule):
         shuffle_seed: int | None = None,
         grid: EnergyGrid | None = None,
         insulators: InsulatorRule | None = None,
+        all_as: Literal["test"] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 2 or eval_batch_size < 1:
@@ -169,6 +171,7 @@ class CrystalDataModule(LightningDataModule):
         self.split_fractions = split_fractions
         self.split_seed = split_seed
         self.shuffle_seed = shuffle_seed
+        self.all_as = all_as
         self.labels = LabelOptions(grid, tensors, insulators)
         self.indices: dict[str, NDArray[np.int64]] = {}
         self.finished: Mapping[str, str] = {}
@@ -190,6 +193,8 @@ class CrystalDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read the materials of a stage, and build graphs and splits; materials of an earlier stage are kept."""
+        if self.all_as == "test" and stage in ("fit", "validate"):
+            raise InputError(f"data.all_as is test, so there are no materials for {stage}; set it to null")
         check_model(self.symmetry, None if self.trainer is None else self.trainer.lightning_module)
         crystals = tuple(self.crystals) if stage == "predict" and self.crystals is not None else None
         if crystals not in self._materials:
@@ -213,6 +218,10 @@ class CrystalDataModule(LightningDataModule):
     def _read_labelled(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the materials with spectra; positions of their split, with the training subset."""
         indices = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
+        if self.all_as == "test":
+            log.info("%d materials, all of them for test", len(self.store))
+            none = np.empty(0, dtype=np.int64)
+            return {"train": none, "val": none, "test": np.arange(len(self.store))}
         train = indices["train"]
         ids = names_array(self.store.material_ids)[train]
         indices["train"] = train[subset_rows(ids, self.train_ids, self.train_size, self.subset_seed, self.subset)]
@@ -259,6 +268,8 @@ class CrystalDataModule(LightningDataModule):
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
         self._read(self.source, stage)
+        if self.all_as is not None:
+            return {}
         ids = self.store.material_ids
         split = self.source.split() or self._drawn_split(ids, self.store.formulas)
         position = {material_id: row for row, material_id in enumerate(ids)}

@@ -24,7 +24,6 @@ from dielectric_gnn.training.run_record import RunRecord
 
 # Settings of the data that do not change any reported number.
 _SETTINGS_WITHOUT_EFFECT = ("crystals", "eval_batch_size", "on_error")
-_LATER_DATA_OPTIONS = ("grid", "insulators")
 # Options of optimisers that change the implementation, not the steps.
 _IMPLEMENTATION_OPTIONS = ("fused", "foreach", "capturable", "differentiable")
 
@@ -87,8 +86,6 @@ def config_hash(config: Mapping[str, Any] | None) -> str:
     if config is None:
         return ""
     data = {key: value for key, value in config["data"].items() if key not in _SETTINGS_WITHOUT_EFFECT}
-    # Options that earlier versions do not have are left out where they are not set: hashes of their runs stay the same.
-    data = {key: value for key, value in data.items() if value is not None or key not in _LATER_DATA_OPTIONS}
     return _hash({"model": config["model"], "data": data})
 
 

@@ -76,7 +76,7 @@ def default_settings(
         name: Of the checkpoint, for messages.
         config: Of its section.
         given: Settings of the data that the user gave. A source or store replaces what is stored of either, and the
-            spectra of a source are resampled onto the grid of the model.
+            spectra of another source are resampled onto the grid of the model.
         structures_only: Whether no labelled materials are read, so that nothing stored of them is needed.
 
     Raises:
@@ -85,8 +85,11 @@ def default_settings(
     data = dict(config.get("data") or {})
     if structures_only or given.get("source") is not None or given.get("store") is not None:
         data.update(source=None, store=None)
-    if given.get("source") is not None:  # its spectra are brought onto the grid of the model
+    source = _without_none(given.get("source"))
+    if source is not None and source != _without_none((config.get("data") or {}).get("source")):
         data.update(grid=config["model"].get("grid") or dataclasses.asdict(EnergyGrid()))
+    if given.get("all_as") is not None:
+        data.update(train_ids=None)
     if structures_only or given.get("train_ids") is not None or given.get("train_size") is not None:
         data.update(train_ids=None)
     data = {option: value for option, value in data.items() if given.get(option) is None or option not in _REPLACED}
@@ -99,6 +102,13 @@ def default_settings(
         )
     groups = {"model": config["model"], "data": data}
     return {f"{group}.{key}": value for group, settings in groups.items() for key, value in settings.items()}
+
+
+def _without_none(settings: Any) -> Any:
+    """Settings without those that are None, which stored configurations leave out."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {key: _without_none(value) for key, value in settings.items() if value is not None}
 
 
 def data_words(data: Mapping[str, Any]) -> list[str]:

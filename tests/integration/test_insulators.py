@@ -1,5 +1,6 @@
 """Metals and insulators in one training through the real command, some without Re ε."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,8 @@ def test_metals_and_insulators_from_fit_to_predict(command: Command, tmp_path: P
     assert statistics["num_drude"] == len(trained - {"Pt"}) and statistics["num_real"] == len(trained - {"KCl"})
     assert f"labels of the {len(trained)} training materials" in fitted.stdout + fitted.stderr
     command("test", "--ckpt_path", str(best), *source)
+    metrics = json.loads((run / "run_record.json").read_text())["metrics"]
+    assert any(key.startswith("test/") for key in metrics)  # the test of the run's own source is recorded
     table = pd.read_csv(run / "test" / "per_material.csv").set_index("material_id")
     assert table["loss"].notna().all() and table["mae_im"].notna().all()
     assert (table["drude_error"].isna() == (table.index == "Pt")).all()

@@ -134,7 +134,7 @@ def grid_words(option: str, **values: float) -> list[str]:
         grid_words("data.grid"),
         ["--data.grid", json.dumps(GRID)],
         [*grid_words("data.grid"), *grid_words("model.grid")],
-        ["--data.source", "EntryJson", "--data.source.path", "x", *grid_words("data.source.grid")],
+        ["--data.source", "Calculations", "--data.source.path", "x", *grid_words("data.source.grid")],
     ],
 )
 def test_the_grid_of_the_data_holds_for_the_model(words: list[str]) -> None:

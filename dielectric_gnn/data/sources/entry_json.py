@@ -44,7 +44,8 @@ _MAX_METADATA_VALUES = 64
 class EntryJson(RecordSource):
     """JSON files of the published data set (arXiv:2602.05702), one material each.
 
-    `drude_freq` or `eps_inter_re` may be null, where it is not known.
+    `drude_freq` or `eps_inter_re` may be null, where it is not known. Spectra are expected on the published grid; with
+    a grid of the data set (`use_grid`), at any rising energies that cover it.
 
     Args:
         path: A file (.json, .json.gz, .json.bz2, .json.xz); a folder searched for such files, subfolders included; or
@@ -52,17 +53,10 @@ class EntryJson(RecordSource):
         broadening_ev: Broadening Γ (eV) of the spectra; null reads `parameters.broadening_ev` of each file.
         workers: Number of reading processes; the records and their order do not depend on it.
         max_mb: Largest document (MB) after decompression; a larger one is rejected without being read to its end.
-        grid: Photon energies onto which the spectra are resampled, which may then be given at any rising energies that
-            cover the grid; null expects the published grid.
     """
 
     def __init__(
-        self,
-        path: str,
-        broadening_ev: float | None = None,
-        workers: int = 1,
-        max_mb: float = MATERIAL_MB,
-        grid: EnergyGrid | None = None,
+        self, path: str, broadening_ev: float | None = None, workers: int = 1, max_mb: float = MATERIAL_MB
     ) -> None:
         super().__init__()
         check_positive(max_mb=max_mb)
@@ -74,7 +68,6 @@ class EntryJson(RecordSource):
         self.broadening_ev = broadening_ev
         self.workers = workers
         self.max_mb = max_mb
-        self.grid = grid
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """Read the files in the order of their names; members of a tar archive in their order in the archive."""

@@ -25,13 +25,19 @@ from tests.entries import METALS, entry, lorentz, write_entry
 GRID = EnergyGrid(0.05, 8.0, 401)
 
 
+def source_on(folder: Path, grid: EnergyGrid | None) -> EntryJson:
+    source = EntryJson(str(folder))
+    source.use_grid(grid)
+    return source
+
+
 def nonuniform(start: float, stop: float, num: int = 1500) -> NDArray[np.float64]:
     return np.geomspace(start, stop, num)
 
 
 def test_nonuniform_energies_are_resampled(tmp_path: Path) -> None:
     write_entry(tmp_path / "a.json", "a", energies=nonuniform(0.05, 30.0))
-    (record,) = EntryJson(str(tmp_path), grid=GRID).records()
+    (record,) = source_on(tmp_path, GRID).records()
     assert record.labels is not None and record.labels.grid == GRID
     expected = lorentz(GRID.energies())
     assert np.abs(record.labels.eps_inter[0] - expected).max() < 2e-3 * np.abs(expected).max()
@@ -51,7 +57,7 @@ def test_energies_that_do_not_fit_are_one_line(
     tmp_path: Path, energies: NDArray[np.float64], grid: EnergyGrid | None, words: str
 ) -> None:
     write_entry(tmp_path / "a.json", "a", energies=energies)
-    source = EntryJson(str(tmp_path), grid=grid)
+    source = source_on(tmp_path, grid)
     with pytest.raises(RecordError, match=words) as caught:
         list(source.records())
     assert "\n" not in str(caught.value) and "a.json" in str(caught.value)
@@ -63,7 +69,7 @@ def test_parts_at_different_energies_are_refused(tmp_path: Path) -> None:
     content["data"]["eps_inter_im"][3][0] += 1e-3
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(RecordError, match="different energies"):
-        list(EntryJson(str(tmp_path), grid=GRID).records())
+        list(source_on(tmp_path, GRID).records())
 
 
 def test_nan_at_one_energy_is_refused_before_resampling(tmp_path: Path) -> None:
@@ -71,7 +77,7 @@ def test_nan_at_one_energy_is_refused_before_resampling(tmp_path: Path) -> None:
     content["data"]["eps_inter_re"][3][1] = float("nan")
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(RecordError, match="NaN"):
-        list(EntryJson(str(tmp_path), grid=GRID).records())
+        list(source_on(tmp_path, GRID).records())
 
 
 def test_metals_on_another_grid_are_their_own_values_at_common_energies(metals: list[CrystalRecord]) -> None:
