@@ -139,6 +139,11 @@ class CrystalDataModule(LightningDataModule):
         check_cutoff(cutoff)
         check_at_least(0, subset_seed=subset_seed, split_seed=split_seed, shuffle_seed=shuffle_seed)
         check_at_least(1, batch_edges=batch_edges, batch_pairs=batch_pairs)
+        if store is not None and insulators is not None:
+            raise InputError(
+                f"data.insulators is {insulators}, but the labels of a store are as it was built; set it to null, and "
+                "build the store with --insulators"
+            )
         check_at_most_one(source=None if source is None else type(source).__name__, store=store)
         if resident and symmetry == "orbit":
             raise InputError(

@@ -246,6 +246,11 @@ class ResponseModule(LightningModule):
             return InputError(
                 f"the label of material {name} is not finite ({where}): build the store anew, or leave the material out"
             )
+        if labels is not None and not (labels.part_mask().all() and labels.drude_mask().all()):
+            return InputError(
+                f"the loss of material {name} is not finite ({where}): it has no label of Re eps or of the Drude "
+                f"frequency, which {type(self.objective).__name__} has to leave out, or {_DIVERGED}"
+            )
         return InputError(f"the loss of material {name} is not finite ({where}): {_DIVERGED}")
 
     def _data(self) -> Any:

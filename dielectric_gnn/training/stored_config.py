@@ -85,6 +85,8 @@ def default_settings(
     data = dict(config.get("data") or {})
     if structures_only or given.get("source") is not None or given.get("store") is not None:
         data.update(source=None, store=None)
+    if given.get("store") is not None:  # its labels are as it was built
+        data.update(grid=None, insulators=None)
     source = _without_none(given.get("source"))
     if source is not None and source != _without_none((config.get("data") or {}).get("source")):
         data.update(grid=config["model"].get("grid") or dataclasses.asdict(EnergyGrid()))

@@ -15,7 +15,7 @@ from dielectric_gnn.data.sources import EntryJson
 from dielectric_gnn.data.store.files import open_store
 from dielectric_gnn.data.store.prepare import BuildOptions, build_store
 from dielectric_gnn.targets.grid import EnergyGrid
-from dielectric_gnn.utils.errors import RecordError
+from dielectric_gnn.utils.errors import InputError, RecordError
 from tests.entries import entry, write_entry, write_metals_and_insulators
 
 
@@ -83,3 +83,8 @@ def test_metals_and_insulators_in_one_store(tmp_path: Path) -> None:
     statistics = data.training_statistics()
     assert statistics.num_zero_drude is not None and 0 < statistics.num_zero_drude < statistics.num_materials
     assert f"({statistics.num_zero_drude} of them 0)" in statistics.describe_labels()
+
+
+def test_a_store_refuses_the_option_that_it_was_built_without(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--insulators"):
+        CrystalDataModule(store=str(tmp_path), insulators="drude_zero")

@@ -31,6 +31,7 @@ from dielectric_gnn.training.callbacks.report import TestReport
 from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective, Objective, TensorObjective
+from dielectric_gnn.utils.errors import InputError
 
 # What the command silences, too (trainer_parts.quiet): these tests use a plain Trainer.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(many workers|logging interval|LeafSpec|is not empty|`torch.jit).*")
@@ -229,3 +230,16 @@ def test_a_training_without_any_such_label_states_it(tmp_path: Path) -> None:
     launch.test(model, datamodule=data, verbose=False)
     assert torch.isfinite(launch.callback_metrics["test/loss"])
     assert "test/drude_error" not in launch.callback_metrics
+
+
+class PlainDrude(MaeObjective):
+    """An objective that does not consider missing labels."""
+
+    def per_material(self, prediction: Response, target: Response) -> dict[str, Tensor]:
+        return {"loss": (prediction.drude - target.drude).abs() + 0 * prediction.eps_inter.sum(dim=(1, 2))}
+
+
+def test_an_objective_that_does_not_leave_out_missing_labels_is_named(tmp_path: Path) -> None:
+    data = CrystalDataModule(MetalsWithGaps(), train_size=24)
+    with pytest.raises(InputError, match="PlainDrude has to leave out"):
+        trainer(tmp_path).fit(DielectricModule(OptiMetal2B(8), objective=PlainDrude()), datamodule=data)
