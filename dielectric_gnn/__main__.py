@@ -27,6 +27,8 @@ dielectric-gnn: learn the optical response of crystals from their structure alon
 Verbs:
   fit        train a model                    dielectric-gnn fit --config configs/quickstart.yaml
   test       table and figure on the test set dielectric-gnn test --ckpt_path RUN/checkpoints/best.ckpt
+  evaluate   test on every labelled material  dielectric-gnn evaluate --ckpt_path RUN/checkpoints/best.ckpt \\
+             of a folder, without a split       --data.source EntryJson --data.source.path folder/
   validate   metrics on the validation set    dielectric-gnn validate --ckpt_path RUN/checkpoints/best.ckpt
   predict    spectra of your crystals         dielectric-gnn predict --ckpt_path RUN/checkpoints/best.ckpt \\
                                                 --crystals POSCAR silver.cif folder/

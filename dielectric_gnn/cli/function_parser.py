@@ -8,6 +8,7 @@ import sys
 import types
 from argparse import Action, RawDescriptionHelpFormatter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -129,9 +130,15 @@ def command_parser(prog: str, description: str | None, commands: Mapping[str, Fu
 
 
 def _type_settings(hint: Any) -> dict[str, Any]:
-    """The `type` and `nargs` of an option whose parameter has a type hint; `X | None` is treated as `X`."""
+    """The `type` and `nargs` of an option whose parameter has a type hint; `X | None` is treated as `X`.
+
+    A dataclass that may be None keeps its hint, from which jsonargparse makes one option for each field.
+    """
     if get_origin(hint) in (Union, types.UnionType):
-        hint = next(part for part in get_args(hint) if part is not type(None))
+        part = next(part for part in get_args(hint) if part is not type(None))
+        if is_dataclass(part):
+            return {"type": hint}
+        hint = part
     arguments = get_args(hint)
     if get_origin(hint) is tuple:
         return {"type": arguments[0], "nargs": len(arguments)}

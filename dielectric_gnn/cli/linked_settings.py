@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from dielectric_gnn.cli.config_files import config_files
 from dielectric_gnn.data.store.metadata import METADATA, read_metadata
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.yaml_files import read_yaml
 
@@ -31,7 +32,7 @@ def link_settings(config: Namespace, words: Sequence[str]) -> None:
 
     - `data.cutoff` and the cutoff of the backbone: one of them is enough. Without either, a store determines both.
     - `data.tensors: true` sets `tensors` of the backbone.
-    - A store determines `model.grid`.
+    - `data.grid`, the grid of a source or that of a store determine `model.grid`.
 
     Args:
         config: Of the verb `fit`.
@@ -56,8 +57,29 @@ def link_settings(config: Namespace, words: Sequence[str]) -> None:
             config.data.cutoff = options.cutoff = metadata.cutoff
     if "tensors" in options and config.data.tensors and f"{_MODEL}.tensors" not in given:
         options.tensors = True
-    if metadata is not None and metadata.spectra_dtype is not None and not _has_grid(given):
+    _link_grid(config, given)
+    follows_store = config.data.grid is None and not _has_grid(given)
+    if metadata is not None and metadata.spectra_dtype is not None and follows_store:
         config.model.grid = Namespace(**dict(zip(_GRID, metadata.grid, strict=True)))  # type: ignore[no-untyped-call]
+
+
+def _link_grid(config: Namespace, given: Mapping[str, Given]) -> None:
+    """The grid of data or source, if one is given, is that of the model."""
+    source = getattr(config.data.source, "init_args", None) or Namespace()  # type: ignore[no-untyped-call]
+    for key, grid in (("data.grid", config.data.grid), ("data.source.grid", source.get("grid"))):
+        if grid is None:
+            continue
+        if _has_grid(given) and config.model.grid is not None and _values(config.model.grid) != _values(grid):
+            raise InputError(
+                f"{key} is {EnergyGrid(*_values(grid))}, but model.grid is {EnergyGrid(*_values(config.model.grid))}; "
+                f"give {key} alone, which then holds for both"
+            )
+        config.model.grid = Namespace(**vars(grid))  # type: ignore[no-untyped-call]
+
+
+def _values(grid: Namespace) -> tuple[float, float, int]:
+    start, stop, num = (grid[name] for name in _GRID)
+    return start, stop, num
 
 
 def given_settings(words: Sequence[str]) -> Iterator[tuple[str, Given]]:

@@ -35,6 +35,7 @@ from dielectric_gnn.cli.function_parser import FunctionParser, call_function, co
 from dielectric_gnn.data.download.figshare import API_URL, ARTICLES, download_article
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.graphs.orbits import Symmetry
+from dielectric_gnn.data.label_options import InsulatorRule
 from dielectric_gnn.data.sources import RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.store.check import verify_store
@@ -48,6 +49,7 @@ from dielectric_gnn.data.store.prepare import (
     read_id_lists,
 )
 from dielectric_gnn.data.store.upgrade import upgrade_store
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.entry import command
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.limits import MATERIAL_MB
@@ -76,6 +78,8 @@ def build(
     rattle: float | None = None,
     split_seed: int | None = None,
     ids: tuple[Path, Path, Path] | None = None,
+    grid: EnergyGrid | None = None,
+    insulators: InsulatorRule | None = None,
 ) -> None:
     """Read SOURCE once and write a store to OUT.
 
@@ -112,6 +116,9 @@ def build(
         rattle: Standard deviation of random displacements of the atoms of synthetic crystals in Å; 0 if left out.
         split_seed: Draw another split, with this seed, instead of the one that the published study draws.
         ids: Three files TRAIN.txt VAL.txt TEST.txt that define the split, with one material id per line.
+        grid: Photon energies in eV onto which all spectra are resampled, given as --grid.start, --grid.stop and
+            --grid.num; a material whose spectra do not cover them is unusable. Without it, those of the source.
+        insulators: drude_zero sets the Drude frequency of materials whose file states a band gap above 0 to 0.
     """
     if ids is not None and split_seed is not None:
         raise InputError("--split-seed and --ids both define the split; give one of them")
@@ -132,6 +139,8 @@ def build(
         workers=workers,
         restart=restart,
         symmetry=symmetry,
+        grid=grid,
+        insulators=insulators,
     )
     rejects = build_store(source, out, options, _title(source, name))
     print(describe_store(out))

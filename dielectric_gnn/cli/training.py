@@ -56,6 +56,9 @@ from dielectric_gnn.utils.files import check_writable
 from dielectric_gnn.utils.locks import FolderLock
 from dielectric_gnn.utils.names import check_name, check_seed
 
+EVALUATE = "evaluate"
+"""The command that stands for `test --data.all_as test`."""
+
 
 class DielectricCLI(LightningCLI):
     """LightningCLI whose evaluation verbs take model and data settings from the checkpoint."""
@@ -207,7 +210,8 @@ class DielectricCLI(LightningCLI):
             rank_zero_info("sync_batchnorm is for GPUs: on CPUs every process takes statistics of its own batch")
         if config.trainer.enable_model_summary is None:
             config.trainer.enable_model_summary = False
-        self.save_config_kwargs["config_filename"] = f"{verb}.yaml"
+        name = verb if config.data.all_as is None else EVALUATE
+        self.save_config_kwargs["config_filename"] = f"{name}.yaml"
 
     def _lock_run(self, verb: str) -> None:
         self._lock = lock_run(self.run_dir, verb)
@@ -341,5 +345,12 @@ def _on_gpus(accelerator: Any) -> bool:
 def run(args: list[str] | None = None) -> None:
     """Run a verb; a user's mistake ends the process with one line and status 2."""
     quiet()
+    words = sys.argv[1:] if args is None else args
+    if words[:1] == [EVALUATE]:
+        words = ["test", "--data.all_as", "test", *words[1:]]
+        if args is None:
+            sys.argv[1:] = words  # Lightning reads them itself, also in the processes that it starts
+        else:
+            args = words
     with exit_on_mistake():
         DielectricCLI(args)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dielectric_gnn.data.graphs.orbits import Symmetry
 from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -29,12 +30,24 @@ def check_model(symmetry: Symmetry, model: object) -> None:
         )
 
 
-def check_store(store: CrystalStore, folder: Path, cutoff: float, tensors: bool, symmetry: Symmetry) -> None:
+def check_store(
+    store: CrystalStore,
+    folder: Path,
+    cutoff: float,
+    tensors: bool,
+    symmetry: Symmetry,
+    grid: EnergyGrid | None = None,
+) -> None:
     """Raise InputError if a store was built with other options than those given."""
     if store.cutoff != cutoff:
         raise InputError(
             f"{folder}: the store was built with a cutoff of {store.cutoff} Å, but data.cutoff is {cutoff} Å; set "
             "data.cutoff, or build the store anew"
+        )
+    if grid is not None and store.grid != grid:
+        raise InputError(
+            f"{folder}: the store has {store.grid}, but data.grid is {grid}; set data.grid to null, or build the store "
+            "anew with --grid"
         )
     if tensors and store.anisotropy is None:
         raise InputError(f"{folder}: the store has no full tensors; build it anew with --tensors")

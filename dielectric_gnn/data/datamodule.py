@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from dielectric_gnn.data.checks import check_model, check_store, check_training_size
-from dielectric_gnn.data.frames import read_records
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
+from dielectric_gnn.data.label_options import InsulatorRule, LabelOptions, read_records
 from dielectric_gnn.data.option_values import check_at_least, check_at_most_one, check_cutoff
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sampling import (
@@ -48,6 +48,7 @@ from dielectric_gnn.data.store.files import open_store
 from dielectric_gnn.data.store.means import training_statistics
 from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.resident import ResidentStore
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
@@ -94,6 +95,11 @@ class CrystalDataModule(LightningDataModule):
         split_fractions: Shares of train, validation and test of a seeded split; null means 80/10/10.
         split_seed: Seed of a seeded split; null means 0.
         shuffle_seed: Seed of the order of training batches; null takes seed_everything.
+        grid: Photon energies (eV) onto which the spectra of every material are resampled, nothing extrapolated; null
+            keeps those of the source or store.
+        insulators: `drude_zero` sets the Drude frequency of materials whose file states a band gap above 0 to 0; null
+            leaves their labels as they are.
+        all_as: `test` makes every labelled material, of which one is enough, a test material, without any split.
     """
 
     store: CrystalStore
@@ -120,6 +126,9 @@ class CrystalDataModule(LightningDataModule):
         split_fractions: tuple[float, float, float] | None = None,
         split_seed: int | None = None,
         shuffle_seed: int | None = None,
+        grid: EnergyGrid | None = None,
+        insulators: InsulatorRule | None = None,
+        all_as: Literal["test"] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 2 or eval_batch_size < 1:
@@ -130,6 +139,11 @@ class CrystalDataModule(LightningDataModule):
         check_cutoff(cutoff)
         check_at_least(0, subset_seed=subset_seed, split_seed=split_seed, shuffle_seed=shuffle_seed)
         check_at_least(1, batch_edges=batch_edges, batch_pairs=batch_pairs)
+        if store is not None and insulators is not None:
+            raise InputError(
+                f"data.insulators is {insulators}, but the labels of a store are as it was built; set it to null, and "
+                "build the store with --insulators"
+            )
         check_at_most_one(source=None if source is None else type(source).__name__, store=store)
         if resident and symmetry == "orbit":
             raise InputError(
@@ -162,6 +176,8 @@ class CrystalDataModule(LightningDataModule):
         self.split_fractions = split_fractions
         self.split_seed = split_seed
         self.shuffle_seed = shuffle_seed
+        self.all_as = all_as
+        self.labels = LabelOptions(grid, tensors, insulators)
         self.indices: dict[str, NDArray[np.int64]] = {}
         self.finished: Mapping[str, str] = {}
         """Crystals that an earlier launch of `predict` finished, and that are skipped: fingerprints by id."""
@@ -182,6 +198,8 @@ class CrystalDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read the materials of a stage, and build graphs and splits; materials of an earlier stage are kept."""
+        if self.all_as == "test" and stage in ("fit", "validate"):
+            raise InputError(f"data.all_as is test, so there are no materials for {stage}; set it to null")
         check_model(self.symmetry, None if self.trainer is None else self.trainer.lightning_module)
         crystals = tuple(self.crystals) if stage == "predict" and self.crystals is not None else None
         if crystals not in self._materials:
@@ -205,6 +223,10 @@ class CrystalDataModule(LightningDataModule):
     def _read_labelled(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the materials with spectra; positions of their split, with the training subset."""
         indices = self._read_split(stage) if self.store_folder is None else self._open_split(self.store_folder)
+        if self.all_as == "test":
+            log.info("%d materials, all of them for test", len(self.store))
+            none = np.empty(0, dtype=np.int64)
+            return {"train": none, "val": none, "test": np.arange(len(self.store))}
         train = indices["train"]
         ids = names_array(self.store.material_ids)[train]
         indices["train"] = train[subset_rows(ids, self.train_ids, self.train_size, self.subset_seed, self.subset)]
@@ -227,7 +249,7 @@ class CrystalDataModule(LightningDataModule):
         return f"{self.store_folder} ({read_metadata(self.store_folder).source})"
 
     def _read(self, source: RecordSource, stage: str) -> None:
-        records = list(self._with_progress(source, read_records(source, self.on_error, self.tensors)))
+        records = list(self._with_progress(source, read_records(source, self.on_error, self.labels)))
         if self.trainer is None:  # no folder of a run to write into
             if source.rejects:
                 log.warning("%d materials were rejected, the first: %s", len(source.rejects), source.rejects[0])
@@ -251,6 +273,8 @@ class CrystalDataModule(LightningDataModule):
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
         self._read(self.source, stage)
+        if self.all_as is not None:
+            return {}
         ids = self.store.material_ids
         split = self.source.split() or self._drawn_split(ids, self.store.formulas)
         position = {material_id: row for row, material_id in enumerate(ids)}
@@ -266,7 +290,7 @@ class CrystalDataModule(LightningDataModule):
     def _open_split(self, folder: Path) -> dict[str, NDArray[np.int64]]:
         """Open the store; positions of its split."""
         self.store, split = open_store(folder)
-        check_store(self.store, folder, self.cutoff, self.tensors, self.symmetry)
+        check_store(self.store, folder, self.cutoff, self.tensors, self.symmetry, self.labels.grid)
         if self.symmetry == "full":
             self.store = replace(self.store, orbits=None)
         return split

@@ -8,14 +8,12 @@ to different axes, as in some public data sets, and the material is rejected.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
-from dielectric_gnn.data.sources.base import OnError, RecordSource
 from dielectric_gnn.targets.irreducible import to_components, to_matrices
 from dielectric_gnn.utils.errors import RecordError
 
@@ -48,12 +46,6 @@ _WEIGHTS = np.array([1, 1, 1, 2, 2, 2])[:, None]
 """Multiplicity of each of the six components in a symmetric matrix."""
 
 
-def read_records(source: RecordSource, on_error: OnError, tensors: bool) -> Iterator[CrystalRecord]:
-    """The records of a source, with full tensors if `tensors` is true; errors are handled according to `on_error`."""
-    records = source.records(on_error)
-    return source.apply_to_records(with_full_tensors, records, on_error) if tensors else records
-
-
 def with_full_tensors(record: CrystalRecord) -> CrystalRecord:
     """The record with labels of six components that have the exact symmetry of the crystal; averages are unchanged.
 
@@ -64,9 +56,12 @@ def with_full_tensors(record: CrystalRecord) -> CrystalRecord:
     if labels is None or labels.num_components == 1:
         return record
     allowed = allowed_tensors(record)
-    has_drude = labels.has_drude
+    has_drude, has_real = labels.has_drude, labels.has_real
     if not has_drude:  # ε alone is resolved
         labels = replace(labels, drude=np.zeros_like(labels.drude))
+    if not has_real:  # Im ε alone is resolved, with the Re ε of vacuum beside it
+        vacuum = np.array([1, 1, 1, 0, 0, 0])[: labels.num_components, None]
+        labels = replace(labels, eps_inter=vacuum + 1j * labels.eps_inter.imag)
     stated = _stated_components(labels)
     known = len(stated)
     # Parts of size 1 have diagonals of these sizes; a multiple of the unit tensor, always allowed, has one of size 1.
@@ -79,6 +74,8 @@ def with_full_tensors(record: CrystalRecord) -> CrystalRecord:
     else:
         tensors[3:] = 0
     eps, drude_square = tensors[:, :-1], tensors[:, -1].real
+    if not has_real:
+        eps = np.nan + 1j * eps.imag
     drude = _root(drude_square) if has_drude else np.full(6, np.nan)
     resolved = replace(labels, eps_inter=eps, drude=drude, diagonal_only=not determined)
     return replace(record, labels=resolved)

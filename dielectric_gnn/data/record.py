@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from dielectric_gnn.data.graphs.cells import MIN_DISTANCE, Cell, cell_problem, s
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.ids import id_problem, short_literal
+
+_Number = TypeVar("_Number", np.float64, np.complex128)
 
 MAX_ATOMIC_NUMBER = 83
 """Bismuth: the heaviest element of the published data, and of the element embeddings."""
@@ -47,7 +49,7 @@ class OpticalLabels:
         eps_inter dimensionless, drude and broadening in eV.
 
     Args:
-        eps_inter: Interband dielectric function.
+        eps_inter: Interband dielectric function. NaN in all real parts: Re ε is not known.
         drude: Drude frequency ω_D; of 3 components, the roots of the diagonal of the tensor ω_D²; of 6 components, the
             positive semidefinite root of that tensor. NaN in all components: no Drude frequency is known.
         grid: Photon energies of `eps_inter`.
@@ -71,17 +73,24 @@ class OpticalLabels:
         """Whether the Drude frequency is known."""
         return not np.isnan(self.drude).all()
 
+    @property
+    def has_real(self) -> bool:
+        """Whether Re ε is known; Im ε always is."""
+        return not np.isnan(self.eps_inter.real).all()
+
     def average(self) -> tuple[NDArray[np.complex128], float]:
         """Orientation average as the published study defines it (arXiv:2602.05702).
 
         A third of the trace of ε, and the root of a third of the trace of ω_D², since ω_D enters ε squared.
 
         Returns:
-            ε̄_inter (W,) and ω̄_D in eV, NaN where it is not known.
+            ε̄_inter (W,) and ω̄_D in eV; real part and ω̄_D are NaN where they are not known.
         """
+        # Part by part: the division of complex numbers would carry NaN from Re to Im.
+        real, imaginary = (part[:3].mean(axis=0) for part in (self.eps_inter.real, self.eps_inter.imag))
         squares = self.drude**2
         trace = squares[:3].sum() + 2 * squares[3:].sum()
-        return self.eps_inter[:3].mean(axis=0), float(np.sqrt(trace / min(3, self.num_components)))
+        return real + 1j * imaginary, float(np.sqrt(trace / min(3, self.num_components)))
 
     def problem(self) -> str | None:
         """Description of the problem that makes these labels unusable, or None."""
@@ -91,10 +100,11 @@ class OpticalLabels:
                 f"spectra of shape {self.eps_inter.shape} with Drude frequencies of shape {self.drude.shape}, "
                 f"expected (1, 3 or 6 components, {self.grid.num}) with one Drude frequency per component"
             )
-        if not np.isfinite(self.eps_inter).all():
-            return f"eps_inter contains {np.count_nonzero(~np.isfinite(self.eps_inter))} NaN or infinite values"
+        parts = [self.eps_inter.real, self.eps_inter.imag] if self.has_real else [self.eps_inter.imag]
+        if bad := np.count_nonzero(~np.logical_and.reduce([np.isfinite(part) for part in parts])):
+            return f"eps_inter contains {bad} NaN or infinite values"
         # Not the modulus, which overflows where a part does not.
-        largest = max(float(np.abs(part).max()) for part in (self.eps_inter.real, self.eps_inter.imag))
+        largest = max(float(np.abs(part).max()) for part in parts)
         if largest > MAX_EPS:
             return f"eps_inter reaches {largest:.3g}, expected at most {MAX_EPS:g}"
         if self.has_drude and (not (np.abs(self.drude) <= MAX_DRUDE_EV).all() or (self.drude[:3] < 0).any()):
@@ -218,6 +228,17 @@ def require_drude(drude: NDArray[np.float64], source: str) -> NDArray[np.float64
     if np.isnan(drude).any():
         raise RecordError(source, f"drude_freq is {drude.tolist()}, expected finite values in eV")
     return drude
+
+
+def require_real(eps_inter: NDArray[_Number], source: str) -> NDArray[_Number]:
+    """The spectra of a format that always states Re ε.
+
+    Raises:
+        RecordError: A real part is NaN, which in labels means that it is not known.
+    """
+    if bad := np.count_nonzero(np.isnan(eps_inter.real)):
+        raise RecordError(source, f"eps_inter contains {bad} NaN or infinite values, expected finite ones")
+    return eps_inter
 
 
 @cache

@@ -140,7 +140,8 @@ def optic_axis(deviator: Tensor, uniaxial: bool = False) -> Tensor:
     """Unit vector along which a dielectric tensor differs most from its other directions, for any crystal.
 
     The deviators of a uniaxial crystal at all energies are multiples of one, n nᵀ − 1 / 3. That one is estimated as the
-    main direction of all of them in the space of deviators, and n is its eigenvector of largest eigenvalue.
+    main direction of all of them in the space of deviators, and n is its eigenvector of largest eigenvalue. Parts of ε
+    that are not known (NaN) do not count.
 
     Shapes:
         deviator (B, 5, W, 2) → (B, 3), float64; NaN where there is no anisotropy.
@@ -149,7 +150,7 @@ def optic_axis(deviator: Tensor, uniaxial: bool = False) -> Tensor:
         deviator: Of the dielectric tensor.
         uniaxial: NaN also for a crystal whose axis depends on the energy, or that has three different ones.
     """
-    flat = deviator.double().flatten(2)
+    flat = deviator.double().nan_to_num(nan=0.0).flatten(2)
     values, vectors = torch.linalg.eigh(flat @ flat.mT)
     matrices = torch.einsum("bk,kij->bij", vectors[:, :, -1], traceless_basis().to(flat))
     lengths, axes = torch.linalg.eigh(matrices)
@@ -245,10 +246,11 @@ class DrudeR2(Metric):
         self.add_state("sums", default=torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Add predicted and true ω_D (B,) in eV."""
-        true = target.detach().double()
-        residual = true - prediction.detach().double()
-        ones = torch.ones_like(true)
+        """Add predicted and true ω_D (B,) in eV; materials whose true ω_D is NaN (not known) do not count."""
+        known = ~target.isnan()
+        true = target.detach().double().where(known, 0)
+        residual = (true - prediction.detach().double()).where(known, 0)
+        ones = known.double()
         self.sums += torch.stack([ones.sum(), true.sum(), true.square().sum(), residual.square().sum()])
 
     def compute(self) -> Tensor:
@@ -301,22 +303,23 @@ class EnergyMeans(Metric):
 
     full_state_update = False
     sums: Tensor
-    count: Tensor
+    counts: Tensor
 
     def __init__(self, num_energies: int) -> None:
         super().__init__()
         zeros = torch.zeros(num_energies, 4, dtype=torch.float64)
         self.add_state("sums", default=zeros, dist_reduce_fx="sum")
-        self.add_state("count", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("counts", default=torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, prediction: Response, target: Response) -> None:
         """Add B materials whose prediction has a spread."""
         if prediction.std is None:
             raise ValueError("EnergyMeans needs the response of an ensemble")
-        error = (prediction.eps_inter - target.eps_inter).abs()
+        mask = target.part_mask()
+        error = (prediction.eps_inter - target.eps_inter).abs().where(mask[:, None], 0)
         self.sums += torch.cat([prediction.std.eps_inter, error], dim=2).double().sum(dim=0)
-        self.count += error.shape[0]
+        self.counts += torch.cat([torch.ones_like(mask), mask], dim=1).double().sum(dim=0)
 
     def compute(self) -> Tensor:
-        """(W, 4): spread of Re and Im, absolute error of Re and Im."""
-        return self.sums / self.count
+        """(W, 4): spread of Re and Im, absolute error of Re and Im over the materials with that label."""
+        return self.sums / self.counts

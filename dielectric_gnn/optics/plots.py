@@ -46,7 +46,8 @@ def comparison_figure(cases: Sequence[tuple[str, Spectrum, Spectrum]]) -> Figure
             axis.set_ylabel(rf"{name} $\varepsilon_\mathrm{{inter}}$")
             axis.axhline(0, color="0.8", lw=0.6, zorder=0)
         re_axis.set_title(_shorten_title(title, 60), loc="left", fontsize=9, **PLAIN_TEXT)
-        im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {true.drude:.2f} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
+        known = "not known" if np.isnan(true.drude) else f"{true.drude:.2f}"
+        im_axis.set_title(rf"$\omega_\mathrm{{D}}$ {known} → {predicted.drude:.2f} eV", loc="left", fontsize=9)
         _draw_swatches(im_axis, [true.srgb, predicted.srgb], ["calculated", "predicted"])
     axes[0, 0].legend(frameon=False, fontsize=8)
     for axis in axes[-1]:

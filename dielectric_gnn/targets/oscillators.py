@@ -74,6 +74,7 @@ class Dictionary:
         strengths = np.concatenate([window, self.energies()[self.num :]])
         kernel = self.kernel(grid, broadening)
         missing = (eps_inter - 1 - window @ kernel[: self.num]).real
+        missing = np.nan_to_num(missing)  # NaN where Re ε is not known
         tail = (strengths[self.num :] @ kernel[self.num :]).real
         share = float(tail @ missing / (tail @ tail)) if self.num_tail else 0.0
         floor = 0.05 * max(float(window.mean()), 1e-6)

@@ -14,6 +14,10 @@ _RANGE_TOLERANCE_EV = 1e-4
 """Codes round the energies they write; a grid may begin or end this far outside of them."""
 
 
+RESAMPLING_ERROR = "resampling_error"
+"""Key of `Resampled.error` in the metadata of a material."""
+
+
 @dataclass(frozen=True)
 class Resampled:
     """Spectra on a grid, and how well they stand for the spectra they were made from.
@@ -39,13 +43,12 @@ def resample(energies: ArrayLike, spectra: ArrayLike, grid: EnergyGrid) -> Resam
     have, and Im ε ≥ 0 stays so. Nothing is extrapolated.
 
     Shapes:
-        energies: (V,) in eV, at least 2, strictly rising. spectra: (A, V), finite.
+        energies: (V,) in eV, at least 2, strictly rising. spectra: (A, V), finite, but for real parts that are all NaN
+            (not known), and stay so.
 
     Raises:
         InputError: The energies do not rise strictly, are not finite, or do not cover the grid.
     """
-    from scipy.interpolate import PchipInterpolator
-
     x = np.asarray(energies, dtype=np.float64)
     y = np.asarray(spectra, dtype=np.complex128)
     _check(x, y, grid)
@@ -54,16 +57,28 @@ def resample(energies: ArrayLike, spectra: ArrayLike, grid: EnergyGrid) -> Resam
         return Resampled(y, 0.0)
     # A grid may begin or end beyond the given energies by less than their rounding.
     inside = np.clip(target, x[0], x[-1])
-    values = PchipInterpolator(x, y.real, axis=1)(inside) + 1j * PchipInterpolator(x, y.imag, axis=1)(inside)
+    has_real = not np.isnan(y.real).all()
+    if not has_real:
+        y = np.asarray(1j * y.imag, dtype=np.complex128)
+    values = _interpolated(x, y, inside)
     covered = (x >= target[0]) & (x <= target[-1])
-    if not covered.any():
-        return Resampled(values, 0.0)
-    back = PchipInterpolator(target, values.real, axis=1)(x[covered]) + 1j * PchipInterpolator(
-        target, values.imag, axis=1
-    )(x[covered])
-    scale = np.abs(y[:, covered]).max(axis=1, keepdims=True)
-    deviation = np.abs(back - y[:, covered]) / np.where(scale > 0, scale, 1.0)
-    return Resampled(values, float(deviation.max()))
+    error = 0.0
+    if covered.any():
+        back = _interpolated(target, values, x[covered])
+        scale = np.abs(y[:, covered]).max(axis=1, keepdims=True)
+        error = float((np.abs(back - y[:, covered]) / np.where(scale > 0, scale, 1.0)).max())
+    if not has_real:
+        values.real = np.nan
+    return Resampled(values, error)
+
+
+def _interpolated(
+    energies: NDArray[np.float64], spectra: NDArray[np.complex128], at: NDArray[np.float64]
+) -> NDArray[np.complex128]:
+    from scipy.interpolate import PchipInterpolator
+
+    real, imaginary = (PchipInterpolator(energies, part, axis=1)(at) for part in (spectra.real, spectra.imag))
+    return np.asarray(real + 1j * imaginary, dtype=np.complex128)
 
 
 def _check(energies: NDArray[np.float64], spectra: NDArray[np.complex128], grid: EnergyGrid) -> None:
@@ -78,6 +93,9 @@ def _check(energies: NDArray[np.float64], spectra: NDArray[np.complex128], grid:
             "they are not finite" if place < 0 else f"{energies[place]:g} eV is followed by {energies[place + 1]:g} eV"
         )
         raise InputError(f"photon energies must rise strictly, but {near}")
+    known = spectra.imag if np.isnan(spectra.real).all() else spectra
+    if bad := np.count_nonzero(~np.isfinite(known)):
+        raise InputError(f"the spectra contain {bad} NaN or infinite values, expected finite ones")
     low, high = energies[0] - _RANGE_TOLERANCE_EV, energies[-1] + _RANGE_TOLERANCE_EV
     if grid.start < low or grid.stop > high:
         raise InputError(

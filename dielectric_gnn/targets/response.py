@@ -47,8 +47,8 @@ class Anisotropy:
 class Response:
     """Optical response of B crystals: interband dielectric function and Drude frequency.
 
-    A quantity that a model does not predict is NaN throughout; which ones a model predicts is declared by
-    `Head.outputs`.
+    A quantity that a model does not predict, or that a label does not state, is NaN throughout; which ones a model
+    predicts is declared by `Head.outputs`.
 
     Shapes:
         eps_inter: (B, W, 2), last axis (Re, Im); `torch.view_as_complex` turns it into (B, W).
@@ -69,6 +69,18 @@ class Response:
     drude: Tensor
     std: Response | None = None
     anisotropy: Anisotropy | None = None
+
+    def part_mask(self) -> Tensor:
+        """Whether the labels of Re and Im are known, for each material (B, 2).
+
+        Re is not known where it is NaN at all energies. Im is always known: NaN there is an error.
+        """
+        real = ~self.eps_inter[..., 0].isnan().all(dim=1)
+        return torch.stack([real, torch.ones_like(real)], dim=1)
+
+    def drude_mask(self) -> Tensor:
+        """Whether the Drude frequency is known, for each material (B,)."""
+        return ~self.drude.isnan()
 
     def directions(self) -> Anisotropy:
         """The anisotropy; without one, zero deviators with an empty component mask."""

@@ -24,9 +24,13 @@ class TrainingStatistics:
         num_materials: Number of training materials, D.
         elements: Atomic numbers that occur in them.
         broadening: Broadening Γ of the spectra in eV.
-        mean_eps_inter: Mean spectrum, the prediction of the trivial model.
-        mean_drude: Mean Drude frequency.
+        mean_eps_inter: Mean spectrum over the materials that have the label, the prediction of the trivial model; its
+            real part is NaN where none has.
+        mean_drude: Mean Drude frequency, likewise.
         num_tensors: Number of the materials with tensors.
+        num_real: Number of the materials with a label of Re ε; None in checkpoints of before means all.
+        num_drude: Number of the materials with a Drude frequency, likewise.
+        num_zero_drude: Number of the materials whose Drude frequency is 0: insulators; None if unknown.
     """
 
     num_materials: int
@@ -35,6 +39,19 @@ class TrainingStatistics:
     mean_eps_inter: Tensor | None
     mean_drude: Tensor | None
     num_tensors: int = 0
+    num_real: int | None = None
+    num_drude: int | None = None
+    num_zero_drude: int | None = None
+
+    def describe_labels(self) -> str:
+        """Numbers of labels of each kind, for the log."""
+        total = self.num_materials
+        real, drude = (total if num is None else num for num in (self.num_real, self.num_drude))
+        zero = "" if not self.num_zero_drude else f" ({self.num_zero_drude} of them 0)"
+        return (
+            f"labels of the {total} training materials: Im eps {total}, Re eps {real}, Drude frequency {drude}{zero}, "
+            f"tensors {self.num_tensors}"
+        )
 
     def means(self) -> tuple[Tensor, Tensor]:
         """Mean spectrum (W, 2) and mean Drude frequency ().
@@ -76,3 +93,6 @@ class PlainTrainingStatistics(TypedDict):
     mean_eps_inter: Tensor | None
     mean_drude: Tensor | None
     num_tensors: NotRequired[Annotated[int, Field(ge=0)]]
+    num_real: NotRequired[Annotated[int, Field(ge=0)] | None]
+    num_drude: NotRequired[Annotated[int, Field(ge=0)] | None]
+    num_zero_drude: NotRequired[Annotated[int, Field(ge=0)] | None]

@@ -130,7 +130,10 @@ class ResponseModule(LightningModule):
         if data.store.eps_inter is None:
             return
         if data.store.grid != self.grid:
-            raise InputError(f"the spectra have {data.store.grid}, but the model {self.grid}; set model.grid")
+            raise InputError(
+                f"the spectra have {data.store.grid}, but the model {self.grid}; set data.grid, onto which spectra are "
+                "resampled, or model.grid"
+            )
         self._check_broadening()
 
     def on_validation_start(self) -> None:
@@ -239,12 +242,14 @@ class ResponseModule(LightningModule):
         """
         data, name = self._data(), self._name_of(row)
         labels = None if data is None else labels_of(data.store.gather([row]))
-        parts = [] if labels is None else [labels.eps_inter, labels.drude]
-        if labels is not None and labels.anisotropy is not None:
-            parts += [labels.anisotropy.eps_inter, labels.anisotropy.drude]
-        if not all(part.isfinite().all() for part in parts):
+        if labels is not None and not _is_finite_where_known(labels):
             return InputError(
                 f"the label of material {name} is not finite ({where}): build the store anew, or leave the material out"
+            )
+        if labels is not None and not (labels.part_mask().all() and labels.drude_mask().all()):
+            return InputError(
+                f"the loss of material {name} is not finite ({where}): it has no label of Re eps or of the Drude "
+                f"frequency, which {type(self.objective).__name__} has to leave out, or {_DIVERGED}"
             )
         return InputError(f"the loss of material {name} is not finite ({where}): {_DIVERGED}")
 
@@ -255,6 +260,15 @@ class ResponseModule(LightningModule):
     def _name_of(self, row: int) -> str:
         data = self._data()
         return f"number {row}" if data is None else str(data.store.material_ids[row])
+
+
+def _is_finite_where_known(labels: Response) -> bool:
+    """Whether the labels of one material are finite, apart from quantities that are NaN throughout: not known."""
+    parts = labels.part_mask()[0]
+    values = [labels.eps_inter[..., parts], labels.drude[labels.drude_mask()]]
+    if labels.anisotropy is not None:
+        values += [labels.anisotropy.eps_inter[..., parts], labels.anisotropy.drude[labels.drude_mask()]]
+    return all(bool(part.isfinite().all()) for part in values)
 
 
 def labels_of(graph: CrystalGraph) -> Response:

@@ -163,11 +163,23 @@ class DielectricModule(ResponseModule):
         check_averaging(self, self.trainer.callbacks)  # type: ignore[attr-defined]
         self.training_statistics = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
         self.head.prepare(self.training_statistics)
+        rank_zero_info(self.training_statistics.describe_labels())
+        self._warn_of_untrained_outputs(self.training_statistics)
         if self.tensorial and self.training_statistics.num_tensors == 0:
             rank_zero_warn(
                 "the training materials have averages only, so the tensors of this model will mean nothing and are not "
                 "exported; set data.tensors to true, or build the store with --tensors"
             )
+
+    def _warn_of_untrained_outputs(self, statistics: TrainingStatistics) -> None:
+        missing = {"drude": statistics.num_drude == 0, "re": statistics.num_real == 0}
+        names = {"drude": "the Drude frequency", "re": "Re eps"}
+        for quantity in sorted(self.objective.quantities & missing.keys()):
+            if missing[quantity]:
+                rank_zero_warn(
+                    f"no training material has a label of {names[quantity]}, which this model predicts without having "
+                    "been trained on it"
+                )
 
     def training_step(self, graph: CrystalGraph, batch_idx: int) -> Tensor:
         """Mean objective of the batch."""

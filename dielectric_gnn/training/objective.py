@@ -42,6 +42,9 @@ class Objective(Describable, ABC):
         """Loss terms of each material, (B,) each; `loss` is the one that training minimises the mean of.
 
         Every other term is logged, recorded and tabulated as `loss_<name>`.
+
+        Labels that are not known are NaN (`Response.part_mask`, `Response.drude_mask`): their terms are left out of the
+        loss, which stays finite. A term with none of its labels is NaN, and left out of its mean.
         """
 
     def term_names(self, grid: EnergyGrid) -> tuple[str, ...]:
@@ -62,6 +65,9 @@ class Objective(Describable, ABC):
 
 class MaeObjective(Objective):
     """Mean absolute errors, as published: w_ε · MAE(ε_inter) + w_D · |Δω_D| (arXiv:2602.05702).
+
+    MAE(ε_inter) is the mean over the components, (MAE Re + MAE Im) / 2. For a material without a label of Re or ω_D,
+    that term is left out of the sum, and the weights of the others stay as they are.
 
     Args:
         eps_weight: w_ε, of the mean over energies and components.
@@ -91,12 +97,17 @@ class MaeObjective(Objective):
     def per_material(self, prediction: Response, target: Response) -> dict[str, Tensor]:
         """`loss`, and its terms before weighting: `eps` and, if it counts, `drude` (eV)."""
         first, count = self.axes[0], len(self.axes)
-        difference = prediction.eps_inter.narrow(2, first, count) - target.eps_inter.narrow(2, first, count)
-        terms = {"eps": difference.abs().mean(dim=(1, 2))}
-        loss = self.eps_weight * terms["eps"]
+        mask = target.part_mask().narrow(1, first, count)
+        true = _zero_unless(mask[:, None], target.eps_inter.narrow(2, first, count))
+        difference = (prediction.eps_inter.narrow(2, first, count) - true).abs()
+        eps = _zero_unless(mask[:, None], difference).mean(dim=(1, 2))
+        terms = {"eps": eps.where(mask.any(dim=1), torch.nan)}
+        loss = self.eps_weight * eps
         if self.drude_weight > 0:
-            terms["drude"] = (prediction.drude - target.drude).abs()
-            loss = loss + self.drude_weight * terms["drude"]
+            known = target.drude_mask()
+            drude = _zero_unless(known, (prediction.drude - _zero_unless(known, target.drude)).abs())
+            terms["drude"] = drude.where(known, torch.nan)
+            loss = loss + self.drude_weight * drude
         return {"loss": loss, **terms}
 
 
@@ -109,7 +120,7 @@ class TensorObjective(Objective):
     Where a label does not tell a component of the deviator, that component does not count. A label that tells the
     diagonals only does not tell R either: then the roots of the diagonal of ω_D² are compared, √(R²)_ii, by their root
     mean square difference over the axes. Where it tells the average only, this trains the isotropic part, with the
-    deviators held fixed.
+    deviators held fixed. Terms of Re ε or R without a label are left out, as in `MaeObjective`.
 
     Args:
         eps_weight: w_ε.
@@ -133,17 +144,33 @@ class TensorObjective(Objective):
         predicted, true = prediction.directions(), target.directions()
         some, whole = true.component_mask.any(dim=1), true.component_mask.all(dim=1)
         average = prediction if predicted.average is None else predicted.average
-        isotropic = torch.where(some[:, None, None], prediction.eps_inter, average.eps_inter) - target.eps_inter
-        deviator = (predicted.eps_inter - true.eps_inter) * true.component_mask[:, :, None, None]
-        root = predicted.drude - true.drude
-        axes = _axis_roots(predicted.drude) - _axis_roots(true.drude)
+        parts, known = target.part_mask()[:, None], target.drude_mask()
+        isotropic = torch.where(some[:, None, None], prediction.eps_inter, average.eps_inter)
+        isotropic = isotropic - _zero_unless(parts, target.eps_inter)
+        deviator = predicted.eps_inter - _zero_unless(parts[:, None], true.eps_inter)
+        deviator = deviator * true.component_mask[:, :, None, None]
+        true_root = _zero_unless(known[:, None], true.drude)
+        root = predicted.drude - true_root
+        axes = _axis_roots(predicted.drude) - _axis_roots(true_root)
+        average_error = (average.drude - _zero_unless(known, target.drude)).abs()
         drude = torch.where(
             whole,
             _size(root[:, 0], root[:, 1:]),
-            torch.where(some, (axes.square().mean(dim=1) + _TINY).sqrt(), (average.drude - target.drude).abs()),
+            torch.where(some, (axes.square().mean(dim=1) + _TINY).sqrt(), average_error),
         )
-        terms = {"eps": _size(isotropic, deviator).mean(dim=(1, 2)), "drude": drude}
-        return {"loss": self.eps_weight * terms["eps"] + self.drude_weight * terms["drude"], **terms}
+        eps = _zero_unless(parts, _size(isotropic, deviator)).mean(dim=(1, 2))
+        drude = _zero_unless(known, drude)
+        loss = self.eps_weight * eps + self.drude_weight * drude
+        return {
+            "loss": loss,
+            "eps": eps.where(parts.any(dim=(1, 2)), torch.nan),
+            "drude": drude.where(known, torch.nan),
+        }
+
+
+def _zero_unless(mask: Tensor, values: Tensor) -> Tensor:
+    """The values where the mask is true, else 0: NaN times 0 would be NaN, in the loss as in the gradient."""
+    return torch.where(mask, values, values.new_zeros(()))
 
 
 def _size(isotropic: Tensor, deviator: Tensor) -> Tensor:

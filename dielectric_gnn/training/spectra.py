@@ -46,8 +46,10 @@ def _tensors_of(response: Response) -> Sequence[TensorSpectrum | None]:
     anisotropy = response.anisotropy
     if anisotropy is None:
         return [None] * len(response.drude)
-    parts = torch.cat([response.eps_inter[:, None], anisotropy.eps_inter], dim=1).double().contiguous()
-    eps = np.einsum("vk,bkw->bvw", TO_CARTESIAN, torch.view_as_complex(parts).numpy())
+    parts = torch.cat([response.eps_inter[:, None], anisotropy.eps_inter], dim=1).double().numpy()
+    # Part by part: the product of complex numbers would carry NaN, of a label without Re, to Im.
+    real, imaginary = np.einsum("vk,bkwc->cbvw", TO_CARTESIAN, parts)
+    eps = real + 1j * imaginary
     roots = to_matrices(TO_CARTESIAN @ anisotropy.drude.double().numpy().T)
     squares = to_components(roots @ roots).T
     known = anisotropy.component_mask.any(dim=1).tolist()

@@ -23,6 +23,7 @@ from importlib import import_module
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
 
@@ -74,7 +75,8 @@ def default_settings(
     Args:
         name: Of the checkpoint, for messages.
         config: Of its section.
-        given: Settings of the data that the user gave. A source or store replaces what is stored of either.
+        given: Settings of the data that the user gave. A source or store replaces what is stored of either, and the
+            spectra of another source are resampled onto the grid of the model.
         structures_only: Whether no labelled materials are read, so that nothing stored of them is needed.
 
     Raises:
@@ -83,6 +85,13 @@ def default_settings(
     data = dict(config.get("data") or {})
     if structures_only or given.get("source") is not None or given.get("store") is not None:
         data.update(source=None, store=None)
+    if given.get("store") is not None:  # its labels are as it was built
+        data.update(grid=None, insulators=None)
+    source = _without_none(given.get("source"))
+    if source is not None and source != _without_none((config.get("data") or {}).get("source")):
+        data.update(grid=config["model"].get("grid") or dataclasses.asdict(EnergyGrid()))
+    if given.get("all_as") is not None:
+        data.update(train_ids=None)
     if structures_only or given.get("train_ids") is not None or given.get("train_size") is not None:
         data.update(train_ids=None)
     data = {option: value for option, value in data.items() if given.get(option) is None or option not in _REPLACED}
@@ -95,6 +104,13 @@ def default_settings(
         )
     groups = {"model": config["model"], "data": data}
     return {f"{group}.{key}": value for group, settings in groups.items() for key, value in settings.items()}
+
+
+def _without_none(settings: Any) -> Any:
+    """Settings without those that are None, which stored configurations leave out."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {key: _without_none(value) for key, value in settings.items() if value is not None}
 
 
 def data_words(data: Mapping[str, Any]) -> list[str]:
@@ -138,6 +154,8 @@ def _free_texts(settings: Mapping[str, Any], owner: type, where: str) -> Iterato
         place = f"{where}.{key}"
         if isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
             yield from _free_texts(value.get("init_args") or {}, _class_at(value["class_path"]), place)
+        elif isinstance(value, Mapping) and (kind := _dataclass_of(hints.get(key))) is not None:
+            yield from _free_texts(value, kind, place)  # the names of its fields are no texts of the user
         elif _holds_text(value) and not (isinstance(value, str) and value in _choices(hints.get(key))):
             yield place, value
 
@@ -188,8 +206,8 @@ class _Check:
             self.refuse(where, f"it is a {type(value).__name__}, expected numbers, strings, lists and mappings")
         elif "class_path" in value:
             self.built(value, classes, where, depth)
-        elif fields := [kind for kind in classes if dataclasses.is_dataclass(kind)]:
-            self.arguments(value, fields[0], where, depth)
+        elif (fields := _dataclass_of(hint)) is not None:
+            self.arguments(value, fields, where, depth)
         else:
             self.items(value, [item for member in members for item in _values(member)], where, depth)
 
@@ -275,6 +293,12 @@ def _members(hint: Any) -> list[Any]:
     if get_origin(hint) in (Union, types.UnionType):
         return [member for argument in get_args(hint) for member in _members(argument)]
     return [hint]
+
+
+def _dataclass_of(hint: Any) -> type | None:
+    """The dataclass whose fields a mapping may state where `hint` is expected; None if there is none."""
+    kinds = map(_built_kind, _members(hint))
+    return next((kind for kind in kinds if kind is not None and dataclasses.is_dataclass(kind)), None)
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.calculation_files import write_simple_ip, write_vasp, write_yambo
+from tests.calculation_files import write_simple_ip, write_vasp
 from tests.commands import SMALL, Command
 
 SYMBOLS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt", "Rh", "Ir", "Pb", "Ca", "Sr")
@@ -31,8 +31,7 @@ def source_options(runs: Path) -> list[str]:
 
 def test_fit_test_and_predict_on_vasp_folders(command: Command, runs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    model = [f"--model.grid.{key}={value}" for key, value in GRID.items()]
-    words = ["fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "1", *model]
+    words = ["fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "1"]
     command(*words, *source_options(runs), "--data.on_error", "skip", "--data.batch_size", "4", "--run_dir", str(run))
     rejects = pd.read_csv(run / "rejects_fit.csv")
     assert len(rejects) == 1 and "truncated" in rejects["source"][0]
@@ -47,10 +46,8 @@ def test_fit_test_and_predict_on_vasp_folders(command: Command, runs: Path, tmp_
 
 def test_mistakes_are_one_line(command: Command, runs: Path, tmp_path: Path) -> None:
     fit = ["fit", "--config", "configs/base.yaml", *SMALL, "--run_dir", str(tmp_path / "run")]
-    write_yambo(tmp_path / "without" / "drude")
     cases = {
         ("--data.source.path", str(runs)): ("truncated", "vasprun.xml"),
-        ("--data.source.path", str(tmp_path / "without")): ("drude_csv",),
         ("--data.source.path", str(tmp_path / "nowhere")): ("no such file",),
     }
     for options, parts in cases.items():

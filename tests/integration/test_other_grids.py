@@ -72,3 +72,39 @@ def energies_of(path: Path) -> np.ndarray | None:
         plain = json.loads(path.read_text())
         return np.array(next(values for key, values in plain["spectra"].items() if key.startswith("energy")))
     return None
+
+
+WORDS = ["start", "0", "stop", "8", "num", "401"]
+
+
+def grid_words(option: str) -> list[str]:
+    return [f"{option}.{key}={value}" for key, value in zip(WORDS[::2], WORDS[1::2], strict=True)]
+
+
+@pytest.mark.parametrize("through", ["store", "source"])
+def test_embedded_metals_on_0_to_8_ev_from_prepare_to_predict(command: Command, tmp_path: Path, through: str) -> None:
+    run, store = tmp_path / "run", tmp_path / "store"
+    words = ["--data.grid", json.dumps({"start": 0, "stop": 8, "num": 401})]
+    if through == "store":
+        source = ["--source", "dielectric_gnn.data.sources.ExampleMetals"]
+        built = command("prepare", "build", str(store), *source, *grid_words("--grid"))
+        assert "401 points on 0 to 8 eV" in built.stdout and "rejected: 0" in built.stdout
+        words = ["--data.store", str(store)]
+    fit = ["fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "1", "--run_dir", str(run)]
+    command(*fit, *words, "--data.train_size", "24")
+    best = str(run / "checkpoints" / "best.ckpt")
+    command("test", "--ckpt_path", best, *(words if through == "store" else []))
+    per_material = pd.read_csv(run / "test" / "per_material.csv")
+    assert len(per_material) == 18 and per_material["delta_e"].notna().all()
+    command("predict", "--ckpt_path", best, "--crystals", "docs/crystals/fcc_silver.cif")
+    table = pd.read_csv(run / "predictions" / "fcc_silver.csv", comment="#")
+    np.testing.assert_allclose(table["energy_ev"], np.linspace(0, 8, 401), atol=1e-6)
+
+
+def test_a_grid_that_the_spectra_do_not_cover_is_one_line(command: Command, tmp_path: Path) -> None:
+    grid = json.dumps({"start": 0, "stop": 30, "num": 301})
+    fit = ["fit", "--config", "configs/base.yaml", *SMALL, "--run_dir", str(tmp_path / "run"), "--data.grid", grid]
+    result = command(*fit, status=2)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "0 to 20 eV" in errors[0] and "0 to 30 eV" in errors[0]
+    assert "Traceback" not in result.stderr

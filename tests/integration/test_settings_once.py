@@ -119,3 +119,28 @@ def test_a_store_determines_cutoff_and_grid(metals: list[CrystalRecord], tmp_pat
     settings = parsed("--data.store", str(tmp_path / "store"))
     assert settings["data"]["cutoff"] == settings["model"]["backbone"]["init_args"]["cutoff"] == 4.5
     assert settings["model"]["grid"] == {"start": 0.0, "stop": 20.0, "num": 2001}
+
+
+GRID = {"start": 0.0, "stop": 8.0, "num": 401}
+
+
+def grid_words(option: str, **values: float) -> list[str]:
+    return [word for key, value in {**GRID, **values}.items() for word in (f"--{option}.{key}", str(value))]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        grid_words("data.grid"),
+        ["--data.grid", json.dumps(GRID)],
+        [*grid_words("data.grid"), *grid_words("model.grid")],
+        ["--data.source", "Calculations", "--data.source.path", "x", *grid_words("data.source.grid")],
+    ],
+)
+def test_the_grid_of_the_data_holds_for_the_model(words: list[str]) -> None:
+    assert parsed(*with_files("base"), *words)["model"]["grid"] == GRID
+
+
+def test_two_grids_are_refused_with_both_values() -> None:
+    with pytest.raises(InputError, match=r"data\.grid is 401 points .* model\.grid is 161 points"):
+        parsed(*with_files("base"), *grid_words("data.grid"), *grid_words("model.grid", num=161))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.files import write_csv
 
@@ -46,7 +47,11 @@ class RecordSource(ABC):
 
     Attributes:
         rejects: After reading, the unusable materials that were skipped.
+        grid: Photon energies of the data set; None until they are known. A source whose files may state any energies
+            resamples its spectra onto them (`targets.resampling`); spectra of other sources are resampled afterwards.
     """
+
+    grid: EnergyGrid | None = None
 
     def __init__(self) -> None:
         self.rejects: list[RecordError] = []
@@ -74,6 +79,19 @@ class RecordSource(ABC):
     def tasks(self) -> Tasks | None:
         """The same materials as independent tasks, for several processes; None if only `records` can read them."""
         return None
+
+    def use_grid(self, grid: EnergyGrid | None) -> None:
+        """Set the grid of the data set, before `records` or `tasks`; None leaves the source as it is.
+
+        Raises:
+            InputError: The source has another grid already.
+        """
+        if grid is not None and self.grid is not None and self.grid != grid:
+            raise InputError(
+                f"the grid of the data set is {grid}, but that of the source {type(self).__name__} is {self.grid}; "
+                "give one of them"
+            )
+        self.grid = grid or self.grid
 
     def read_each(
         self, items: Iterable[T], read: Callable[[T], CrystalRecord], on_error: OnError

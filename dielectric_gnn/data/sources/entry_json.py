@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dielectric_gnn.data.option_values import check_positive
-from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, require_drude
+from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, require_drude, require_real
 from dielectric_gnn.data.sources.archives import (
     JsonDocument,
     archive_documents,
@@ -27,6 +27,7 @@ from dielectric_gnn.data.sources.json_files import JSON_SUFFIXES, json_suffix, l
 from dielectric_gnn.data.sources.parallel import read_parallel
 from dielectric_gnn.data.sources.structure_dict import parse_structure, plain_array
 from dielectric_gnn.targets.grid import EnergyGrid
+from dielectric_gnn.targets.resampling import RESAMPLING_ERROR, resample
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.ids import id_problem
 from dielectric_gnn.utils.limits import MATERIAL_MB
@@ -42,6 +43,9 @@ _MAX_METADATA_VALUES = 64
 
 class EntryJson(RecordSource):
     """JSON files of the published data set (arXiv:2602.05702), one material each.
+
+    `drude_freq` or `eps_inter_re` may be null, where it is not known. Spectra are expected on the published grid; with
+    a grid of the data set (`use_grid`), at any rising energies that cover it.
 
     Args:
         path: A file (.json, .json.gz, .json.bz2, .json.xz); a folder searched for such files, subfolders included; or
@@ -79,6 +83,8 @@ class EntryJson(RecordSource):
         fingerprint = f"JSON entries {path.resolve()}, broadening {self.broadening_ev}, {file_stamps(files)}"
         if self.max_mb != MATERIAL_MB:
             fingerprint += f", up to {self.max_mb:g} MB"
+        if self.grid is not None:
+            fingerprint += f", {self.grid}"
         return Tasks(self._documents(), self._reader(), fingerprint)
 
     def size(self) -> int | None:
@@ -87,7 +93,7 @@ class EntryJson(RecordSource):
         return count_members(path, JSON_SUFFIXES) if is_archive(path) else len(self._files(path))
 
     def _reader(self) -> partial[CrystalRecord]:
-        return partial(_read_document, broadening_ev=self.broadening_ev, max_mb=self.max_mb)
+        return partial(_read_document, broadening_ev=self.broadening_ev, max_mb=self.max_mb, grid=self.grid)
 
     def _documents(self) -> Iterator[JsonDocument]:
         path = existing_path(self.path)
@@ -125,7 +131,12 @@ def read_entry(path: Path, broadening_ev: float | None = None) -> CrystalRecord:
     return _read_document(JsonDocument(str(path), path), broadening_ev)
 
 
-def _read_document(document: JsonDocument, broadening_ev: float | None, max_mb: float = MATERIAL_MB) -> CrystalRecord:
+def _read_document(
+    document: JsonDocument,
+    broadening_ev: float | None,
+    max_mb: float = MATERIAL_MB,
+    grid: EnergyGrid | None = None,
+) -> CrystalRecord:
     source = document.source
     entry = load_document(document, _TABLES, max_mb)
     data = _get(entry, "data", source)
@@ -133,7 +144,7 @@ def _read_document(document: JsonDocument, broadening_ev: float | None, max_mb: 
         parameters = entry.get("parameters") or {}
         if broadening_ev is None:
             broadening_ev = _broadening(parameters.get("broadening_ev"), source)
-        labels = _labels(data, broadening_ev, source)
+        labels, resampling = _labels(data, broadening_ev, grid, source)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         if isinstance(error, RecordError):
             raise
@@ -146,7 +157,8 @@ def _read_document(document: JsonDocument, broadening_ev: float | None, max_mb: 
         positions=positions,
         labels=labels,
         metadata=_small_values({key: value for key, value in data.items() if key not in _LABELS})
-        | {"parameters": _small_values(parameters)},
+        | {"parameters": _small_values(parameters)}
+        | resampling,
         source=source,
     )
 
@@ -186,24 +198,60 @@ def _get(mapping: dict[str, Any], key: str, source: str) -> Any:
     return mapping[key]
 
 
-def _spectrum(data: dict[str, Any], key: str, grid: EnergyGrid, source: str) -> NDArray[np.float64]:
-    """One (W, 1 + 3) table → the three axes (3, W); the energy column must be the grid."""
+def _table(data: dict[str, Any], key: str, source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One (V, 1 + 3) table → energies (V,) and the three axes (3, V)."""
     table = plain_array(_get(data, key, source))
     if table.ndim != 2 or table.shape[1] != 1 + _AXES:
-        raise RecordError(source, f"{key} has shape {table.shape}, expected ({grid.num}, {1 + _AXES})")
-    if not grid.matches(table[:, 0]):
-        energies = table[:, 0]
+        raise RecordError(source, f"{key} has shape {table.shape}, expected (number of energies, {1 + _AXES})")
+    return table[:, 0], table[:, 1:].T
+
+
+def _check_published_grid(energies: NDArray[np.float64], key: str, source: str) -> None:
+    grid = EnergyGrid()
+    if not grid.matches(energies):
+        span = f" from {energies[0]:g} to {energies[-1]:g} eV" if energies.size else ""
         raise RecordError(
             source,
-            f"{key} is given at {energies.size} energies from {energies[0]:g} to {energies[-1]:g} eV, "
-            f"expected {grid}; interpolate the spectrum onto that grid",
+            f"{key} is given at {energies.size} energies{span}, expected {grid}; for other energies, give the grid of "
+            "the data set (data.grid), onto which spectra are resampled",
         )
-    return table[:, 1:].T
 
 
-def _labels(data: dict[str, Any], broadening_ev: float | None, source: str) -> OpticalLabels:
-    grid = EnergyGrid()
+def _real_part(
+    data: dict[str, Any], energies: NDArray[np.float64], grid: EnergyGrid | None, source: str
+) -> NDArray[np.float64]:
+    """Re ε (3, V), at the energies of Im ε."""
+    others, real = _table(data, _TABLES[0], source)
+    if grid is None:
+        _check_published_grid(others, _TABLES[0], source)
+    elif not np.array_equal(energies, others):
+        raise RecordError(source, f"{' and '.join(_TABLES)} are given at different energies, expected the same")
+    return require_real(real, source)
+
+
+def _labels(
+    data: dict[str, Any], broadening_ev: float | None, grid: EnergyGrid | None, source: str
+) -> tuple[OpticalLabels, dict[str, float]]:
+    """The labels, and the error of resampling if a grid is given, as metadata.
+
+    null in place of Re ε or the Drude frequency means that it is not known.
+    """
+    key_re, key_im = _TABLES
+    energies, imaginary = _table(data, key_im, source)
+    if grid is None:
+        _check_published_grid(energies, key_im, source)
+    if _get(data, key_re, source) is None:
+        real = np.full_like(imaginary, np.nan)
+    else:
+        real = _real_part(data, energies, grid, source)
     with np.errstate(invalid="ignore"):  # the record refuses what is not finite
-        eps = _spectrum(data, "eps_inter_re", grid, source) + 1j * _spectrum(data, "eps_inter_im", grid, source)
-    drude = plain_array(_get(data, "drude_freq", source))
-    return OpticalLabels(eps, require_drude(drude, source), grid, broadening_ev)
+        eps = real + 1j * imaginary
+    stated = _get(data, "drude_freq", source)
+    drude = np.full(_AXES, np.nan) if stated is None else require_drude(plain_array(stated), source)
+    if grid is None:
+        return OpticalLabels(eps, drude, EnergyGrid(), broadening_ev), {}
+    try:
+        resampled = resample(energies, eps, grid)
+    except InputError as error:
+        raise RecordError(source, str(error)) from error
+    return OpticalLabels(resampled.values, drude, grid, broadening_ev), {RESAMPLING_ERROR: resampled.error}

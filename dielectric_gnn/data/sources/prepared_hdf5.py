@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dielectric_gnn.data.download.md5_lists import check_listed
 from dielectric_gnn.data.option_values import check_positive
-from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, require_drude
+from dielectric_gnn.data.record import CrystalRecord, OpticalLabels, require_drude, require_real
 from dielectric_gnn.data.sources.base import OnError, RecordSource, Tasks, existing_path, file_stamps
 from dielectric_gnn.data.sources.hdf5_datasets import read_datasets
 from dielectric_gnn.targets.grid import EnergyGrid
@@ -114,7 +114,12 @@ class _Reader:
             lattice=group.array(values, "lattice", "real", 2),
             atomic_numbers=group.array(values, "atomic_number", "integer", 1),
             positions=group.array(values, "position", "real", 2),
-            labels=OpticalLabels(eps[None], require_drude(drude[None], group.source), EnergyGrid(), self.broadening_ev),
+            labels=OpticalLabels(
+                require_real(eps[None], group.source),
+                require_drude(drude[None], group.source),
+                EnergyGrid(),
+                self.broadening_ev,
+            ),
             metadata=group.metadata(values),
             source=group.source,
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dielectric_gnn.data.label_options import LargestResamplingError
 from dielectric_gnn.data.store.appendable import AppendableArray, count_valid_states
 from dielectric_gnn.data.store.descriptions import SetKind
 from dielectric_gnn.data.store.rows import Chunk, Column, Recipe, columns
@@ -64,6 +65,7 @@ class StoreBuilder:
         self.ids: list[str] = []
         self.formulas: list[str] = []
         self.rejects: list[RecordError] = []
+        self.resampling = LargestResamplingError()
         self.arrays: dict[str, AppendableArray] = {}
         self._columns: dict[str, Column] = {}
         self._seen: dict[str, str] = {}
@@ -144,7 +146,8 @@ class StoreBuilder:
                 ends = [tuple(line["ends"].get(name, (0, 0))) for line, _ in lines]
                 good = min(good, count_valid_states(self.arrays_folder / f"{name}.npy", size, ends))
         for line, _ in lines[:good]:
-            self._account(Chunk(**{key: line[key] for key in ("num_items", "ids", "formulas", "sources", "rejects")}))
+            known = {key: line[key] for key in ("num_items", "ids", "formulas", "sources", "rejects")}
+            self._account(Chunk(**known, resampling=LargestResamplingError(*line.get("resampling", ()))))
         if self._journal.exists():
             with self._journal.open("r+b") as file:
                 file.truncate(lines[good - 1][1] if good else 0)
@@ -188,6 +191,7 @@ class StoreBuilder:
         self.formulas += chunk.formulas
         self._seen.update(zip(chunk.ids, chunk.sources, strict=True))
         self.rejects += [RecordError(source, problem) for _, source, problem in chunk.rejects]
+        self.resampling = max(self.resampling, chunk.resampling)
 
     def _line(self, chunk: Chunk) -> dict[str, Any]:
         return {
@@ -197,6 +201,7 @@ class StoreBuilder:
             "formulas": chunk.formulas,
             "sources": chunk.sources,
             "rejects": chunk.rejects,
+            "resampling": chunk.resampling,
             "ends": {name: (array.num_rows, array.checksum) for name, array in self.arrays.items()},
         }
 

@@ -150,15 +150,22 @@ def _target_problems(store: CrystalStore, start: int, stop: int) -> Iterator[str
     where = f"of materials {start} to {stop - 1}"
     if store.eps_inter is not None and store.drude is not None:
         eps, drude = store.eps_inter[start:stop], store.drude[start:stop]
-        if not np.isfinite(eps).all() or eps[..., 1].min() < -NEGATIVE_LOSS_TOLERANCE:
+        if not _all_known(eps) or eps[..., 1].min() < -NEGATIVE_LOSS_TOLERANCE:
             yield f"eps_inter.npy {where} has values that are not finite, or a negative imaginary part"
-        if not (np.isfinite(drude) & (drude >= 0)).all():
-            yield f"drude.npy {where} has values that are not finite, or negative"
-    if store.anisotropy is not None:
-        if not np.isfinite(store.anisotropy.eps_deviator[start:stop]).all():
+        if not (np.isnan(drude) | (np.isfinite(drude) & (drude >= 0))).all():
+            yield f"drude.npy {where} has values that are infinite or negative"
+    if store.anisotropy is not None and store.drude is not None:
+        if not _all_known(store.anisotropy.eps_deviator[start:stop].swapaxes(1, 2)):
             yield f"eps_deviator.npy {where} has values that are not finite"
-        if not np.isfinite(store.anisotropy.drude_root[start:stop]).all():
+        has_drude = ~np.isnan(store.drude[start:stop])
+        if not np.isfinite(store.anisotropy.drude_root[start:stop][has_drude]).all():
             yield f"drude_root.npy {where} has values that are not finite"
+
+
+def _all_known(eps: NDArray[np.floating]) -> bool:
+    """Whether spectra (M, W, ..., 2) are finite, but for real parts that are NaN throughout: Re ε is not known."""
+    no_real = np.isnan(eps[..., 0]).reshape(len(eps), -1).all(axis=1)
+    return bool(np.isfinite(eps[..., 1]).all() and np.isfinite(eps[~no_real, ..., 0]).all())
 
 
 def _remarks(store: CrystalStore, split: dict[str, NDArray[np.int64]]) -> Iterator[str]:

@@ -67,17 +67,8 @@ class SetKind:
 
     @classmethod
     def from_record(cls, record: CrystalRecord) -> SetKind:
-        """The kind of data set that a record belongs to.
-
-        Raises:
-            InputError: The labels have no Drude frequency, which models are trained on.
-        """
+        """The kind of data set that a record belongs to."""
         labels, source = record.labels, record.source or record.material_id
-        if labels is not None and not labels.has_drude:
-            raise InputError(
-                f"{source} ({record.material_id}) has no Drude frequency, and models are trained on one; give it by "
-                "drude_csv of the source (0 for insulators), or leave the material out"
-            )
         if labels is None:
             return cls(record.material_id, source, None, None)
         grid = labels.grid

@@ -14,6 +14,7 @@ import numpy as np
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.graphs.orbits import Symmetry
+from dielectric_gnn.data.label_options import InsulatorRule
 from dielectric_gnn.data.option_values import check_at_least, check_cutoff, check_positive
 from dielectric_gnn.data.sources import EntryJson, PreparedHDF5, RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError, Tasks, existing_path, report_rejects
@@ -28,6 +29,7 @@ from dielectric_gnn.data.store.metadata import SCHEMA, SpectraDtype, read_metada
 from dielectric_gnn.data.store.row_checksums import ROW_CHECKSUMS
 from dielectric_gnn.data.store.rows import Recipe, identity, read_chunk
 from dielectric_gnn.data.store.writer import MATERIALS_PER_CHUNK, SplitRule, add_chunk, check_target, finish_store
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError, RecordError
 from dielectric_gnn.utils.limits import MATERIAL_MB
 from dielectric_gnn.utils.progress import ProgressReporter
@@ -55,6 +57,8 @@ class BuildOptions:
         workers: Number of processes, of one thread each; the store does not depend on it.
         restart: Discard an interrupted build instead of continuing it.
         symmetry: `orbit` adds the classes of symmetry-equivalent atoms and edges; see `data.graphs.orbits`.
+        grid: Photon energies onto which the spectra are resampled; None keeps those of the source.
+        insulators: See `LabelOptions`.
     """
 
     cutoff: float = DEFAULT_CUTOFF
@@ -68,6 +72,8 @@ class BuildOptions:
     workers: int = 1
     restart: bool = False
     symmetry: Symmetry = "full"
+    grid: EnergyGrid | None = None
+    insulators: InsulatorRule | None = None
 
 
 def choose_source(
@@ -158,8 +164,10 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     folder = folder.expanduser().resolve()
     check_target(folder, options.overwrite)
     split = _stated_split(source, options)
+    source.use_grid(options.grid)
     tasks = source.tasks()
-    recipe = Recipe(options.cutoff, options.spectra, options.tensors, options.symmetry)
+    labels = (options.grid, options.insulators)
+    recipe = Recipe(options.cutoff, options.spectra, options.tensors, options.symmetry, *labels)
     plan = {
         "source": "" if tasks is None else tasks.fingerprint,
         "layout": [SCHEMA, MATERIALS_PER_CHUNK, ROW_CHECKSUMS],
@@ -170,6 +178,7 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     with StoreBuilder(folder, recipe, plan, restart) as unfinished:
         try:
             _read_remaining(unfinished, source, tasks, options)
+            unfinished.resampling.log()
             rejected = [*source.rejects, *unfinished.rejects]
             rule = _split_rule(split, options, len(rejected))
             report_rejects(rejected, rejects)

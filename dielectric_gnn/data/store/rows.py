@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dielectric_gnn.data.frames import with_full_tensors
 from dielectric_gnn.data.graphs.graph import many_neighbour_edges
 from dielectric_gnn.data.graphs.orbits import Symmetry, find_orbits
+from dielectric_gnn.data.label_options import InsulatorRule, LabelOptions, LargestResamplingError
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import OnError, read_or_reject
 from dielectric_gnn.data.store.descriptions import SetKind, graph_sizes
@@ -21,6 +21,7 @@ from dielectric_gnn.data.store.row_checksums import ROW_CHECKSUMS, MaterialBytes
 from dielectric_gnn.data.store.stored_orbits import COLUMNS as ORBITS
 from dielectric_gnn.data.store.stored_orbits import PARTS, orbit_rows, orbit_sizes
 from dielectric_gnn.data.store.targets import anisotropy_rows, target_rows
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.errors import InputError, RecordError
 
 _MAX_ATOMS = int(np.iinfo(np.uint16).max) + 1
@@ -42,12 +43,21 @@ class Recipe:
         spectra_dtype: Precision of the spectra.
         tensors: Keep full tensors, from `frames.with_full_tensors`.
         symmetry: `orbit` adds the classes of symmetry-equivalent atoms and edges.
+        grid: Photon energies of the spectra; None keeps those of the source.
+        insulators: See `LabelOptions`.
     """
 
     cutoff: float
     spectra_dtype: SpectraDtype
     tensors: bool
     symmetry: Symmetry = "full"
+    grid: EnergyGrid | None = None
+    insulators: InsulatorRule | None = None
+
+    @property
+    def labels(self) -> LabelOptions:
+        """What is done to the labels."""
+        return LabelOptions(self.grid, self.tensors, self.insulators)
 
 
 class Column(NamedTuple):
@@ -91,6 +101,7 @@ class Chunk:
         ids: Ids of the usable materials; formulas and sources likewise.
         rejects: For every unusable material: number of usable ones before it, source and problem.
         arrays: Rows of every column, one after another.
+        resampling: Largest error of resampling, and its material.
         failure: Source and problem of a material that is inconsistent with those before; the source is empty if the
             problem concerns all. As text, because exceptions with two arguments cannot be pickled.
     """
@@ -102,6 +113,7 @@ class Chunk:
     sources: list[str] = field(default_factory=list)
     rejects: list[tuple[int, str, str]] = field(default_factory=list)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    resampling: LargestResamplingError = field(default_factory=LargestResamplingError)
     failure: tuple[str, str] | None = None
 
     def without(self, bad: Sequence[tuple[int, str]], owners: dict[str, Column]) -> Chunk:
@@ -165,6 +177,7 @@ def read_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
             break
         rows.append(made)
         records.append(record)
+        chunk.resampling = chunk.resampling.including(record)
         chunk.ids.append(record.material_id)
         chunk.formulas.append(record.formula)
         chunk.sources.append(record.source)
@@ -183,8 +196,8 @@ def read_chunk(recipe: Recipe, read: Callable[[Any], CrystalRecord], on_error: O
 def _read_item(
     recipe: Recipe, read: Callable[[Any], CrystalRecord], item: Any
 ) -> tuple[CrystalRecord, dict[str, NDArray[Any]]]:
-    record = read(item)
-    return record, _label_rows(recipe, with_full_tensors(record) if recipe.tensors else record)
+    record = recipe.labels.apply(read(item))
+    return record, _label_rows(recipe, record)
 
 
 def _label_rows(recipe: Recipe, record: CrystalRecord) -> dict[str, NDArray[Any]]:
@@ -225,7 +238,7 @@ def _graph_rows(
 def _in_store_precision(eps: NDArray[np.float32], recipe: Recipe, record: CrystalRecord) -> NDArray[np.floating]:
     """`eps` in the precision of the store; raises RecordError if a value is out of its range."""
     dtype = recipe.spectra_dtype
-    largest, limit = float(np.abs(eps).max()), float(np.finfo(dtype).max)
+    largest, limit = float(np.nanmax(np.abs(eps))), float(np.finfo(dtype).max)
     if largest > limit:
         problem = f"|eps| reaches {largest:.3g}, but the largest {dtype} is {limit:.3g}; use float32 spectra"
         raise RecordError(_where(record), problem)

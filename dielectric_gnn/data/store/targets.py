@@ -52,9 +52,10 @@ def anisotropy_rows(labels: OpticalLabels) -> tuple[NDArray[np.float32], NDArray
         root = np.array([labels.average()[1], 0, 0, 0, 0, 0])
         return np.zeros((5, labels.grid.num, 2), np.float32), root.astype(np.float32), known
     known[list(DIAGONAL_PARTS) if labels.diagonal_only else slice(None)] = True
-    deviator = FROM_CARTESIAN[1:] @ labels.eps_inter
+    # Part by part: the product of complex numbers would carry NaN from Re to Im.
+    deviator = [FROM_CARTESIAN[1:] @ part for part in (labels.eps_inter.real, labels.eps_inter.imag)]
     root = FROM_CARTESIAN @ labels.drude
-    return np.stack([deviator.real, deviator.imag], axis=-1).astype(np.float32), root.astype(np.float32), known
+    return np.stack(deviator, axis=-1).astype(np.float32), root.astype(np.float32), known
 
 
 def stacked_anisotropy(labels: Sequence[OpticalLabels]) -> StoredAnisotropy:

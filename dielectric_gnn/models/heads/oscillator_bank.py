@@ -84,7 +84,8 @@ class OscillatorBank(nn.Module):
         # In place, because DistributedDataParallel holds references to these tensors.
         self.broadening.fill_(broadening)
         mean_eps_inter, mean_drude = statistics.means()
-        self.typical_drude.copy_(mean_drude.clamp(min=0.1))
+        if not mean_drude.isnan():
+            self.typical_drude.copy_(mean_drude.clamp(min=0.1))
         mean = torch.view_as_complex(mean_eps_inter.double().cpu().contiguous()).numpy()
         self.scale.copy_(torch.from_numpy(self.dictionary.smooth_strengths(mean, self.grid, broadening)))
         self.build_kernel()

@@ -26,6 +26,9 @@ from dielectric_gnn.training.evaluation import ResponseModule, labels_of
 from dielectric_gnn.training.spectra import quality_of, spectra_of
 from dielectric_gnn.utils.files import write_csv, write_text
 
+EVALUATION = "evaluation"
+"""Name of the folder of the report where all materials of a source are tested."""
+
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _STD_HEADER = ("energy_ev", "std_re", "std_im", "error_re", "error_im")
 _MODEL, _TRIVIAL = "model", "training mean"
@@ -34,6 +37,8 @@ _QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALIT
 
 class TestReport(Callback):
     """Collects every material of a test and writes the report into `<run_dir>/test/`.
+
+    With `data.all_as: test` it goes into `<run_dir>/evaluation/`, so that the report of the run's own test set stays.
 
     For an ensemble, `ensemble_std.csv` holds the standard deviation over the members and the absolute error, at every
     energy, both as means over materials.
@@ -92,8 +97,8 @@ class TestReport(Callback):
         means = None if self._ensemble_means is None else self._ensemble_means.compute().cpu().numpy()
         if not trainer.is_global_zero:
             return
-        folder = Path(trainer.default_root_dir) / "test"
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        folder = Path(trainer.default_root_dir) / ("test" if data.all_as is None else EVALUATION)
         summary = _summary(_columns(module), rows, drude_r2)
         markdown = _markdown(summary)
         write_csv(folder / "summary.csv", summary[0], summary[1:])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dielectric_gnn.data.label_options import LabelOptions, read_records
 from dielectric_gnn.data.sources import Calculations
 from dielectric_gnn.data.sources.calculations.drude_table import read_drude_table
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -115,14 +116,13 @@ def test_bad_drude_tables(text: str, message: str, tmp_path: Path) -> None:
         read_drude_table(write_table(tmp_path / "d.csv", text))
 
 
-def test_a_set_without_drude_frequencies_is_refused_by_stores(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tensors", [False, True])
+def test_stores_hold_nan_where_there_is_no_drude_frequency(tmp_path: Path, tensors: bool) -> None:
     write_yambo(tmp_path / "runs" / "a")
-    source = Calculations(str(tmp_path / "runs"))
-    with pytest.raises(InputError, match=r"\(a\) has no Drude frequency.*drude_csv"):
-        CrystalStore.from_records(source.records(), 5.5)
-    for tensors in (False, True):
-        with pytest.raises(InputError, match="drude_csv"):
-            build_store(source, tmp_path / "store", BuildOptions(tensors=tensors), "test")
+    records = read_records(Calculations(str(tmp_path / "runs")), "raise", LabelOptions(tensors=tensors))
+    store = CrystalStore.from_records(records, 5.5, tensors=tensors)
+    assert store.drude is not None and np.isnan(store.drude).all()
+    assert store.eps_inter is not None and np.isfinite(store.eps_inter).all()
 
 
 def test_pieces_of_work_can_be_sent_to_other_processes(tmp_path: Path) -> None:

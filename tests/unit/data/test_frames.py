@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from pymatgen.core import Lattice
 
-from dielectric_gnn.data.frames import allowed_tensors, read_records, with_full_tensors
+from dielectric_gnn.data.frames import allowed_tensors, with_full_tensors
+from dielectric_gnn.data.label_options import LabelOptions, read_records
 from dielectric_gnn.data.record import CrystalRecord, OpticalLabels
 from dielectric_gnn.data.sources import ExampleMetals, RecordSource
 from dielectric_gnn.data.sources.base import OnError
@@ -225,9 +226,9 @@ class Turned(RecordSource):
 
 def test_bulk_reading_lists_the_turned_ones() -> None:
     source = Turned()
-    kept = list(read_records(source, "skip", tensors=True))
+    kept = list(read_records(source, "skip", LabelOptions(tensors=True)))
     assert len(kept) == 102 - len(source.rejects)
     assert {error.source for error in source.rejects} == {"embedded metals"} and len(source.rejects) == 5
     with pytest.raises(RecordError, match="gpaw-hcp-Al"):
-        list(read_records(Turned(), "raise", tensors=True))
-    assert len(list(read_records(Turned(), "raise", tensors=False))) == 102
+        list(read_records(Turned(), "raise", LabelOptions(tensors=True)))
+    assert len(list(read_records(Turned(), "raise", LabelOptions()))) == 102

@@ -13,7 +13,7 @@ from dielectric_gnn.data.sources.calculations.components import drude_frequencie
 from dielectric_gnn.data.sources.calculations.options import ReadOptions
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.targets.grid import EnergyGrid
-from dielectric_gnn.targets.resampling import resample
+from dielectric_gnn.targets.resampling import RESAMPLING_ERROR, resample
 from dielectric_gnn.utils.errors import InputError, RecordError
 
 _ROUNDING_EV = 1e-4
@@ -87,7 +87,7 @@ def to_record(calculation: Calculation, material_id: str, source: str, options: 
     metadata = {
         "code": calculation.code,
         "functional": calculation.functional,
-        "resampling_error": resampled.error,
+        RESAMPLING_ERROR: resampled.error,
         "remarks": remarks,
     }
     return replace(structure, labels=labels, metadata=metadata)

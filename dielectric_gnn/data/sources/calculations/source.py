@@ -85,16 +85,11 @@ class Calculations(RecordSource):
         self.max_mb = max_mb
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
-        """Read the calculations in the order of their paths, and log the largest error of resampling."""
-        worst, where, without_drude = 0.0, "", 0
+        """Read the calculations in the order of their paths."""
+        without_drude = 0
         for record in self.read_each(self._items(), self._reader(), on_error):
-            error = float(record.metadata["resampling_error"])
-            if error > worst:
-                worst, where = error, record.material_id
             without_drude += record.labels is not None and not record.labels.has_drude
             yield record
-        if worst:
-            log.info("resampling changed spectra by up to %.2g of their largest modulus (%s)", worst, where)
         if without_drude:
             log.warning("%s: %d calculations have no Drude frequency", self.path, without_drude)
 
