@@ -10,13 +10,19 @@ from typing import Any, get_args
 
 import numpy as np
 
-from dielectric_gnn.scaling.comparison import LACK_OF_FIT_P, Comparison, compare, describe_outlier, lack_of_fit
-from dielectric_gnn.scaling.findings import Finding, find_breaks, find_optimum, find_size, regimes
-from dielectric_gnn.scaling.fitting import Fit, Mode, has_seeds
+from dielectric_gnn.scaling.budgets import find_optimum, regimes
+from dielectric_gnn.scaling.comparison import Comparison, compare, describe_outlier
+from dielectric_gnn.scaling.compute import Cost, training_cost
+from dielectric_gnn.scaling.findings import Finding, find_breaks, find_size
+from dielectric_gnn.scaling.fitting import Fit, Mode
+from dielectric_gnn.scaling.holdout import HoldOut
 from dielectric_gnn.scaling.intervals import DEFAULT_LEVEL, Interval, bootstrap, bootstrap_intervals, profile_intervals
-from dielectric_gnn.scaling.laws import Law
+from dielectric_gnn.scaling.lack_of_fit import does_not_describe, lack_of_fit
+from dielectric_gnn.scaling.laws import CURVES, UNIT_FREE_CURVES, FloatArray, Law
+from dielectric_gnn.scaling.noise import has_seeds
 from dielectric_gnn.scaling.points import Points
-from dielectric_gnn.scaling.surfaces import SURFACES, Cost, training_cost
+from dielectric_gnn.scaling.surfaces import PUBLISHED_SURFACES, UNIT_FREE_SURFACES
+from dielectric_gnn.scaling.verdict import objection
 from dielectric_gnn.utils.errors import InputError
 
 _RISING_STANDARD_ERRORS = 3.0
@@ -29,27 +35,38 @@ class FitOptions:
     """Options of an analysis.
 
     Args:
-        laws: Laws in one variable to be compared; for runs that vary N and D, all laws in both are compared.
+        laws: Laws in one variable to be compared; empty takes those whose fits do not depend on units, in the published
+            mode those of the study. For runs that vary N and D the laws in both are compared.
         mode: Method of the fits.
         level: Probability of the intervals.
         draws: Number of bootstrap draws.
         target: Losses for which the required size is computed.
         budget: FLOPs of one training for which the best N and D are computed.
         cost: FLOPs of a training; None derives them from the runs.
-        epochs: Number of epochs, for a cost of 6 FLOPs per parameter, datum and epoch, if the runs state no FLOPs.
+        epochs: Number of epochs, for a cost of 6 FLOPs per parameter, datum and epoch, if the runs state no FLOPs; None
+            if unknown.
+        hold_out: Number of the largest sizes that are held out and predicted; 0 takes a fifth of them.
 
     Raises:
         InputError: A value is out of range.
     """
 
-    laws: Sequence[Law]
+    laws: Sequence[Law] = ()
     mode: Mode = "robust"
     level: float = DEFAULT_LEVEL
     draws: int = 200
     target: Sequence[float] = ()
     budget: Sequence[float] = ()
     cost: Cost | None = None
-    epochs: int = 500
+    epochs: int | None = None
+    hold_out: int = 0
+
+    def laws_in(self, variables: Sequence[str]) -> Sequence[Law]:
+        """The laws that are compared for runs that vary one or two variables."""
+        published = self.mode == "published"
+        if len(variables) == 2:
+            return PUBLISHED_SURFACES if published else UNIT_FREE_SURFACES
+        return self.laws or (tuple(CURVES.values()) if published else UNIT_FREE_CURVES)
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, get_args(Mode))
@@ -57,7 +74,9 @@ class FitOptions:
             raise InputError(f"level is {self.level}, expected a number between 0 and 1, such as 0.9")
         if self.draws < _MIN_DRAWS:
             raise InputError(f"draws is {self.draws}, expected a whole number of at least {_MIN_DRAWS}")
-        if self.epochs < 1:
+        if self.hold_out < 0:
+            raise InputError(f"hold_out is {self.hold_out}, expected 0 or more")
+        if self.epochs is not None and self.epochs < 1:
             raise InputError(f"epochs is {self.epochs}, expected 1 or more")
         for name in ("target", "budget"):
             for value in getattr(self, name):
@@ -91,7 +110,7 @@ class GroupAnalysis:
     Args:
         comparison: The compared laws.
         level: Probability of the intervals.
-        draws: Fits to bootstrap draws, by the name of each plausible law; empty lists without seeds.
+        draws: Parameters of bootstrap draws (draws, k), by the name of each plausible law.
         profiles: Intervals by profile likelihood of the plausible laws, by law and parameter.
         findings: Answers to the questions of the options, and breaks.
         remarks: Limits of the data, and runs that were left out.
@@ -100,7 +119,7 @@ class GroupAnalysis:
 
     comparison: Comparison
     level: float
-    draws: dict[str, list[Fit]]
+    draws: dict[str, FloatArray]
     profiles: dict[str, dict[str, Interval]]
     findings: list[Finding]
     remarks: list[str]
@@ -123,8 +142,14 @@ class GroupAnalysis:
 
     @cached_property
     def bootstraps(self) -> dict[str, dict[str, Interval]]:
-        """Intervals by bootstrap over seeds, by law and parameter."""
-        return {law: bootstrap_intervals(fits, self.level) for law, fits in self.draws.items()}
+        """Intervals by bootstrap, by law and parameter."""
+        laws = [one.law for one in self.comparison.plausible]
+        return {law.name: bootstrap_intervals(law, self.draws[law.name], self.level) for law in laws}
+
+    @property
+    def held_out(self) -> HoldOut | None:
+        """Prediction of the largest sizes by laws that were fitted without them; None if there are too few sizes."""
+        return self.comparison.held_out
 
     @property
     def title(self) -> str:
@@ -144,12 +169,11 @@ def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
         InputError: No law can be fitted.
     """
     in_both = len(data.variables) == 2
-    comparison = compare(list(SURFACES.values()) if in_both else options.laws, data, options.mode)
-    seeded = has_seeds(comparison.best.points)
+    comparison = compare(options.laws_in(data.variables), data, options.mode, options.hold_out, options.level)
     analysis = GroupAnalysis(
         comparison,
         options.level,
-        {one.law.name: bootstrap(one, options.draws) if seeded else [] for one in comparison.plausible},
+        {one.law.name: bootstrap(one, options.draws) for one in comparison.plausible},
         {one.law.name: profile_intervals(one, options.level) for one in comparison.plausible},
         [],
         _remarks(comparison, options),
@@ -168,11 +192,28 @@ def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
 def _surface_findings(analysis: GroupAnalysis, options: FitOptions) -> list[Finding]:
     limited = sum(row["regime"] == "data-limited" for row in analysis.regimes)
     findings = [Finding(f"{limited} of {len(analysis.regimes)} runs are data-limited, the others model-limited.")]
-    best = analysis.comparison.best
-    cost = options.cost or training_cost(best.points) or Cost(6.0 * options.epochs)
     for budget in options.budget:
-        findings.append(find_optimum(best, budget, cost, analysis.draws[best.law.name], options.level))
+        cost = _cost(analysis.data, options)
+        findings.append(find_optimum(analysis.comparison, budget, cost, analysis.draws, options.level))
     return findings
+
+
+def _cost(data: Points, options: FitOptions) -> Cost:
+    """The cost of a training: as stated, of the runs, or by the number of epochs.
+
+    Raises:
+        InputError: It is unknown.
+    """
+    cost = options.cost or training_cost(data)
+    if cost is None and options.epochs is not None:
+        cost = Cost(6.0 * options.epochs)
+    if cost is None:
+        raise InputError(
+            f"{data.title}: a budget requires the FLOPs of a training, and the runs state none; give epochs (6 FLOPs "
+            "per parameter, datum and epoch; 1 if D counts what was processed), flops_per_parameter_and_datum, or a "
+            "column flops"
+        )
+    return cost
 
 
 def _remarks(comparison: Comparison, options: FitOptions) -> list[str]:
@@ -182,15 +223,15 @@ def _remarks(comparison: Comparison, options: FitOptions) -> list[str]:
     remarks += [f"left out: {remark}." for remark in comparison.remarks]
     remarks += _remarks_on_seeds(data)
     misfit = lack_of_fit(comparison.best)
-    if misfit and misfit.probability < LACK_OF_FIT_P and all(_has_lack_of_fit(one) for one in comparison.fits):
+    if misfit and all(does_not_describe(one) for one in comparison.fits):
         remarks.append(
             f"No law here describes these data within the noise of the seeds: {comparison.best.law.name} deviates from "
             f"the sizes by {misfit.ratio:.1f} times what the seeds explain (F test, p = {misfit.probability:.1g}). "
-            "Intervals and the verdict account for the noise of the seeds only."
+            "Intervals account for this scatter between sizes, as of a subset that all seeds of a size share."
         )
     for one in comparison.plausible:
-        if one.at_bounds:
-            remarks.append(f"{one.law.name}: {', '.join(one.at_bounds)} is at a bound of the search.")
+        if why := objection(one):
+            remarks.append(f"{one.law.name}: {why}.")
     if len(data.variables) == 1 and _is_rising(data):
         remarks.append(f"The loss rises with {data.variables[0]}; check that lower values of it are better.")
     if options.budget and len(data.variables) == 1:
@@ -202,10 +243,10 @@ def _remarks(comparison: Comparison, options: FitOptions) -> list[str]:
 
 def _remarks_on_seeds(data: Points) -> list[str]:
     if not has_seeds(data):
-        return ["One seed per size: the noise is estimated from the residuals only, and no bootstrap is possible."]
+        return ["One seed per size: the noise is estimated from the residuals only."]
     single = [size for size, losses in zip(data.sizes, data.losses_by_size, strict=True) if losses.size == 1]
     where = "; ".join(" ".join(f"{k} = {v:g}" for k, v in zip(data.variables, s, strict=True)) for s in single)
-    return [f"One seed at {where}: its scatter is unknown, and the bootstrap does not vary it."] if single else []
+    return [f"One seed at {where}: its scatter is that of the other sizes."] if single else []
 
 
 def _is_rising(data: Points) -> bool:
@@ -214,8 +255,3 @@ def _is_rising(data: Points) -> bool:
     slope = float(x @ y / (x @ x))
     error = float(np.sqrt(((y - slope * x) ** 2).sum() / max(y.size - 2, 1) / (x @ x)))
     return slope > _RISING_STANDARD_ERRORS * error
-
-
-def _has_lack_of_fit(one: Fit) -> bool:
-    misfit = lack_of_fit(one)
-    return misfit is not None and misfit.probability < LACK_OF_FIT_P

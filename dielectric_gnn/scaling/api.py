@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from dielectric_gnn.scaling.analysis import FitOptions, GroupAnalysis, analyse, check_choice, check_positive
+from dielectric_gnn.scaling.compute import Cost
 from dielectric_gnn.scaling.fitting import Fit, Mode
-from dielectric_gnn.scaling.laws import CURVES, Law, general_broken
+from dielectric_gnn.scaling.laws import CURVES, UNIT_FREE_CURVES, Law, general_broken
 from dielectric_gnn.scaling.points import Points, Run, group_runs
 from dielectric_gnn.scaling.reading import Source, metric_name, read_runs
 from dielectric_gnn.scaling.report import fit_rows
-from dielectric_gnn.scaling.surfaces import Cost
 from dielectric_gnn.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def fit(
     target: Sequence[float] = (),
     budget: Sequence[float] = (),
     flops_per_parameter_and_datum: float | None = None,
-    epochs: int = FitOptions.epochs,
+    epochs: int | None = None,
+    hold_out: int = FitOptions.hold_out,
 ) -> ScalingFits:
     """Fit neural scaling laws, compare them, and derive what follows from them.
 
@@ -125,14 +126,16 @@ def fit(
         metric: Metric of run records, such as test/loss; by default best_validation_loss.
         axis: Variables of the law; by default those that vary.
         mode: Method of the fit: `robust` uses ln L of every run, `published` reproduces arXiv:2602.05702.
-        laws: Laws in one variable to be compared; by default all four.
+        laws: Laws in one variable to be compared; by default those whose verdict does not depend on units, power,
+            power+floor and broken*A, and in the published mode all four.
         breaks: Also compare the general broken law with this number of breaks, if it is not 0.
         level: Probability of intervals and bands.
         draws: Number of bootstrap draws.
         target: Losses for which the required amount of data, or size of the model, is computed.
         budget: FLOPs of one training for which the best N and D are computed.
         flops_per_parameter_and_datum: Constant C of the cost FLOPs = C N D; by default fitted to the run records.
-        epochs: Number of epochs E of the cost C = 6 E, if the records state no FLOPs.
+        epochs: Number of epochs E of the cost C = 6 E, if the runs state no FLOPs; 1 if D counts what was processed.
+        hold_out: Number of the largest sizes that are held out and predicted; 0 takes a fifth of them.
 
     Returns:
         Verdict, groups, laws, data frame and figures.
@@ -149,12 +152,13 @@ def fit(
         tuple(budget),
         _cost(flops_per_parameter_and_datum),
         epochs,
+        hold_out,
     )
     check_choice("axis", axis, (None, *get_args(Axis)))
     runs, remarks = _read(source, metric)
     groups = group_runs(runs, axis)
     if (laws or breaks) and any(len(data.variables) == 2 for data in groups):
-        remarks += _warn(["laws and breaks have no effect on runs that vary N and D: all four laws are compared"])
+        remarks += _warn(["laws and breaks have no effect on runs that vary N and D: all laws in both are compared"])
     analyses, left_out = _analyses(groups, options)
     return ScalingFits(tuple(analyses), metric_name(source, metric), (*remarks, *left_out))
 
@@ -165,7 +169,9 @@ def _laws(names: Sequence[str] | None, breaks: int) -> list[Law]:
         check_choice("laws", name, tuple(CURVES))
     if breaks < 0:
         raise InputError(f"breaks is {breaks}, expected 0 or more")
-    return [*(CURVES[name] for name in names or CURVES), *([general_broken(breaks)] if breaks else [])]
+    if not breaks:
+        return [CURVES[name] for name in names or ()]
+    return [*([CURVES[name] for name in names] if names else UNIT_FREE_CURVES), general_broken(breaks)]
 
 
 def _cost(coefficient: float | None) -> Cost | None:

@@ -1,4 +1,4 @@
-"""Several laws fitted to the same runs: outliers, ranking by AICc, lack of fit and error of extrapolation."""
+"""Several laws fitted to the same runs: outliers, ranking by AICc, lack of fit."""
 
 from __future__ import annotations
 
@@ -8,31 +8,16 @@ from functools import cached_property
 
 import numpy as np
 
-from dielectric_gnn.scaling.fitting import HUBER_STDS, Fit, Mode, fit, has_seeds
-from dielectric_gnn.scaling.laws import Law
+from dielectric_gnn.scaling.fitting import Fit, Mode, check_enough_sizes, estimate_noise, fit_all, fit_samples
+from dielectric_gnn.scaling.holdout import HoldOut, hold_out
+from dielectric_gnn.scaling.laws import FloatArray, Law
+from dielectric_gnn.scaling.noise import OUTLIER_STDS, summarise
 from dielectric_gnn.scaling.points import Points, Run
 from dielectric_gnn.scaling.verdict import DECISIVE_AICC, Verdict, decide
 from dielectric_gnn.utils.errors import InputError
 
-LACK_OF_FIT_P = 0.01
-"""Below this p-value of the F test, a law does not describe the data."""
-
-
-@dataclass(frozen=True)
-class LackOfFit:
-    """F test of the deviations between sizes against the scatter of seeds within them.
-
-    Args:
-        ratio: F, mean square between sizes divided by that within them.
-        between: Degrees of freedom between: sizes minus parameters.
-        within: Degrees of freedom within: runs minus sizes.
-        probability: p-value, the probability that noise alone gives this ratio or a larger one.
-    """
-
-    ratio: float
-    between: int
-    within: int
-    probability: float
+_MIN_FREEDOM_FOR_OUTLIERS = 6
+"""Sizes beyond the parameters of a law that are required to call the only run of a size an outlier."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +28,18 @@ class Comparison:
         fits: The laws that could be fitted, lowest AICc first.
         remarks: Laws that were left out, and why.
         outliers: Runs that were left out, each with the predicted loss.
+        held_out: Prediction of the largest sizes by laws that were fitted without them; None if there are too few.
     """
 
     fits: tuple[Fit, ...]
     remarks: tuple[str, ...] = field(default=())
     outliers: tuple[tuple[Run, float], ...] = field(default=())
+    held_out: HoldOut | None = None
 
     @cached_property
     def decision(self) -> Verdict:
         """Which shape of law the data support."""
-        return decide(self.fits)
+        return decide(self.fits, self.held_out)
 
     @property
     def verdict(self) -> str:
@@ -66,7 +53,7 @@ class Comparison:
 
     @property
     def best(self) -> Fit:
-        """The law that findings follow: that of lowest AICc, of the supported shape if there is one."""
+        """The law that findings follow: that of the supported shape, or one that predicts the largest sizes well."""
         return self.decision.law
 
     @property
@@ -75,17 +62,27 @@ class Comparison:
         return [self.best, *(one for one in self.fits if one is not self.best and self.delta_aicc(one) < DECISIVE_AICC)]
 
     def delta_aicc(self, one: Fit) -> float:
-        """AICc of a law minus that of the best; negative where the best was chosen because it is simpler."""
+        """AICc of a law minus that of the best; negative where the best was chosen for another reason."""
         return one.aicc - self.best.aicc
 
-    @cached_property
+    @property
     def extrapolation(self) -> dict[str, float]:
-        """RMSLE of each law at the largest size, fitted without it; NaN where too few sizes are left."""
-        return {one.law.name: extrapolation_error(one) for one in self.fits}
+        """RMSLE of each law at the held-out sizes; NaN where too few sizes are left for it."""
+        errors = self.held_out.errors if self.held_out else {}
+        return {one.law.name: errors.get(one.law.name, float("nan")) for one in self.fits}
 
 
-def compare(laws: Sequence[Law], data: Points, mode: Mode = "robust") -> Comparison:
+def compare(
+    laws: Sequence[Law], data: Points, mode: Mode = "robust", num_held_out: int = 0, level: float = 0.9
+) -> Comparison:
     """Fit several laws.
+
+    Args:
+        laws: The laws.
+        data: The runs.
+        mode: Method of the fits.
+        num_held_out: Number of the largest sizes that are held out; 0 takes a fifth of them.
+        level: Probability of the bands of the predictions.
 
     Raises:
         InputError: All losses are equal, or no law can be fitted.
@@ -95,86 +92,60 @@ def compare(laws: Sequence[Law], data: Points, mode: Mode = "robust") -> Compari
             f"{data.title}: all {len(data.runs)} losses are {data.runs[0].loss:g}, so no law can be fitted; check the "
             "column or the metric"
         )
-    fits, remarks = _fits(laws, data, mode)
-    outliers = _outliers(fits) if mode == "robust" and has_seeds(data) else {}
-    if outliers:
-        kept = Points(data.title, data.variables, tuple(r for i, r in enumerate(data.runs) if i not in outliers))
-        fits, remarks = _fits(laws, kept, mode)
-    return Comparison(tuple(fits), tuple(remarks), tuple((data.runs[i], value) for i, value in outliers.items()))
+    usable, remarks = _usable(laws, data)
+    outliers = _outliers(usable, data) if mode == "robust" else {}
+    kept = data.where([place not in outliers for place in range(len(data.runs))])
+    if len(kept.sizes) < len(data.sizes):
+        usable, remarks = _usable(laws, kept)
+    fits = sorted(fit_all(usable, kept, mode), key=lambda one: one.aicc)
+    held = hold_out(usable, kept, mode, num_held_out, level)
+    left_out = tuple((data.runs[place], value) for place, value in outliers.items())
+    return Comparison(tuple(fits), tuple(remarks), left_out, held)
 
 
-def _fits(laws: Sequence[Law], data: Points, mode: Mode) -> tuple[list[Fit], list[str]]:
-    fits: list[Fit] = []
-    refused: list[InputError] = []
-    for law in laws:
-        try:
-            fits.append(fit(law, data, mode))
-        except InputError as error:
-            refused.append(error)
-    if not fits:
-        raise refused[0]
-    # Since one law could be fitted, the others were refused only because there are too few sizes for them.
-    few = [f"{law.name} ({len(law.parameters)} parameters)" for law in laws if len(data.sizes) <= len(law.parameters)]
-    remarks = [f"{len(data.sizes)} sizes are too few for {' and '.join(few)}"] if few else []
-    return sorted(fits, key=lambda one: one.aicc), remarks
+def _usable(laws: Sequence[Law], data: Points) -> tuple[list[Law], list[str]]:
+    """The laws for which there are enough sizes, and a remark on the others.
 
-
-def _outliers(fits: Sequence[Fit]) -> dict[int, float]:
-    """Positions of the runs beyond five standard deviations from the closest law, with the loss that it predicts.
-
-    A run is no outlier if most seeds of its size deviate: there the law fails, not the run.
+    Raises:
+        InputError: There is none.
     """
-    closest = min(fits, key=lambda one: one.problem.huber or np.inf)
-    far = np.abs(closest.residuals) > (closest.problem.huber or np.inf)
-    where = closest.points.logs
+    usable = [law for law in laws if len(law.parameters) + 2 <= len(data.sizes)]
+    if not usable:
+        check_enough_sizes(min(laws, key=lambda law: len(law.parameters)), data)
+    few = [f"{law.name} ({len(law.parameters)} parameters)" for law in laws if law not in usable]
+    return usable, [f"{len(data.sizes)} sizes are too few for {' and '.join(few)}"] if few else []
+
+
+def _outliers(laws: Sequence[Law], data: Points) -> dict[int, float]:
+    """Positions of the runs far from the closest law, unlike other seeds of their size, with the loss that it predicts.
+
+    A run is no outlier if most seeds of its size deviate: there the law fails, not the run. A size with one seed may be
+    an outlier inside the data only, because at their end a law may change.
+    """
+    samples = summarise(data)
+    noise = estimate_noise(laws, samples)
+    closest = min((fit_samples(law, data, samples, noise) for law in laws), key=lambda one: one.objective / one.freedom)
+    predicted = closest.law.log_loss(closest.theta, data.logs)
+    limit = OUTLIER_STDS * noise.sigma * np.sqrt(samples.shape.max() + noise.ratio)
+    far = np.abs(data.log_loss - predicted) > max(limit, 1e-6)
     found = {}
-    for i in np.flatnonzero(far):
-        siblings = far[(where == where[i]).all(axis=1)]
-        if siblings.sum() <= siblings.size / 2:
-            found[int(i)] = float(np.exp(closest.law.log_loss(closest.theta, where[i : i + 1])[0]))
+    for place in np.flatnonzero(far):
+        siblings = far[(data.logs == data.logs[place]).all(axis=1)]
+        alone = siblings.size == 1 and closest.freedom >= _MIN_FREEDOM_FOR_OUTLIERS and _is_inside(data, int(place))
+        if siblings.sum() <= siblings.size / 2 or alone:
+            found[int(place)] = float(np.exp(predicted[place]))
     return found
+
+
+def _is_inside(data: Points, place: int) -> bool:
+    """Whether a run is neither at the smallest nor at the largest value of any variable."""
+    here: FloatArray = data.values[place]
+    return bool(((here > data.values.min(axis=0)) & (here < data.values.max(axis=0))).all())
 
 
 def describe_outlier(run: Run, predicted: float) -> str:
     """A line about a run that was left out."""
     return (
         f"{run.name} is left out: its loss {run.loss:.4g} is {run.loss / predicted:.3g} times the law's "
-        f"({predicted:.4g}), more than {HUBER_STDS:.0f} standard deviations away, unlike its other seeds; repeat it."
+        f"({predicted:.4g}), more than {OUTLIER_STDS:.0f} standard deviations away, unlike others; repeat it."
     )
-
-
-def lack_of_fit(fitted: Fit) -> LackOfFit | None:
-    """The F test of one law; None without several seeds, without scatter, or for fits to means."""
-    from scipy.special import fdtrc
-
-    data = fitted.points
-    between, within = len(data.sizes) - fitted.theta.size, len(data.runs) - len(data.sizes)
-    if fitted.mode == "published" or between < 1 or within < 1:
-        return None
-    logs = [np.log(losses) for losses in data.losses_by_size]
-    pure = sum(float(((y - y.mean()) ** 2).sum()) for y in logs)
-    if pure < 1e-18:
-        return None
-    predicted = fitted.law.log_loss(fitted.theta, np.log(data.sizes))
-    misses = sum(y.size * (float(y.mean()) - p) ** 2 for y, p in zip(logs, predicted, strict=True))
-    ratio = float(misses / between / (pure / within))
-    return LackOfFit(ratio, between, within, float(fdtrc(between, within, ratio)))
-
-
-def extrapolation_error(fitted: Fit) -> float:
-    """RMSLE at the largest size of the law fitted to all smaller sizes."""
-    data = fitted.points
-    order = data.sizes.prod(axis=1)
-    largest = data.sizes[int(order.argmax())]
-    try:
-        smaller = fit(fitted.law, data.without(largest), fitted.mode)
-    except InputError:
-        return float("nan")
-    measured = np.log(data.losses_by_size[int(order.argmax())])
-    return rmsle(smaller, largest, measured)
-
-
-def rmsle(fitted: Fit, at: np.ndarray, log_losses: np.ndarray) -> float:
-    """Root mean square error of ln L at one size."""
-    predicted = float(np.log(fitted.loss(*at)))
-    return float(np.sqrt(((predicted - log_losses) ** 2).mean()))

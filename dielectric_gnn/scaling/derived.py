@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dielectric_gnn.scaling.fitting import Fit
+from dielectric_gnn.scaling.laws import FloatArray, Law
 from dielectric_gnn.utils.errors import InputError
 
 _MAX_EXTRAPOLATION = 1e12
@@ -50,6 +51,21 @@ def required_size(fitted: Fit, target: float) -> float:
     # At the first point of the grid the loss is not below the target, as was checked above.
     first = max(int(reached[0]), 1)
     return float(np.exp(brentq(log_ratio, grid[first - 1], grid[first], xtol=1e-10)))
+
+
+def required_sizes(law: Law, theta: FloatArray, target: float, smallest: float, largest: float) -> FloatArray:
+    """Smallest size from `smallest` on at which a law reaches a loss, for parameters θ (B, k), (B,); ∞ if none.
+
+    The crossing is interpolated on a grid, which is enough for the quantiles of draws.
+    """
+    grid = np.linspace(np.log(smallest), np.log(largest * _MAX_EXTRAPOLATION), _NUM_GRID_POINTS)
+    excess = law.log_loss(theta, grid[:, None]) - np.log(target)
+    place = np.argmax(excess <= 0, axis=1)
+    before = np.maximum(place - 1, 0)
+    high, low = (np.take_along_axis(excess, at[:, None], axis=1)[:, 0] for at in (before, place))
+    share = np.where(high > low, high / np.where(high > low, high - low, 1.0), 0.0)
+    found = np.exp(grid[before] + np.clip(share, 0.0, 1.0) * (grid[1] - grid[0]))
+    return np.asarray(np.where((excess <= 0).any(axis=1), found, np.inf))
 
 
 def local_exponent(fitted: Fit, x: np.ndarray) -> np.ndarray:

@@ -42,9 +42,9 @@ def curves_figure(analyses: Sequence[GroupAnalysis], metric: str = "loss") -> Fi
         where = [run.values[best.points.variables[0]] for run, _ in outliers]
         upper.plot(where, [run.loss for run, _ in outliers], "x", color=colour)
         upper.plot(x, best.loss(x), color=colour, label=_without_math(f"{best.points.title}: {best.law.name}"))
-        if draws := analysis.draws[best.law.name]:
+        if len(draws := analysis.draws[best.law.name]):
             ends = (1 - analysis.level) / 2, (1 + analysis.level) / 2
-            low, high = np.quantile([draw.loss(x) for draw in draws], ends, axis=0)
+            low, high = np.quantile(np.exp(best.law.log_loss(draws, np.log(x)[:, None])), ends, axis=0)
             upper.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
         lower.plot(x, local_exponent(best, x), color=colour)
         for place in (best.parameters[name] for name in best.law.breaks):

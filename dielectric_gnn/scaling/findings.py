@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from dielectric_gnn.scaling.comparison import Comparison
-from dielectric_gnn.scaling.derived import required_size
+from dielectric_gnn.scaling.derived import required_size, required_sizes
 from dielectric_gnn.scaling.fitting import Fit
-from dielectric_gnn.scaling.intervals import Interval, bootstrap_interval
-from dielectric_gnn.scaling.surfaces import Cost, compute_optimal, regime
+from dielectric_gnn.scaling.intervals import Interval, profile_interval, quantile_interval, reaches
+from dielectric_gnn.scaling.laws import FloatArray
 from dielectric_gnn.utils.errors import InputError
 
 _EXPONENTS = ("a1", "a2", "aD1", "aD2")
@@ -20,8 +20,8 @@ _EXPONENTS = ("a1", "a2", "aD1", "aD2")
 _NEVER = "never reached"
 Intervals = Mapping[str, Mapping[str, Interval]]
 """Intervals by law and parameter."""
-Draws = Mapping[str, Sequence[Fit]]
-"""Fits to bootstrap draws by the name of the law; empty lists without seeds."""
+Draws = Mapping[str, FloatArray]
+"""Parameters of bootstrap draws (draws, k) by the name of the law."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def find_breaks(comparison: Comparison, profiles: Intervals, bootstraps: Interva
     Args:
         comparison: The compared laws.
         profiles: Intervals of the parameters of plausible laws by profile likelihood.
-        bootstraps: The same by bootstrap over seeds, where there are seeds.
+        bootstraps: The same by bootstrap.
     """
     broken = [one for one in comparison.plausible if one.law.breaks]
     if not broken:
@@ -62,12 +62,12 @@ def find_breaks(comparison: Comparison, profiles: Intervals, bootstraps: Interva
     start = "The exponent changes" if comparison.shape == "broken" else "If there is a break, it lies"
     given = f"given {broken[0].law.name}"
     if broken[0] is not comparison.best:
-        given += f", {_aicc_distance(comparison, broken[0])}"
+        given += f", {aicc_distance(comparison, broken[0])}"
     if exponents := [value for name, value in broken[0].parameters.items() if name in _EXPONENTS]:
         given += f" with the exponents {format_number(exponents[0])} and {format_number(exponents[1])}"
     text = f"{start} around {details[0][0]['variable']} = {_with_condition(first, given)}"
     for one, words in zip(broken[1:], others, strict=True):
-        text += f"; {one.law.name}, {_aicc_distance(comparison, one)}, gives {words}"
+        text += f"; {one.law.name}, {aicc_distance(comparison, one)}, gives {words}"
     return Finding(text + ".", [row for own in details for row in own])
 
 
@@ -83,11 +83,11 @@ def _break_details(
             {
                 "question": "break",
                 "variable": one.points.variables[-1],
-                **_law_details(comparison, one),
+                **law_details(comparison, one),
                 "parameter": name,
                 "value": one.parameters[name],
-                **_interval_details(profiles[one.law.name][name], "profile likelihood"),
-                "bootstrap": _interval_details(bootstrap, "bootstrap over seeds") if bootstrap else None,
+                **interval_details(profiles[one.law.name][name], "profile likelihood"),
+                "bootstrap": interval_details(bootstrap, "bootstrap") if bootstrap else None,
                 "within_runs": bool(low <= one.parameters[name] <= high),
             }
         )
@@ -110,94 +110,54 @@ def find_size(comparison: Comparison, target: float, draws: Draws, level: float)
     details, texts = [], []
     for one in comparison.plausible:
         value, reason = _required_size_or_reason(one, target)
-        interval = None
-        if reason in ("", _NEVER) and draws[one.law.name]:
-            own = draws[one.law.name]
-            interval = bootstrap_interval(own, lambda draw: _required_size_or_reason(draw, target)[0], level)
+        interval = _interval_of_size(one, target, value, reason, draws[one.law.name], level)
         details.append(
             {
                 "question": "size for a loss",
                 "target": target,
                 "variable": variable,
-                **_law_details(comparison, one),
+                **law_details(comparison, one),
                 "reached": bool(np.isfinite(value)),
                 "reason": reason,
                 "value": value,
-                **(_interval_details(interval, "bootstrap over seeds") if interval else {}),
+                **(interval_details(interval, "profile likelihood" if not reason else "bootstrap") if interval else {}),
             }
         )
         texts.append(_size_in_words(value, reason, interval))
     requires = f"requires {variable} = " if details[0]["reached"] else ""
     text = f"A loss of {target:g} {requires}{_with_condition(texts[0], f'given {comparison.best.law.name}')}"
     for one, words in zip(comparison.plausible[1:], texts[1:], strict=True):
-        law = f"{one.law.name}, {_aicc_distance(comparison, one)},"
+        law = f"{one.law.name}, {aicc_distance(comparison, one)},"
         text += f"; {law} gives {words}" if words[0].isdigit() else f"; by {law} it {words}"
     return Finding(text + ".", details)
 
 
-def find_optimum(fitted: Fit, budget: float, cost: Cost, draws: Sequence[Fit], level: float) -> Finding:
-    """N and D of the lowest loss for a budget of FLOPs, by one law."""
-    optimum = compute_optimal(fitted, budget, cost)
-    sizes = fitted.points.sizes
-    ranges = dict(zip("ND", zip(sizes.min(axis=0), sizes.max(axis=0), strict=True), strict=True))
-    values = {"N": optimum.num_parameters, "D": optimum.num_data, "loss": optimum.loss}
-    optima = [compute_optimal(draw, budget, cost) for draw in draws]
-    intervals: dict[str, Interval] = {}
-    for place, name in enumerate(values if draws else ()):
-        low, high = np.quantile([one[place] for one in optima], [(1 - level) / 2, (1 + level) / 2])
-        intervals[name] = Interval(float(low), float(high), level)
-    outside = [name for name, (low, high) in ranges.items() if not low <= values[name] <= high]
-    texts = {n: format_number(v) + (f" ({intervals[n]})" if n in intervals else "") for n, v in values.items()}
-    text = (
-        f"{budget:g} FLOPs (at {cost}) are best spent on N = {texts['N']} and D = {texts['D']}: loss {texts['loss']}, "
-        f"given {fitted.law.name}."
-    )
-    for name in outside:
-        low, high = ranges[name]
-        text += f" This {name} is outside the runs ({low:g} to {high:g}): an extrapolation."
-    details = {
-        "question": "best use of a budget",
-        "flops": budget,
-        "cost": {**cost._asdict(), "formula": "coefficient N^exponent D"},
-        "law": fitted.law.name,
-        **{
-            name: {
-                "value": value,
-                **(_interval_details(intervals[name], "bootstrap over seeds") if name in intervals else {}),
-            }
-            for name, value in values.items()
-        },
-        "outside_runs": outside,
-    }
-    return Finding(text, [details])
-
-
-def regimes(fitted: Fit) -> list[dict[str, Any]]:
-    """For each run, whether more data or a larger model would lower its loss more."""
-    return [
-        {
-            "run": run.name,
-            "N": run.values["N"],
-            "D": run.values["D"],
-            "seed": run.seed,
-            "regime": regime(fitted, run.values["N"], run.values["D"]),
-        }
-        for run in fitted.points.runs
-    ]
-
-
-def _aicc_distance(comparison: Comparison, one: Fit) -> str:
+def aicc_distance(comparison: Comparison, one: Fit) -> str:
     """Difference in AICc between a law and the best, in words."""
     delta = comparison.delta_aicc(one)
     return f"{abs(delta):.1f} {'behind' if delta >= 0 else 'ahead'} in AICc"
 
 
-def _law_details(comparison: Comparison, one: Fit) -> dict[str, Any]:
+def law_details(comparison: Comparison, one: Fit) -> dict[str, Any]:
+    """Name of a law and its distance from the best, as plain values."""
     return {"law": one.law.name, "aicc_behind": comparison.delta_aicc(one)}
 
 
-def _interval_details(interval: Interval, method: str) -> dict[str, Any]:
+def interval_details(interval: Interval, method: str) -> dict[str, Any]:
+    """An interval as plain values."""
     return {"low": interval.low, "high": interval.high, "level": interval.level, "method": method}
+
+
+def _interval_of_size(
+    fitted: Fit, target: float, value: float, reason: str, draws: FloatArray, level: float
+) -> Interval | None:
+    """By profile likelihood where the loss is reached, by bootstrap where it is not; None if it has no size."""
+    if not reason:
+        return profile_interval(fitted, reaches(fitted.law, target), float(np.log(value)), level).exp()
+    if reason != _NEVER:
+        return None
+    sizes = fitted.points.sizes[:, 0]
+    return quantile_interval(required_sizes(fitted.law, draws, target, sizes.min(), sizes.max()), level)
 
 
 def _required_size_or_reason(fitted: Fit, target: float) -> tuple[float, str]:

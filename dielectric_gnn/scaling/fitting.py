@@ -3,34 +3,52 @@
 `published` (arXiv:2602.05702): weighted least squares on the mean over seeds; weights from the population standard
 deviation over seeds, as relative weights; AICc from the unweighted residuals.
 
-`robust` (default): least squares on ln L of every run, as training noise is relative; Huber's loss beyond five standard
-deviations, so that a diverged run does not bend the law. The standard deviation is that of the seeds, or of the
-residuals (from their median) where that is more than twice as large. All runs have the same weight, because three seeds
-do not determine a standard deviation well enough for weights.
+`robust` (default): ln L, as training noise is relative. The law is fitted to the means over seeds, weighted by their
+variances, which have a component within sizes and one between them (`noise`). Huber's loss limits the influence of a
+size that deviates by more than others; its scale is the same for all laws of a comparison. AICc counts sizes, not runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from dielectric_gnn.scaling.laws import FloatArray, Law
+from dielectric_gnn.scaling.noise import Samples, deviance, summarise, variance_ratio
 from dielectric_gnn.scaling.points import Points
 from dielectric_gnn.scaling.solver import Problem, solve
 from dielectric_gnn.utils.errors import InputError
 
 Mode = Literal["published", "robust"]
-HUBER_STDS = 5.0
-"""Residuals beyond this number of standard deviations count linearly."""
 EXACT_RESIDUAL = 1e-6
 """If all residuals in ln L are below this, the data have no noise, and the fit is exact."""
-_EXCESS_STD_FACTOR = 2.0
-"""The standard deviation of the residuals replaces that of the seeds if it is larger by more than this factor; smaller
-differences arise by chance."""
+_HUBER_STDS = 5.0
+"""Deviations of a size beyond this number of standard deviations count linearly."""
+_HUBER_STDS_MANY = 0.7
+"""The same for many sizes, where the efficiency of the mean matters less than the heavy tails of collected losses."""
+_MANY_SIZES = 50
+"""Number of sizes beyond the parameters of a law from which on there are many."""
 _MEDIAN_ABS_NORMAL = 0.6745
 """Median of the absolute value of a standard normal variable."""
+_NUM_SCALE_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise that all laws of a comparison share.
+
+    Args:
+        ratio: λ, variance between sizes divided by that of a seed.
+        sigma: Standard deviation σ of a seed, or of a size if there is one seed per size.
+        huber: Deviation in units of σ beyond which Huber's loss is linear.
+    """
+
+    ratio: float
+    sigma: float
+    huber: float
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,8 @@ class Fit:
         mode: Method of the fit.
         theta: Fitted parameters (k,), in the order and scale of the law.
         objective: Minimised sum.
+        samples: The losses by size.
+        noise: Noise that set the weights; None in the published mode.
     """
 
     problem: Problem
@@ -50,6 +70,8 @@ class Fit:
     mode: Mode
     theta: FloatArray
     objective: float
+    samples: Samples
+    noise: Noise | None = None
 
     @property
     def law(self) -> Law:
@@ -67,90 +89,167 @@ class Fit:
         return [
             p.name
             for p, value in zip(self.law.parameters, self.theta, strict=True)
-            if min(value - p.low, p.high - value) < 1e-6 and not (value < 1.0 and p.low == 0.0 and p.high == np.inf)
+            if not p.is_floor and min(value - p.low, p.high - value) < 1e-6
         ]
 
     @property
     def residuals(self) -> FloatArray:
-        """Residuals of L of the means (published), or of ln L of the runs (robust)."""
-        value = self.law.log_loss(self.theta, self.problem.x)
-        return np.asarray((value if self.problem.deviation is None else np.exp(value)) - self.problem.y)
+        """Residuals of L (published) or of ln L (robust), of the means over seeds (m,)."""
+        return np.asarray(self.problem.residuals(self.theta) * self.problem.scale)
 
     @property
-    def aicc_denominator(self) -> int:
-        """Denominator of the correction in AICc, n − k − 1 for n values and k parameters."""
-        return self.problem.y.size - self.theta.size - 1
+    def is_exact(self) -> bool:
+        """Whether the data have no noise."""
+        return bool(
+            np.abs(self.residuals).max() < EXACT_RESIDUAL and np.sqrt(self.samples.squares.max()) < EXACT_RESIDUAL
+        )
+
+    @property
+    def num_values(self) -> int:
+        """Number of fitted values: sizes."""
+        return self.problem.y.size
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom between sizes: sizes minus parameters."""
+        return self.num_values - self.theta.size
+
+    @property
+    def variance(self) -> tuple[float, float]:
+        """Variance of the scaled residuals, and its degrees of freedom.
+
+        The scatter of the seeds is pooled with that of the sizes around the law unless the latter is larger: then there
+        is a variance between sizes, and they alone determine it.
+        """
+        between = self.dispersion / self.freedom
+        has_variance_between = between > self.samples.seed_variance or (self.noise is not None and self.noise.ratio > 0)
+        if self.mode == "published" or not self.samples.freedom_within or has_variance_between:
+            return between, self.freedom
+        freedom = self.freedom + self.samples.freedom_within
+        return (self.dispersion + self.samples.within) / freedom, freedom
+
+    @property
+    def dispersion(self) -> float:
+        """Sum of squares of the scaled residuals that agrees with intervals from the growth of the objective.
+
+        The objective itself for least squares; with Huber's loss Σ ψ² / mean ψ' (E. Ronchetti 1982, in F. R. Hampel et
+        al., *Robust Statistics*, doi:10.1002/9781118186435, section 7.3).
+        """
+        if not np.isfinite(self.problem.huber):
+            return self.objective
+        size = np.abs(self.problem.residuals(self.theta))
+        inside = float((size <= self.problem.huber).mean())
+        return float((np.minimum(size, self.problem.huber) ** 2).sum() / max(inside, 1e-3))
 
     @property
     def aicc(self) -> float:
-        """Corrected Akaike criterion, 2k + n ln(S/n) + (2k² + 2k)/(n − k − 1), with S as in `deviance`."""
+        """Corrected Akaike criterion, 2k + d + (2k² + 2k)/(n − k − 1) for n sizes, with d as in `deviance`."""
         k = self.theta.size
-        if self.aicc_denominator <= 0:
-            return float("inf")
-        return float(2 * k + self.deviance + (2 * k * k + 2 * k) / self.aicc_denominator)
+        return float(2 * k + self.deviance + (2 * k * k + 2 * k) / (self.freedom - 1))
 
     @property
     def bic(self) -> float:
-        """Bayesian information criterion, k ln n + n ln(S/n)."""
-        return float(self.theta.size * np.log(self.problem.y.size) + self.deviance)
+        """Bayesian information criterion, k ln n + d."""
+        return float(self.theta.size * np.log(self.num_values) + self.deviance)
 
     @property
     def deviance(self) -> float:
-        """The term n ln(S/n): S is the minimised Huber sum (robust), or the sum of unweighted squares (published)."""
-        total = self.objective if self.mode == "robust" else float(self.residuals @ self.residuals)
-        n = self.problem.y.size
-        return float(n * np.log(max(total, 1e-300) / n))
+        """−2 ln of the maximised likelihood, up to a constant.
+
+        Robust: of seeds and sizes, with Huber's loss instead of squares. Published: n ln(S/n), S being the sum of the
+        unweighted squares of the means.
+        """
+        n = self.num_values
+        if self.mode == "published":
+            return float(n * np.log(max(float(self.residuals @ self.residuals), 1e-300) / n))
+        squares = self.problem.rho(self.problem.residuals(self.theta)) * self.problem.scale**2
+        return deviance(self.samples, squares)
 
     def loss(self, *values: object) -> FloatArray:
         """Predicted loss at sizes x, or at N and D."""
         return self.law.loss(self.theta, *values)
 
-    def refitted(self, y: FloatArray) -> Fit:
-        """The law fitted to other values y (n,) with the same weights, starting from these parameters."""
-        problem = replace(self.problem, y=y)
-        theta, objective = solve(problem, [self.theta])
-        return replace(self, problem=problem, theta=theta, objective=objective)
 
-
-def fit(law: Law, data: Points, mode: Mode = "robust") -> Fit:
+def fit(law: Law, data: Points, mode: Mode = "robust", noise: Noise | None = None) -> Fit:
     """Fit a law from several starting points, and keep the best fit.
 
     Args:
         law: The form of the law.
         data: The runs.
         mode: Method of the fit, described in the module.
+        noise: Noise in the robust mode; None estimates it from the residuals of this law.
 
     Raises:
         InputError: There are too few sizes, or in the published mode a size has a single seed.
     """
-    if len(data.sizes) <= len(law.parameters):
+    check_enough_sizes(law, data)
+    if mode == "published":
+        return _fit_published(law, data)
+    samples = summarise(data)
+    return fit_samples(law, data, samples, noise or estimate_noise((law,), samples))
+
+
+def fit_all(laws: Sequence[Law], data: Points, mode: Mode) -> list[Fit]:
+    """Fits of several laws with the noise that they share."""
+    if mode == "published":
+        return [fit(law, data, mode) for law in laws]
+    samples = summarise(data)
+    noise = estimate_noise(laws, samples)
+    return [fit_samples(law, data, samples, noise) for law in laws]
+
+
+def check_enough_sizes(law: Law, data: Points) -> None:
+    """Check that AICc is finite.
+
+    Raises:
+        InputError: There are fewer sizes than parameters plus two.
+    """
+    required = len(law.parameters) + 2
+    if len(data.sizes) < required:
         raise InputError(
             f"{data.title}: {len(data.sizes)} sizes are too few for the law {law.name}, which has "
-            f"{len(law.parameters)} parameters; run at least {len(law.parameters) + 1} sizes, or choose a simpler law"
+            f"{len(law.parameters)} parameters; run at least {required} sizes, or choose a simpler law"
         )
-    return _fit_published(law, data) if mode == "published" else _fit_robust(law, data)
 
 
-def _fit_robust(law: Law, data: Points) -> Fit:
-    problem = Problem(law, data.logs, data.log_loss)
-    starts = _starts(law, problem.x, problem.y)
+def fit_samples(law: Law, data: Points, samples: Samples, noise: Noise, start: FloatArray | None = None) -> Fit:
+    """Fit a law to losses by size with known noise."""
+    problem = Problem(law, samples.x, samples.y, samples.scale(noise.ratio), huber=noise.huber * noise.sigma)
+    starts = _starts(law, samples.x, samples.y) + ([] if start is None else [start])
     theta, objective = solve(problem, starts)
-    residuals = problem.residuals(theta)
-    if not has_seeds(data) or np.abs(residuals).max() < EXACT_RESIDUAL:
-        return Fit(problem, data, "robust", theta, objective)
-    # The first fit uses the noise of the seeds: its residuals show how far the runs are from the law, without the
-    # influence of outliers. The second one uses the standard deviation of these residuals if it is larger.
-    noise = std = max(seed_noise(data), EXACT_RESIDUAL)
-    has_outliers = False
-    for _ in range(2):
-        problem = replace(problem, huber=HUBER_STDS * std)
-        has_outliers = has_outliers or bool(np.abs(residuals).max() > problem.huber)
-        if has_outliers:
-            theta, objective = solve(problem, [theta, *starts])
-            residuals = problem.residuals(theta)
-        residual_std = float(np.median(np.abs(residuals))) / _MEDIAN_ABS_NORMAL
-        std = residual_std if residual_std > _EXCESS_STD_FACTOR * noise else noise
-    return Fit(problem, data, "robust", theta, objective)
+    return Fit(problem, data, "robust", theta, objective, samples, noise)
+
+
+def estimate_noise(laws: Sequence[Law], samples: Samples) -> Noise:
+    """Noise from the law that leaves the smallest scatter, so that all laws have the same scale.
+
+    The scale begins with that of the seeds or of least squares and follows the median of the residuals, so that a size
+    far off does not determine it.
+    """
+    found = [_noise_of(law, samples) for law in laws if len(law.parameters) + 2 <= samples.num_sizes]
+    return min(found, key=lambda one: one.sigma * np.sqrt(1.0 + one.ratio))
+
+
+def _noise_of(law: Law, samples: Samples) -> Noise:
+    freedom = samples.num_sizes - len(law.parameters)
+    huber = _HUBER_STDS_MANY if freedom >= _MANY_SIZES else _HUBER_STDS
+    starts, scale = _starts(law, samples.x, samples.y), samples.scale(0.0)
+    problem, previous = Problem(law, samples.x, samples.y, scale), np.inf
+    theta, _ = solve(problem, starts)
+    for _ in range(_NUM_SCALE_STEPS):
+        sigma = max(np.sqrt(samples.seed_variance), _robust_scale(problem.residuals(theta), len(law.parameters)), 1e-14)
+        if abs(sigma - previous) < 1e-3 * sigma or np.abs(problem.residuals(theta)).max() <= huber * sigma:
+            break
+        previous, problem = sigma, replace(problem, huber=huber * sigma)
+        theta, _ = solve(problem, [theta])
+    squares = problem.rho(problem.residuals(theta)) * scale**2
+    ratio, variance = variance_ratio(samples, squares, len(law.parameters))
+    return Noise(ratio, float(np.sqrt(variance)) if samples.freedom_within else float(sigma), huber)
+
+
+def _robust_scale(residuals: FloatArray, num_parameters: int) -> float:
+    """Standard deviation from the median residual; as many as the law has parameters may vanish, and are left out."""
+    return float(np.median(np.sort(np.abs(residuals))[num_parameters:])) / _MEDIAN_ABS_NORMAL
 
 
 def _fit_published(law: Law, data: Points) -> Fit:
@@ -166,28 +265,9 @@ def _fit_published(law: Law, data: Points) -> Fit:
             "run, or equal losses); run more seeds, or use the mode robust"
         )
     mean, deviation = (np.array([f(losses) for losses in data.losses_by_size]) for f in (np.mean, np.std))
-    problem = Problem(law, np.log(data.sizes), mean, deviation)
-    return Fit(problem, data, "published", *solve(problem, _starts(law, problem.x, np.log(mean))))
-
-
-def has_seeds(data: Points) -> bool:
-    """Whether at least one size has several runs."""
-    return any(losses.size > 1 for losses in data.losses_by_size)
-
-
-def seed_noise(data: Points) -> float:
-    """Standard deviation of ln L over seeds, from the median over sizes, which is robust against diverged runs.
-
-    Zero if most sizes have equal losses.
-    """
-    from scipy.special import chdtri
-
-    stds = [
-        float(np.log(losses).std(ddof=1) / np.sqrt(chdtri(losses.size - 1, 0.5) / (losses.size - 1)))
-        for losses in data.losses_by_size
-        if losses.size > 1
-    ]
-    return float(np.median(stds))
+    problem = Problem(law, np.log(data.sizes), mean, deviation, of_loss=True)
+    theta, objective = solve(problem, _starts(law, problem.x, np.log(mean)))
+    return Fit(problem, data, "published", theta, objective, summarise(data))
 
 
 def _starts(law: Law, x: FloatArray, y: FloatArray) -> list[FloatArray]:

@@ -1,32 +1,36 @@
 """Confidence intervals of the parameters of a law, and of quantities derived from it.
 
-Profile likelihood: θ_j is moved away from its best value, all other parameters are refitted, and the interval ends
-where the sum of squares has grown by F₁,ₙ₋ₖ times the residual variance. It does not assume a linear model, so the
-interval may be asymmetric or unbounded; for linear models it is exact with few points, where bootstraps are too narrow
-(D. M. Bates and D. G. Watts,
-*Nonlinear Regression Analysis and Its Applications*, Wiley 1988, doi:10.1002/9780470316757).
+Profile likelihood: a parameter, or a quantity that the law determines, is moved away from its best value, all others
+are refitted, and the interval ends where the minimised sum has grown by F₁,ᵥ times the variance of the residuals with v
+degrees of freedom. It does not assume a linear model, so the interval may be asymmetric or unbounded (D. M. Bates and
+D. G. Watts, *Nonlinear Regression Analysis and Its Applications*, Wiley 1988, doi:10.1002/9780470316757). Of a derived
+quantity, such as the size that a loss requires, it is the profile of the law with that quantity as a parameter.
 
-Bootstrap over seeds: the runs of each size are resampled with replacement, their deviations from the mean multiplied by
-√(m / (m − 1)) for m seeds; the law is fitted to every draw, with the weights of the fit to the data.
+Bootstrap: the law is fitted to values drawn around it, with the variance of the means over seeds; since the variance is
+an estimate, each draw has its own, from its χ² distribution. For a linear model both intervals are Student's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.scaling.fitting import EXACT_RESIDUAL, Fit, has_seeds
-from dielectric_gnn.scaling.laws import FloatArray
-from dielectric_gnn.scaling.solver import solve
-from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.scaling.fitting import Fit
+from dielectric_gnn.scaling.laws import FloatArray, Law
+from dielectric_gnn.scaling.solver import Constraint, minimise
 
 DEFAULT_LEVEL = 0.9
-_MAX_EXPANSIONS = 24
+_MAX_EXPANSIONS = 14
 """Number of times the step away from the best value is doubled in search of the end of an interval."""
+_NUM_BISECTIONS = 12
+_PROFILE: Mapping[str, Any] = {"iterations": 60, "tolerance": 1e-7}
+"""Settings of the solver for a point of a profile, which begins close to its minimum."""
+_SLOPE_STEP = 1e-3
+"""Step in ln N and ln D of the slopes of a law."""
 
 
 @dataclass(frozen=True)
@@ -49,115 +53,181 @@ class Interval:
     def __str__(self) -> str:
         return f"{_format_end(self.low)} to {_format_end(self.high)}"
 
-
-def profile_intervals(best: Fit, level: float = DEFAULT_LEVEL) -> dict[str, Interval]:
-    """Profile-likelihood interval of every parameter."""
-    intervals = {}
-    for place, parameter in enumerate(best.law.parameters):
-        low, high = (_end(best, place, sign, level) for sign in (-1.0, 1.0))
-        if parameter.log10:
-            low, high = 10.0**low, (np.inf if high == np.inf else 10.0**high)
-        intervals[parameter.name] = Interval(low, high, level)
-    return intervals
+    def exp(self) -> Interval:
+        """The interval of the exponential of the value."""
+        with np.errstate(over="ignore"):
+            return Interval(float(np.exp(self.low)), float(np.exp(self.high)), self.level)
 
 
 def threshold(best: Fit, level: float) -> float:
     """Value of the objective at the ends of the interval of one parameter."""
     from scipy.special import fdtri
 
-    freedom = max(best.problem.y.size - best.theta.size, 1)
-    return best.objective * (1.0 + float(fdtri(1, freedom, level)) / freedom)
+    variance, freedom = best.variance
+    return best.objective + variance * float(fdtri(1, freedom, level))
 
 
-def _end(best: Fit, place: int, sign: float, level: float) -> float:
-    """Where the profile of a parameter crosses the threshold on one side; infinite (or a zero bound) if nowhere."""
-    from scipy.optimize import brentq
+def profile_intervals(best: Fit, level: float = DEFAULT_LEVEL) -> dict[str, Interval]:
+    """Profile-likelihood interval of every parameter."""
+    parameters = best.law.parameters
+    if best.is_exact:
+        return {name: Interval(value, value, level) for name, value in best.parameters.items()}
+    k = len(parameters)
+    places = np.repeat(np.arange(k), 2)
+    fixed = places[:, None] == np.arange(k)
 
-    parameter = best.law.parameters[place]
-    bound = parameter.low if sign < 0 else parameter.high
-    limit, start = threshold(best, level), float(best.theta[place])
-    if np.abs(best.residuals).max() < EXACT_RESIDUAL:
-        return start
-    near = [best.theta]
+    def sums(values: FloatArray, theta: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        theta = np.where(fixed[rows], values[:, None], theta)
+        return minimise(best.problem, theta, fixed=fixed[rows], **_PROFILE)
 
-    # Cached: from another start the same value may give another minimum, and then the search would lose its crossing.
-    @cache
-    def excess(value: float) -> float:
-        theta, objective = solve(best.problem, near[-1:], (place, value))
-        near.append(theta)
-        return objective - limit
-
-    if excess(start) >= 0:
-        return start
-    inside, step = start, max(0.02 * abs(start), 0.01)
-    for _ in range(_MAX_EXPANSIONS):
-        outside = start + sign * step
-        if sign * (outside - bound) >= 0:
-            outside = bound - sign * 1e-9
-            if not np.isfinite(bound) or excess(outside) <= 0:
-                return 0.0 if bound == 0 and not parameter.log10 else sign * np.inf
-            break
-        if excess(outside) > 0:
-            break
-        inside, step = outside, 2.0 * step
-    else:
-        return sign * np.inf
-    return float(brentq(excess, inside, outside, xtol=1e-3 * max(abs(outside - start), 1e-9)))
-
-
-def bootstrap(best: Fit, draws: int = 200, seed: int = 0) -> list[Fit]:
-    """Fit the law to bootstrap draws of the seeds.
-
-    Raises:
-        InputError: No size has more than one seed.
-    """
-    data = best.points
-    if not has_seeds(data):
-        raise InputError(f"{data.title}: a bootstrap over seeds needs more than one seed at some size")
-    rng = np.random.default_rng(seed)
-    rows = _rows(best)
-    found = []
-    for _ in range(draws):
-        log_loss = _draw(data.log_loss, rows, rng)
-        means = np.array([np.exp(log_loss[own]).mean() for own in rows])
-        found.append(best.refitted(means if best.mode == "published" else log_loss))
+    low, high = best.problem.bounds
+    bounds = np.stack([low, high], axis=1).ravel()
+    units = np.maximum(0.02 * np.abs(best.theta), 0.01 * best.problem.units)[places]
+    ends = _ends(best, level, best.theta[places], units, bounds, sums)
+    found = {}
+    for parameter, (lower, upper) in zip(parameters, ends.reshape(k, 2), strict=True):
+        if parameter.log10:
+            lower, upper = 10.0**lower, (np.inf if upper == np.inf else 10.0**upper)
+        found[parameter.name] = Interval(float(lower), float(upper), level)
     return found
 
 
-def bootstrap_interval(
-    draws: Sequence[Fit], quantity: Callable[[Fit], float], level: float = DEFAULT_LEVEL
+def profile_interval(
+    best: Fit, constraint: Constraint, value: float, level: float = DEFAULT_LEVEL, step: float = 0.02
 ) -> Interval:
-    """Interval of a quantity that follows from a law, from the fits of `bootstrap`; NaN counts as ∞."""
-    values = np.array([quantity(draw) for draw in draws])
+    """Profile-likelihood interval of a quantity q of a law.
+
+    Args:
+        best: The fitted law.
+        constraint: Function of θ and q that is zero where the law has that q.
+        value: q of the fitted law.
+        level: Probability of the interval.
+        step: First step away from the value.
+    """
+    if best.is_exact:
+        return Interval(value, value, level)
+
+    def sums(values: FloatArray, theta: FloatArray, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        return minimise(best.problem, theta, constraint=(constraint, values), **_PROFILE)
+
+    bounds = np.array([-np.inf, np.inf])
+    low, high = _ends(best, level, np.full(2, value), np.full(2, step), bounds, sums)
+    return Interval(float(low), float(high), level)
+
+
+_Sums = Callable[[FloatArray, FloatArray, NDArray[np.intp]], tuple[FloatArray, FloatArray]]
+"""Function of values (B,), starts (B, k) and positions of rows (B,) that returns θ (B, k) and minimised sums (B,)."""
+
+
+def _ends(best: Fit, level: float, start: FloatArray, steps: FloatArray, bounds: FloatArray, sums: _Sums) -> FloatArray:
+    """Where profiles cross the threshold: lower ends in even rows, upper ends in odd rows; infinite if nowhere."""
+    limit, sign = threshold(best, level), np.tile([-1.0, 1.0], start.size // 2)
+    inside, outside = start.copy(), np.full(start.size, np.nan)
+    theta = np.repeat(best.theta[None], start.size, axis=0)
+    ends = np.full(start.size, np.nan)
+    rows = np.flatnonzero(sign * (bounds - start) > 1e-9)
+    ends[np.setdiff1d(np.arange(start.size), rows)] = start[sign * (bounds - start) <= 1e-9]
+    for doubling in range(_MAX_EXPANSIONS):
+        beyond = sign[rows] * (start[rows] + sign[rows] * steps[rows] * 2.0**doubling - bounds[rows]) >= 0
+        trial = np.where(beyond, bounds[rows], start[rows] + sign[rows] * steps[rows] * 2.0**doubling)
+        finite = np.isfinite(trial)
+        found, total = sums(trial, theta[rows], rows)
+        crossed = finite & (total > limit)
+        outside[rows[crossed]] = trial[crossed]
+        within = finite & ~crossed
+        inside[rows[within]], theta[rows[within]] = trial[within], found[within]
+        ends[rows[within & beyond]] = bounds[rows[within & beyond]]
+        rows = rows[within & ~beyond]
+        if not rows.size:
+            break
+    ends[rows] = sign[rows] * np.inf
+    _bisect(limit, inside, outside, theta, ends, sums)
+    return _open_at_bounds(ends, bounds, sign)
+
+
+def _bisect(
+    limit: float, inside: FloatArray, outside: FloatArray, theta: FloatArray, ends: FloatArray, sums: _Sums
+) -> None:
+    """Halve the brackets of all ends that are enclosed, and enter the ends."""
+    rows = np.flatnonzero(np.isfinite(outside))
+    if not rows.size:
+        return
+    for _ in range(_NUM_BISECTIONS):
+        middle = 0.5 * (inside[rows] + outside[rows])
+        found, total = sums(middle, theta[rows], rows)
+        within = total <= limit
+        theta[rows[within]], inside[rows[within]] = found[within], middle[within]
+        outside[rows[~within]] = middle[~within]
+    ends[rows] = 0.5 * (inside[rows] + outside[rows])
+
+
+def _open_at_bounds(ends: FloatArray, bounds: FloatArray, sign: FloatArray) -> FloatArray:
+    """An end at a bound of the search is open, except a floor of zero."""
+    at_bound = np.abs(ends - bounds) < 1e-9
+    return np.where(at_bound & (bounds != 0.0), sign * np.inf, ends)
+
+
+def reaches(law: Law, target: float) -> Constraint:
+    """Constraint whose quantity is ln x of the size at which a law in one variable has a loss."""
+
+    def function(theta: FloatArray, log_x: FloatArray) -> FloatArray:
+        return own_values(law, theta, log_x[:, None]) - np.log(target)
+
+    return function
+
+
+def predicts(law: Law, log_x: FloatArray) -> Constraint:
+    """Constraint whose quantity is ln L at one size, of logarithm log_x (v,)."""
+
+    def function(theta: FloatArray, log_loss: FloatArray) -> FloatArray:
+        return np.asarray(law.log_loss(theta, log_x[None])[..., 0] - log_loss)
+
+    return function
+
+
+def minimises(law: Law, log_product: float, exponent: float) -> Constraint:
+    """Constraint whose quantity is ln N of the lowest loss for N^exponent D of logarithm `log_product`."""
+
+    def function(theta: FloatArray, log_n: FloatArray) -> FloatArray:
+        sides = [
+            own_values(law, theta, np.stack([n, log_product - exponent * n], axis=1))
+            for n in (log_n + _SLOPE_STEP, log_n - _SLOPE_STEP)
+        ]
+        return (sides[0] - sides[1]) / (2.0 * _SLOPE_STEP)
+
+    return function
+
+
+def own_values(law: Law, theta: FloatArray, x: FloatArray) -> FloatArray:
+    """Ln L of each θ (..., B, k) at its own size x (B, v), (..., B)."""
+    return np.asarray(np.diagonal(law.log_loss(theta, x), axis1=-2, axis2=-1))
+
+
+def bootstrap(best: Fit, draws: int = 200, seed: int = 0) -> FloatArray:
+    """Parameters of the law fitted to bootstrap draws, (draws, k)."""
+    rng = np.random.default_rng(seed)
+    variance, freedom = best.variance
+    std = np.sqrt(variance * freedom / rng.chisquare(freedom, (draws, 1)))
+    scatter = std * best.problem.scale * rng.standard_normal((draws, best.num_values))
+    expected = best.law.log_loss(best.theta, best.problem.x)
+    y = (np.exp(expected) if best.problem.of_loss else expected) + scatter
+    problem = replace(best.problem, huber=np.inf)
+    return minimise(problem, np.repeat(best.theta[None], draws, axis=0), y=y, iterations=60, tolerance=1e-6)[0]
+
+
+def quantile_interval(values: FloatArray, level: float = DEFAULT_LEVEL) -> Interval:
+    """Interval of a quantity from its values of the draws (draws,); NaN counts as ∞."""
     values = np.where(np.isnan(values), np.inf, values)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     return Interval(float(low), float(high), level)
 
 
-def bootstrap_intervals(draws: Sequence[Fit], level: float = DEFAULT_LEVEL) -> dict[str, Interval]:
-    """Bootstrap interval of every parameter; empty without draws."""
-    names = draws[0].parameters if draws else ()
-    return {name: bootstrap_interval(draws, partial(_parameter, name), level) for name in names}
-
-
-def _parameter(name: str, draw: Fit) -> float:
-    return draw.parameters[name]
-
-
-def _rows(best: Fit) -> list[NDArray[np.intp]]:
-    """Positions of the runs at each size."""
-    which = np.unique(best.points.logs, axis=0, return_inverse=True)[1].ravel()
-    return [np.flatnonzero(which == size) for size in range(which.max() + 1)]
-
-
-def _draw(log_loss: FloatArray, rows: Sequence[NDArray[np.intp]], rng: np.random.Generator) -> FloatArray:
-    """Resampled ln L of all runs, size by size."""
-    drawn = np.empty_like(log_loss)
-    for own in rows:
-        values, m = log_loss[own], own.size
-        rescaled = values.mean() + (values - values.mean()) * (np.sqrt(m / (m - 1)) if m > 1 else 1.0)
-        drawn[own] = rescaled[rng.integers(0, m, size=m)]
-    return drawn
+def bootstrap_intervals(law: Law, draws: FloatArray, level: float = DEFAULT_LEVEL) -> dict[str, Interval]:
+    """Bootstrap interval of every parameter."""
+    found = {}
+    for parameter, values in zip(law.parameters, draws.T, strict=True):
+        found[parameter.name] = quantile_interval(10.0**values if parameter.log10 else values, level)
+    return found
 
 
 def _format_end(value: float) -> str:

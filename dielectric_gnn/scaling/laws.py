@@ -39,6 +39,11 @@ class Parameter:
     log10: bool = False
     is_break: bool = False
 
+    @property
+    def is_floor(self) -> bool:
+        """Whether it is a loss, the limit for large sizes: its unit is that of the loss."""
+        return self.low == 0.0 and self.high == np.inf
+
 
 @dataclass(frozen=True)
 class Law:
@@ -48,7 +53,8 @@ class Law:
         name: Short name, for options and tables.
         formula: Formula as text.
         parameters: Parameters in the order of θ.
-        log_loss: Function of θ (k,) and the logarithms of x, (n, 1), or of N and D, (n, 2), that returns ln L (n,).
+        log_loss: Function of θ (..., k) and the logarithms of x, (n, 1), or of N and D, (n, 2), that returns ln L
+            (..., n).
         starts: Function of these logarithms and ln L (n,) that returns starting points of the fit.
         variables: `x`, or `N` and `D`.
     """
@@ -78,11 +84,12 @@ class Law:
 
 _EXPONENT_BOUNDS = (-3.0, 3.0)
 _MAX_DECADES = 300.0
-"""Bound of log10 of a scale. It must be wide: a loss of 12 at x = 1e6 with the exponent 0.03 reaches 1 at 1e42."""
+"""Bound of log10 of a scale or an amplitude. It must be wide: a loss of 12 at x = 1e6 with the exponent 0.03 reaches 1 at
+1e42."""
 
 
 def scale_parameter(name: str, is_break: bool = False) -> Parameter:
-    """Parameter that is a value of N or D, fitted as its logarithm."""
+    """Parameter that is a value of N or D, or an amplitude, fitted as its logarithm."""
     return Parameter(name, -_MAX_DECADES, _MAX_DECADES, log10=True, is_break=is_break)
 
 
@@ -93,22 +100,34 @@ def _slope_and_scale(x: FloatArray, y: FloatArray) -> tuple[float, float]:
     return exponent, float(np.clip(intercept / exponent / LN10, 1.0 - _MAX_DECADES, _MAX_DECADES - 1.0))
 
 
+def columns(theta: FloatArray) -> FloatArray:
+    """Parameters (..., k) as columns (k, ..., 1), which broadcast against the values of x (n,)."""
+    return np.moveaxis(theta, -1, 0)[..., None]
+
+
+def log_floor(floor: FloatArray) -> FloatArray:
+    """Logarithm of a floor, −∞ for zero."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(floor))
+
+
 def _power(theta: FloatArray, x: FloatArray) -> FloatArray:
-    return np.asarray(theta[0] * (LN10 * theta[1] - x[:, 0]))
+    a, x0 = columns(theta)[:2]
+    return np.asarray(a * (LN10 * x0 - x[:, 0]))
 
 
 def _power_floor(theta: FloatArray, x: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.logaddexp(_power(theta, x), np.log(theta[2])))
+    return np.asarray(np.logaddexp(_power(theta, x), log_floor(columns(theta)[2])))
 
 
 def _broken(theta: FloatArray, x: FloatArray) -> FloatArray:
-    ratio = LN10 * theta[2] - x[:, 0]
-    return np.asarray(theta[1] * ratio + (theta[0] - theta[1]) * np.logaddexp(0.0, ratio))
+    a1, a2, place = columns(theta)[:3]
+    ratio = LN10 * place - x[:, 0]
+    return np.asarray(a2 * ratio + (a1 - a2) * np.logaddexp(0.0, ratio))
 
 
 def _broken_amplitude(theta: FloatArray, x: FloatArray) -> FloatArray:
-    return LN10 * theta[3] + _broken(theta, x)
+    return np.asarray(LN10 * columns(theta)[3] + _broken(theta, x))
 
 
 def _power_starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
@@ -163,10 +182,16 @@ BROKEN = Law(
 BROKEN_AMPLITUDE = Law(
     "broken*A",
     "A (xc/x)^a2 (1 + xc/x)^(a1 - a2)",
-    (*BROKEN.parameters, Parameter("A", -6.0, 6.0, log10=True)),
+    (*BROKEN.parameters, scale_parameter("A")),
     _broken_amplitude,
     _amplitude_starts,
 )
+
+
+def _break_places(x: FloatArray, breaks: int) -> list[FloatArray]:
+    """Runs of neighbouring places within the data, log10 of each, (breaks,)."""
+    places = np.linspace(x.min(), x.max(), 2 * breaks + 5)[1:-1] / LN10
+    return [places[first : first + breaks] for first in range(len(places) - breaks + 1)]
 
 
 def general_broken(breaks: int) -> Law:
@@ -177,32 +202,43 @@ def general_broken(breaks: int) -> Law:
     """
 
     def decay(theta: FloatArray, x: FloatArray) -> FloatArray:
-        value = LN10 * theta[1] - theta[2] * x[:, 0]
-        for c, d, f in theta[3:].reshape(-1, 3):
+        _, b, c0, *factors = columns(theta)
+        value = LN10 * b - c0 * x[:, 0]
+        for c, d, f in zip(*[iter(factors)] * 3, strict=True):
             value = value - c * 10.0**f * np.logaddexp(0.0, (x[:, 0] - LN10 * d) / 10.0**f)
         return np.asarray(value)
 
     def log_loss(theta: FloatArray, x: FloatArray) -> FloatArray:
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.logaddexp(decay(theta, x), np.log(theta[0])))
+        return np.asarray(np.logaddexp(decay(theta, x), log_floor(columns(theta)[0])))
 
     def starts(x: FloatArray, y: FloatArray) -> list[tuple[float, ...]]:
         slope = max(-float(np.polyfit(x[:, 0], y, 1)[0]), 1e-3)
-        places = np.linspace(x[:, 0].min(), x[:, 0].max(), 2 * breaks + 5)[1:-1] / LN10
         found: list[tuple[float, ...]] = []
-        for share, (before, after), sharp in product((0.0, 0.8), ((0.1, 3.0), (1.0, -0.5)), (-1.0, 0.0)):
-            floor = share * float(np.exp(y.min()))
-            for first in range(len(places) - breaks + 1):
-                factors = [v for d in places[first : first + breaks] for v in (after * slope, float(d), sharp)]
-                trial = np.array([floor, 0.0, before * slope, *factors])
-                trial[1] = (np.log(np.exp(y) - floor) - decay(trial, x)).mean() / LN10
-                found.append(tuple(trial))
+        for (first, then), sharp, places in product(
+            ((0.1, 3.0), (1.0, -0.5)), (-1.0, 0.0), _break_places(x[:, 0], breaks)
+        ):
+            for share in (0.0, 0.8):
+                found.append(start(x, y, share, slope * first, slope * then, sharp, places))
+        # Breaks beyond the data with large exponents: the drop of the loss has only begun at the last sizes.
+        beyond = x[:, 0].max() + np.log(10.0) * np.array([0.3, 1.0])
+        for place, after, sharp, share in product(beyond, (1.0, 10.0), (-1.0, 0.0), (0.0, 0.5)):
+            before = np.linspace(x[:, 0].min(), x[:, 0].max(), breaks + 1)[1:-1]
+            found.append(start(x, y, share, slope, after, sharp, np.append(before, place) / LN10))
         return found
+
+    def start(
+        x: FloatArray, y: FloatArray, share: float, before: float, after: float, sharp: float, places: FloatArray
+    ) -> tuple[float, ...]:
+        """A start whose amplitude agrees with the mean of the losses."""
+        floor = share * float(np.exp(y.min()))
+        trial = np.array([floor, 0.0, before, *(value for d in places for value in (after, float(d), sharp))])
+        trial[1] = (np.log(np.exp(y) - floor) - decay(trial, x)).mean() / LN10
+        return tuple(trial)
 
     factors = [
         (
             Parameter(f"c{i}", -20.0, 20.0),
-            Parameter(f"d{i}", -20.0, 30.0, True, True),
+            scale_parameter(f"d{i}", is_break=True),
             Parameter(f"f{i}", -3.0, 1.0, log10=True),
         )
         for i in range(1, breaks + 1)
@@ -212,7 +248,7 @@ def general_broken(breaks: int) -> Law:
         "a + b x^-c0" + "".join(f" (1 + (x/d{i})^(1/f{i}))^(-c{i} f{i})" for i in range(1, breaks + 1)),
         (
             Parameter("a", 0.0, np.inf),
-            Parameter("b", -20.0, 20.0, log10=True),
+            scale_parameter("b"),
             Parameter("c0", *_EXPONENT_BOUNDS),
             *(parameter for factor in factors for parameter in factor),
         ),
@@ -222,4 +258,7 @@ def general_broken(breaks: int) -> Law:
 
 
 CURVES = {law.name: law for law in (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)}
-"""The laws in one variable by name, which are compared by default; `general_broken` returns more general ones."""
+"""The laws in one variable by name; `general_broken` returns more general ones."""
+UNIT_FREE_CURVES = (POWER, POWER_FLOOR, BROKEN_AMPLITUDE)
+"""The laws in one variable whose fits do not depend on the unit of the loss, which are compared by default. A broken
+law without amplitude has the loss 2^(a1 − a2) at its break, in whatever unit."""

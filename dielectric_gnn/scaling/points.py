@@ -89,10 +89,16 @@ class Points:
         losses = np.array([run.loss for run in self.runs])
         return [losses[(self.values == size).all(axis=1)] for size in self.sizes]
 
-    def without(self, size: FloatArray) -> Points:
-        """The runs of all other sizes."""
-        kept = (run for run, value in zip(self.runs, self.values, strict=True) if not np.array_equal(value, size))
-        return Points(self.title, self.variables, tuple(kept))
+    def where(self, kept: Sequence[bool]) -> Points:
+        """The runs for which `kept` is true."""
+        return Points(self.title, self.variables, tuple(r for r, keep in zip(self.runs, kept, strict=True) if keep))
+
+    def split_largest(self, number: int) -> tuple[Points, Points]:
+        """The runs without those of the largest sizes (in N and D: of the largest N D), and those."""
+        order = np.argsort(self.sizes.prod(axis=1), kind="stable")
+        largest = self.sizes[order[-number:]]
+        held = [(value == largest).all(axis=1).any() for value in self.values]
+        return self.where([not one for one in held]), self.where(held)
 
 
 def group_runs(runs: Sequence[Run], axis: str | None = None) -> list[Points]:

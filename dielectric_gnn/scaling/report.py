@@ -9,9 +9,9 @@ from typing import Any
 
 from dielectric_gnn import __version__
 from dielectric_gnn.scaling.analysis import GroupAnalysis
-from dielectric_gnn.scaling.comparison import LackOfFit, lack_of_fit
 from dielectric_gnn.scaling.findings import format_number
 from dielectric_gnn.scaling.fitting import Fit
+from dielectric_gnn.scaling.lack_of_fit import LackOfFit, lack_of_fit
 from dielectric_gnn.utils.csv_cells import csv_row
 from dielectric_gnn.utils.json_values import json_value
 

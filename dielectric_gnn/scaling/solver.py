@@ -1,16 +1,33 @@
-"""Least-squares solver for a law, from several starting points, optionally with Huber's loss for outliers."""
+"""Levenberg–Marquardt solver that fits a law to many starts, draws or constrained problems at once.
+
+All fits of a batch take their steps together in NumPy, with derivatives by central differences, bounds by projection,
+and Huber's loss by iteratively reweighted least squares (K. Levenberg 1944, doi:10.1090/qam/10666; D. W. Marquardt
+1963, doi:10.1137/0111030; P. J. Huber 1964, doi:10.1214/aoms/1177703732).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dielectric_gnn.scaling.laws import FloatArray, Law
 
-_NUM_POLISHED_STARTS = 3
+Constraint: TypeAlias = Callable[[FloatArray, FloatArray], FloatArray]
+"""Function of θ (B, k) and a value per fit (B,) that must become zero, (B,)."""
+
+_NUM_POLISHED_STARTS = 6
 """Number of starting points, the best ones after a few steps, whose fits are continued to convergence."""
+_CONSTRAINT_WEIGHT = 30.0
+"""Weight of a constraint, as a multiple of that of all values together: its error is about a thousandth of the noise. A
+larger weight makes the steps short."""
+_STEP = 1e-5
+"""Relative step of the central differences."""
+_FAR = 1e6
+"""Residual that replaces one that is not finite."""
 
 
 @dataclass(frozen=True)
@@ -20,77 +37,161 @@ class Problem:
     Args:
         law: The form of the law.
         x: Logarithms of the variables, (n, v).
-        y: ln L (n,); with `deviation`, L.
-        deviation: Standard deviations of L (n,), with which L itself is fitted, weighted; None fits ln L.
-        huber: Residual beyond which Huber's loss is linear; 0 is least squares.
+        y: ln L (n,); or L, if `of_loss`.
+        scale: Residuals are divided by it, (n,).
+        of_loss: Whether L itself is fitted, not ln L.
+        huber: Scaled residual beyond which Huber's loss is linear; infinite is least squares.
     """
 
     law: Law
     x: FloatArray
     y: FloatArray
-    deviation: FloatArray | None = None
-    huber: float = 0.0
+    scale: FloatArray
+    of_loss: bool = False
+    huber: float = np.inf
 
-    def residuals(self, theta: FloatArray) -> FloatArray:
-        """Residuals (n,)."""
+    def residuals(self, theta: FloatArray, y: FloatArray | None = None) -> FloatArray:
+        """Scaled residuals (..., n) of θ (..., k); of other values y (..., n), if they are given."""
         value = self.law.log_loss(theta, self.x)
-        if self.deviation is None:
-            difference = value - self.y
-        else:
-            with np.errstate(over="ignore"):
-                difference = (np.exp(value) - self.y) / self.deviation
-        return np.nan_to_num(difference, nan=1e6, posinf=1e6, neginf=-1e6)
+        with np.errstate(over="ignore", invalid="ignore"):
+            difference = ((np.exp(value) if self.of_loss else value) - (self.y if y is None else y)) / self.scale
+        return np.nan_to_num(difference, nan=_FAR, posinf=_FAR, neginf=-_FAR)
+
+    def objective(self, theta: FloatArray, y: FloatArray | None = None) -> FloatArray:
+        """The minimised sum (...,): squares of the scaled residuals, linear beyond `huber`."""
+        return np.asarray(self.rho(self.residuals(theta, y)).sum(axis=-1))
+
+    def rho(self, residuals: FloatArray) -> FloatArray:
+        """Huber's loss: r², and 2 h |r| − h² beyond h."""
+        size = np.abs(residuals)
+        inside = np.minimum(size, self.huber)
+        return np.asarray(inside * (2.0 * size - inside))
+
+    @property
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper bounds of θ, (k,) each."""
+        low, high = (np.array([getattr(p, side) for p in self.law.parameters]) for side in ("low", "high"))
+        return low, high
+
+    @property
+    def units(self) -> FloatArray:
+        """Order of magnitude of each parameter (k,): that of the loss for a floor."""
+        loss = float(self.y.min() if self.of_loss else np.exp(self.y.min()))
+        return np.array([loss if p.is_floor else 1.0 for p in self.law.parameters])
 
 
-def solve(
-    problem: Problem, starts: Sequence[FloatArray], fixed: tuple[int, float] | None = None
-) -> tuple[FloatArray, float]:
-    """Minimise the sum of squares, or Huber's sum.
+def solve(problem: Problem, starts: Sequence[FloatArray]) -> tuple[FloatArray, float]:
+    """The best fit from several starting points.
+
+    Returns:
+        Parameters θ (k,), and the minimised sum.
+    """
+    theta, objective = minimise(problem, np.array(starts, dtype=float), iterations=40, tolerance=1e-7)
+    best = np.argsort(objective)[:_NUM_POLISHED_STARTS]
+    theta, objective = minimise(problem, theta[best], iterations=500, tolerance=1e-11)
+    return theta[objective.argmin()], float(objective.min())
+
+
+def minimise(
+    problem: Problem,
+    theta: FloatArray,
+    *,
+    y: FloatArray | None = None,
+    fixed: NDArray[np.bool_] | None = None,
+    constraint: tuple[Constraint, FloatArray] | None = None,
+    iterations: int = 200,
+    tolerance: float = 1e-9,
+) -> tuple[FloatArray, FloatArray]:
+    """Fit a batch, each from its own starting point.
 
     Args:
         problem: The law and the values.
-        starts: Starting points (k,); a single one is assumed to be near the minimum, and the tolerance is larger.
-        fixed: Position of a parameter that is held constant, and its value.
+        theta: Starting points (B, k).
+        y: Other values for each fit, (B, n).
+        fixed: Which parameters are held constant, (B, k).
+        constraint: A constraint, and its value for each fit (B,).
+        iterations: Largest number of steps.
+        tolerance: Relative decrease of the sum below which a fit has converged.
 
     Returns:
-        Parameters θ (k,), and the minimised objective.
+        Parameters θ (B, k), and the minimised sums (B,), without the constraint.
     """
-    from scipy.optimize import least_squares
+    low, high = problem.bounds
+    theta = np.clip(theta, low, high)
+    batch = _Batch(problem, y, constraint, np.zeros(theta.shape, dtype=bool) if fixed is None else fixed)
+    everyone = np.arange(len(theta))
+    damping, total = np.full(len(theta), 1e-3), batch.total(theta, everyone)
+    active = everyone
+    for _ in range(iterations):
+        trial = batch.step(theta[active], damping[active], active)
+        reached = batch.total(trial, active)
+        better = reached < total[active]
+        gain = (total[active] - reached) / np.maximum(total[active], 1e-300)
+        done = (better & (gain < tolerance)) | (damping[active] > 1e8) | (total[active] < 1e-24)
+        theta[active[better]], total[active[better]] = trial[better], reached[better]
+        damping[active] = np.where(better, np.maximum(damping[active] / 5.0, 1e-12), damping[active] * 4.0)
+        active = active[~done]
+        if not active.size:
+            break
+    return theta, problem.objective(theta, y)
 
-    parameters = problem.law.parameters
-    low, high = (np.array([getattr(p, side) for p in parameters], dtype=float) for side in ("low", "high"))
-    free = np.arange(low.size) if fixed is None else np.delete(np.arange(low.size), fixed[0])
 
-    def with_fixed(part: FloatArray) -> FloatArray:
-        theta = np.empty(low.size)
-        theta[free] = part
-        if fixed is not None:
-            theta[fixed[0]] = fixed[1]
-        return theta
+@dataclass(frozen=True)
+class _Batch:
+    """The fits of a batch, which are selected by their positions `rows` in it."""
 
-    def residuals(part: FloatArray) -> FloatArray:
-        return problem.residuals(with_fixed(part))
+    problem: Problem
+    y: FloatArray | None
+    constraint: tuple[Constraint, FloatArray] | None
+    fixed: NDArray[np.bool_]
 
-    def descend(part: FloatArray, tolerance: float, evaluations: int) -> tuple[float, FloatArray]:
-        result = least_squares(
-            residuals,
-            np.clip(part, low[free] + 1e-9, high[free] - 1e-9),
-            bounds=(low[free], high[free]),
-            x_scale="jac",
-            loss="huber" if problem.huber else "linear",
-            f_scale=problem.huber or 1.0,
-            xtol=tolerance,
-            ftol=tolerance,
-            gtol=tolerance,
-            max_nfev=evaluations,
-        )
-        return 2.0 * float(result.cost), np.asarray(result.x)
+    def residuals(self, theta: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+        """Scaled residuals of θ (..., B, k), the last of them that of the constraint."""
+        y = None if self.y is None else self.y[rows]
+        found = self.problem.residuals(theta, y)
+        if self.constraint is None:
+            return found
+        function, values = self.constraint
+        weight = _CONSTRAINT_WEIGHT * np.sqrt((1.0 / self.problem.scale**2).sum())
+        extra = np.nan_to_num(weight * function(theta, values[rows]), nan=_FAR, posinf=_FAR, neginf=-_FAR)
+        return np.concatenate([found, extra[..., None]], axis=-1)
 
-    parts = [np.asarray(start, dtype=float)[free] for start in starts]
-    if len(parts) == 1:
-        objective, part = descend(parts[0], 1e-8, 200)
-    else:
-        tried = sorted((descend(part, 1e-6, 60) for part in parts), key=lambda found: found[0])
-        polished = (descend(part, 1e-12, 600) for _, part in tried[:_NUM_POLISHED_STARTS])
-        objective, part = min(polished, key=lambda found: found[0])
-    return with_fixed(part), objective
+    def rho(self, residuals: FloatArray) -> FloatArray:
+        """Huber's loss; the constraint is squared."""
+        if self.constraint is None:
+            return self.problem.rho(residuals)
+        return np.concatenate([self.problem.rho(residuals[..., :-1]), residuals[..., -1:] ** 2], axis=-1)
+
+    def total(self, theta: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+        """The minimised sums (B,), with the constraint."""
+        return np.asarray(self.rho(self.residuals(theta, rows)).sum(axis=-1))
+
+    def step(self, theta: FloatArray, damping: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+        """Parameters after one damped step, within the bounds."""
+        low, high = self.problem.bounds
+        residuals, jacobian = self.residuals(theta, rows), self.jacobian(theta, rows)
+        size = np.maximum(np.abs(residuals), 1e-300)
+        weights = np.minimum(1.0, self.problem.huber / size)
+        if self.constraint is not None:
+            weights[..., -1] = 1.0
+        gradient = np.einsum("bnk,bn->bk", jacobian, weights * residuals)
+        hessian = np.einsum("bnk,bn,bnl->bkl", jacobian, weights, jacobian)
+        held = self.fixed[rows] | ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
+        gradient[held] = 0.0
+        hessian[held] = 0.0
+        hessian = np.where(held[:, None, :], 0.0, hessian)
+        diagonal = np.einsum("bkk->bk", hessian)
+        floor = 1e-12 * np.maximum(diagonal.max(axis=-1, keepdims=True), 1e-300)
+        added = np.where(held, 1.0, damping[:, None] * np.maximum(diagonal, floor) + floor * 1e-3)
+        hessian = hessian + added[:, :, None] * np.eye(theta.shape[-1])
+        return np.asarray(np.clip(theta - np.linalg.solve(hessian, gradient[..., None])[..., 0], low, high))
+
+    def jacobian(self, theta: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+        """Derivatives of the residuals, (B, n, k), by differences that stay within the bounds."""
+        low, high = self.problem.bounds
+        steps = _STEP * np.maximum(np.abs(theta), self.problem.units)
+        moves = steps[None, :, :] * np.eye(theta.shape[-1])[:, None, :]
+        above, below = np.minimum(theta + moves, high), np.maximum(theta - moves, low)
+        distance = (above - below).sum(axis=-1)
+        both = self.residuals(np.stack([above, below]), rows)
+        return np.moveaxis((both[0] - both[1]) / distance[..., None], 0, -1)

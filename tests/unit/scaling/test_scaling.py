@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from dielectric_gnn.scaling.comparison import compare, rmsle
+from dielectric_gnn.scaling.comparison import compare
 from dielectric_gnn.scaling.derived import local_exponent, required_size
 from dielectric_gnn.scaling.fitting import fit
-from dielectric_gnn.scaling.intervals import bootstrap, bootstrap_interval, profile_intervals
+from dielectric_gnn.scaling.holdout import hold_out
+from dielectric_gnn.scaling.intervals import bootstrap, bootstrap_intervals, profile_intervals
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, Law, general_broken
 from dielectric_gnn.scaling.points import Points, Run, group_runs
 from dielectric_gnn.scaling.reading import runs_from_csv, runs_from_records
@@ -114,12 +115,10 @@ ADDITION = np.array([
 
 def test_one_break_extrapolates_four_digit_addition() -> None:
     """The example of arXiv:2210.14891: fitted to 14 sizes, evaluated at the last three."""
-    first = Points.from_arrays("addition", DIGITS[:14], ADDITION[:14], "x")
-    errors = {}
-    for law in (POWER, general_broken(1)):
-        found = fit(law, first)
-        terms = [rmsle(found, np.array([x]), np.log([y])) for x, y in zip(DIGITS[14:], ADDITION[14:], strict=True)]
-        errors[law.name] = float(np.sqrt(np.mean(np.square(terms))))
+    data = Points.from_arrays("addition", DIGITS, ADDITION, "x")
+    held = hold_out((POWER, general_broken(1)), data, number=3)
+    assert held is not None
+    errors = held.errors
     assert errors["bnsl1"] < 0.02 and 0.80 < errors["power"] < 0.81, errors
 
 
@@ -147,13 +146,21 @@ def test_limits_of_the_broken_law() -> None:
         required_size(found, -1.0)
 
 
-def test_bootstrap_over_seeds(published: dict[str, Points]) -> None:
+def test_bootstrap_agrees_with_the_profile(published: dict[str, Points]) -> None:
     found = fit(BROKEN, published["OptiMetal2B-CGC"])
-    draws = bootstrap(found, 40)
-    interval = bootstrap_interval(draws, lambda one: one.parameters["a2"])
-    assert found.parameters["a2"] in interval and 0.005 < interval.high - interval.low < 0.1
-    with pytest.raises(InputError, match="more than one seed"):
-        bootstrap(fit(POWER, Points.from_arrays("single", [1, 2, 4, 8], [1.0, 0.9, 0.8, 0.7])))
+    interval = bootstrap_intervals(BROKEN, bootstrap(found, 200))["a2"]
+    profile = profile_intervals(found)["a2"]
+    np.testing.assert_allclose([interval.low, interval.high], [profile.low, profile.high], rtol=0.05)
+
+
+def test_bootstrap_without_seeds_is_students_interval() -> None:
+    """A straight line with one seed per size: the spread of the draws is that of Student's t."""
+    rng = np.random.default_rng(2)
+    x = 2.0 ** np.arange(4, 12)
+    losses = np.exp(0.5 - 0.3 * np.log(x) + 0.02 * rng.standard_normal(x.size))
+    found = fit(POWER, Points.from_arrays("line", x, losses))
+    interval, profile = bootstrap_intervals(POWER, bootstrap(found, 4000))["a"], profile_intervals(found)["a"]
+    np.testing.assert_allclose([interval.low, interval.high], [profile.low, profile.high], rtol=0.01)
 
 
 def test_verdict_of_the_published_data(published: dict[str, Points]) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.points import Points, Run
-from dielectric_gnn.scaling.surfaces import SURFACES, Cost, compute_optimal, regime, training_cost
+from dielectric_gnn.scaling.compute import Cost, compute_optimal, regime, training_cost
+from dielectric_gnn.scaling.surfaces import SURFACES
 from dielectric_gnn.utils.errors import InputError
 
 SURFACE_TRUTH = {

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dielectric_gnn.scaling.analysis import FitOptions, analyse
-from dielectric_gnn.scaling.comparison import compare, lack_of_fit
+from dielectric_gnn.scaling.comparison import compare
 from dielectric_gnn.scaling.fitting import fit
+from dielectric_gnn.scaling.lack_of_fit import lack_of_fit
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, FloatArray, Law
 from dielectric_gnn.scaling.points import Points, Run
 from dielectric_gnn.scaling.surfaces import SURFACES
