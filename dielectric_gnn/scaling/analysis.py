@@ -169,6 +169,11 @@ def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
         InputError: No law can be fitted.
     """
     in_both = len(data.variables) == 2
+    if not in_both and _is_rising(data):
+        raise InputError(
+            f"{data.title}: the loss rises with {data.variables[0]}, but scaling laws decrease; fit one minus a metric "
+            "that grows to one (one_minus), or check the column or the metric"
+        )
     comparison = compare(options.laws_in(data.variables), data, options.mode, options.hold_out, options.level)
     analysis = GroupAnalysis(
         comparison,
@@ -232,8 +237,6 @@ def _remarks(comparison: Comparison, options: FitOptions) -> list[str]:
     for one in comparison.plausible:
         if why := objection(one):
             remarks.append(f"{one.law.name}: {why}.")
-    if len(data.variables) == 1 and _is_rising(data):
-        remarks.append(f"The loss rises with {data.variables[0]}; check that lower values of it are better.")
     if options.budget and len(data.variables) == 1:
         remarks.append(f"A budget requires runs that vary N and D; these vary {data.variables[0]} only.")
     if options.target and len(data.variables) == 2:

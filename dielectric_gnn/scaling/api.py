@@ -11,8 +11,8 @@ from dielectric_gnn.scaling.analysis import FitOptions, GroupAnalysis, analyse, 
 from dielectric_gnn.scaling.compute import Cost
 from dielectric_gnn.scaling.fitting import Fit, Mode
 from dielectric_gnn.scaling.laws import CURVES, UNIT_FREE_CURVES, Law, general_broken
-from dielectric_gnn.scaling.points import Points, Run, group_runs
-from dielectric_gnn.scaling.reading import Source, metric_name, read_runs
+from dielectric_gnn.scaling.points import Points, Run, sound_groups
+from dielectric_gnn.scaling.reading import Reading, Source, metric_name, read_runs
 from dielectric_gnn.scaling.report import fit_rows
 from dielectric_gnn.utils.errors import InputError
 
@@ -115,6 +115,8 @@ def fit(
     flops_per_parameter_and_datum: float | None = None,
     epochs: int | None = None,
     hold_out: int = FitOptions.hold_out,
+    column: Sequence[str] = (),
+    one_minus: bool = False,
 ) -> ScalingFits:
     """Fit neural scaling laws, compare them, and derive what follows from them.
 
@@ -136,6 +138,8 @@ def fit(
         flops_per_parameter_and_datum: Constant C of the cost FLOPs = C N D; by default fitted to the run records.
         epochs: Number of epochs E of the cost C = 6 E, if the runs state no FLOPs; 1 if D counts what was processed.
         hold_out: Number of the largest sizes that are held out and predicted; 0 takes a fifth of them.
+        column: Names of columns in a table, each as KNOWN=NAME, such as loss=val_loss.
+        one_minus: Fit one minus the metric, for metrics that grow to one, such as an accuracy, r2_* and sc_*.
 
     Returns:
         Verdict, groups, laws, data frame and figures.
@@ -155,12 +159,21 @@ def fit(
         hold_out,
     )
     check_choice("axis", axis, (None, *get_args(Axis)))
-    runs, remarks = _read(source, metric)
-    groups = group_runs(runs, axis)
+    reading = Reading(metric, _column_names(column), one_minus)
+    runs, remarks = _read(source, reading)
+    groups, errors = sound_groups(runs, axis)
     if (laws or breaks) and any(len(data.variables) == 2 for data in groups):
         remarks += _warn(["laws and breaks have no effect on runs that vary N and D: all laws in both are compared"])
-    analyses, left_out = _analyses(groups, options)
-    return ScalingFits(tuple(analyses), metric_name(source, metric), (*remarks, *left_out))
+    analyses, left_out = _analyses(groups, options, errors)
+    return ScalingFits(tuple(analyses), metric_name(source, reading), (*remarks, *left_out))
+
+
+def _column_names(column: Sequence[str]) -> dict[str, str]:
+    """Names of columns in the table by known name, from texts such as `loss=val_loss`."""
+    pairs = [text.partition("=") for text in column]
+    if bad := [known for known, equals, stated in pairs if not (equals and known and stated)]:
+        raise InputError(f"column {bad[0]!r}: expected KNOWN=NAME, such as loss=val_loss")
+    return {known: stated for known, _, stated in pairs}
 
 
 def _laws(names: Sequence[str] | None, breaks: int) -> list[Law]:
@@ -181,13 +194,13 @@ def _cost(coefficient: float | None) -> Cost | None:
     return Cost(coefficient)
 
 
-def _read(source: Source, metric: str | None) -> tuple[list[Run], list[str]]:
+def _read(source: Source, reading: Reading) -> tuple[list[Run], list[str]]:
     """Runs and remarks, which are logged.
 
     Raises:
         InputError: There are no runs.
     """
-    runs, remarks = read_runs(source, metric)
+    runs, remarks = read_runs(source, reading)
     _warn(remarks)
     if not runs:
         raise InputError(
@@ -197,14 +210,15 @@ def _read(source: Source, metric: str | None) -> tuple[list[Run], list[str]]:
     return runs, remarks
 
 
-def _analyses(groups: Sequence[Points], options: FitOptions) -> tuple[list[GroupAnalysis], list[str]]:
+def _analyses(
+    groups: Sequence[Points], options: FitOptions, errors: list[InputError]
+) -> tuple[list[GroupAnalysis], list[str]]:
     """One analysis per group that can be fitted, and remarks on the others.
 
     Raises:
         InputError: No group can be fitted.
     """
     analyses: list[GroupAnalysis] = []
-    errors: list[InputError] = []
     for place, data in enumerate(groups, start=1):
         _log.info("fitting %s (%d of %d)", data.title, place, len(groups))
         try:

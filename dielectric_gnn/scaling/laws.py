@@ -84,8 +84,8 @@ class Law:
 
 _EXPONENT_BOUNDS = (-3.0, 3.0)
 _MAX_DECADES = 300.0
-"""Bound of log10 of a scale or an amplitude. It must be wide: a loss of 12 at x = 1e6 with the exponent 0.03 reaches 1 at
-1e42."""
+"""Bound of log10 of a scale or an amplitude. It must be wide: a loss of 12 at x = 1e6 with the exponent 0.03 reaches 1
+at 1e42."""
 
 
 def scale_parameter(name: str, is_break: bool = False) -> Parameter:

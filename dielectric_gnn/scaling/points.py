@@ -111,20 +111,33 @@ def group_runs(runs: Sequence[Run], axis: str | None = None) -> list[Points]:
     Raises:
         InputError: A loss or a size is not a positive number, a run occurs twice, or nothing varies.
     """
-    check_runs(runs)
-    found = []
-    for group in dict.fromkeys(run.group for run in runs):
-        members = tuple(run for run in runs if run.group == group)
-        names = tuple(members[0].values)
-        varying = tuple(axis) if axis else tuple(n for n in names if len({run.values[n] for run in members}) > 1)
-        if not varying:
-            raise InputError(
-                f"{group or 'the runs'}: all have the same {' and '.join(names)}; a law needs several sizes"
-            )
-        if missing := [name for name in varying if name not in names]:
-            raise InputError(f"{group or 'the runs'}: no column {missing[0]}; the columns are {', '.join(names)}")
-        found += _slices(group or "all runs", varying, members)
+    found, errors = sound_groups(runs, axis)
+    if errors:
+        raise errors[0]
     return found
+
+
+def sound_groups(runs: Sequence[Run], axis: str | None = None) -> tuple[list[Points], list[InputError]]:
+    """The groups as in `group_runs` to which a law can be fitted, and what is wrong with the others."""
+    found: list[Points] = []
+    errors: list[InputError] = []
+    for group in dict.fromkeys(run.group for run in runs):
+        try:
+            found += _group(group, tuple(run for run in runs if run.group == group), axis)
+        except InputError as error:
+            errors.append(error)
+    return found, errors
+
+
+def _group(group: str, members: tuple[Run, ...], axis: str | None) -> list[Points]:
+    check_runs(members)
+    names = tuple(members[0].values)
+    varying = tuple(axis) if axis else tuple(n for n in names if len({run.values[n] for run in members}) > 1)
+    if not varying:
+        raise InputError(f"{group or 'the runs'}: all have the same {' and '.join(names)}; a law needs several sizes")
+    if missing := [name for name in varying if name not in names]:
+        raise InputError(f"{group or 'the runs'}: no column {missing[0]}; the columns are {', '.join(names)}")
+    return _slices(group or "all runs", varying, members)
 
 
 def _slices(title: str, varying: tuple[str, ...], members: tuple[Run, ...]) -> list[Points]:

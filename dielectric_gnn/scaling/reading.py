@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,12 +29,27 @@ _HIGHER_IS_BETTER = ("r2", "sc")
 """Beginnings of the names of metrics that grow as a model learns."""
 
 
-def read_runs(source: Source, metric: str | None = None) -> tuple[list[Run], list[str]]:
+@dataclass(frozen=True)
+class Reading:
+    """How runs are read.
+
+    Args:
+        metric: Metric of run records; None takes the lowest validation loss.
+        columns: Names of columns of a table by known name, where they differ.
+        one_minus: Whether one minus the metric is fitted, for metrics that grow to one.
+    """
+
+    metric: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    one_minus: bool = False
+
+
+def read_runs(source: Source, reading: Reading = Reading()) -> tuple[list[Run], list[str]]:
     """Read runs from any source.
 
     Args:
         source: Folder, CSV file, data frame or run records.
-        metric: Metric of run records; None takes the lowest validation loss.
+        reading: How they are read.
 
     Returns:
         The runs, and remarks: what was left out, what has no effect, and what may distort a law.
@@ -41,33 +57,46 @@ def read_runs(source: Source, metric: str | None = None) -> tuple[list[Run], lis
     Raises:
         InputError: The source cannot be read, or its runs cannot share a law.
     """
-    if metric is not None and metric.rpartition("/")[2].startswith(_HIGHER_IS_BETTER):
+    metric = reading.metric
+    if metric is not None and metric.rpartition("/")[2].startswith(_HIGHER_IS_BETTER) and not reading.one_minus:
         raise InputError(
-            f"metric {metric}: higher is better, but scaling laws decrease; give an error or a loss, such as "
-            "test/loss or test/mae"
+            f"metric {metric}: higher is better, but scaling laws decrease; fit one minus the metric (one_minus), or "
+            "give an error or a loss, such as test/loss or test/mae"
         )
+    runs, remarks = _read(source, reading)
+    return ([_one_minus(run) for run in runs] if reading.one_minus else runs), remarks
+
+
+def _read(source: Source, reading: Reading) -> tuple[list[Run], list[str]]:
+    metric = reading.metric
     if isinstance(source, str | Path):
-        return _runs_from_path(user_path(str(source)), metric)
+        path = user_path(str(source))
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; give a folder with run records, or a CSV file")
+        if path.is_file():
+            return runs_from_csv(path, metric, reading.columns)
+        return runs_from_records(read_records(path), metric or DEFAULT_METRIC)
     if hasattr(source, "columns"):
-        return _runs_from_table(table_from_dataframe(source, _COLUMNS), metric)
+        return _runs_from_table(table_from_dataframe(source, _COLUMNS, reading.columns), metric)
     return runs_from_records(source, metric or DEFAULT_METRIC)
 
 
-def metric_name(source: Source, metric: str | None) -> str:
-    """Name of the quantity that is fitted: `loss` of a table, or a metric of run records."""
+def _one_minus(run: Run) -> Run:
+    if not run.loss < 1.0:
+        raise InputError(f"{run.name}: the metric is {run.loss:g}, expected less than 1 with one_minus")
+    return replace(run, loss=1.0 - run.loss)
+
+
+def metric_name(source: Source, reading: Reading = Reading()) -> str:
+    """Name of the quantity that is fitted: `loss` or its column in a table, or a metric of run records."""
     is_table = Path(source).expanduser().is_file() if isinstance(source, str | Path) else hasattr(source, "columns")
-    return "loss" if is_table else metric or DEFAULT_METRIC
+    name = reading.columns.get("loss", "loss") if is_table else reading.metric or DEFAULT_METRIC
+    return f"1 − {name}" if reading.one_minus else name
 
 
-def _runs_from_path(path: Path, metric: str | None) -> tuple[list[Run], list[str]]:
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; give a folder with run records, or a CSV file")
-    if path.is_file():
-        return runs_from_csv(path, metric)
-    return runs_from_records(read_records(path), metric or DEFAULT_METRIC)
-
-
-def runs_from_csv(path: Path, metric: str | None = None) -> tuple[list[Run], list[str]]:
+def runs_from_csv(
+    path: Path, metric: str | None = None, columns: Mapping[str, str] | None = None
+) -> tuple[list[Run], list[str]]:
     """Runs from a CSV with the columns `loss`, `x` or `D` or `N` or both, and if known `seed`, `run`, `group`, `flops`.
 
     Returns:
@@ -76,18 +105,31 @@ def runs_from_csv(path: Path, metric: str | None = None) -> tuple[list[Run], lis
     Raises:
         InputError: A column or a number is missing; the message names the line.
     """
-    return _runs_from_table(read_csv(path, _COLUMNS), metric)
+    return _runs_from_table(read_csv(path, _COLUMNS, columns), metric)
 
 
 def _runs_from_table(table: Table, metric: str | None) -> tuple[list[Run], list[str]]:
     axes = [name for name in ("x", "N", "D") if name in table.columns]
     if "loss" not in table.columns or not axes or ("x" in axes and len(axes) > 1):
         raise InputError(
-            f"{table.name}: the known columns that it has are {', '.join(table.columns) or 'none'}; expected `loss` "
-            "with `x`, `D`, `N`, or `N` and `D`"
+            f"{table.name}: its columns are {', '.join(table.header)}; expected `loss` with `x`, `D`, `N`, or `N` and "
+            "`D`; name others by the option column, such as --column loss=val_loss"
         )
     remarks = [f"metric {metric} has no effect: the column `loss` of {table.name} is fitted"] if metric else []
-    return [_run(row, axes) for row in table.rows], [*remarks, *table.remarks]
+    runs, repeated = _without_repeats([_run(row, axes) for row in table.rows])
+    return runs, [*remarks, *table.remarks, *repeated]
+
+
+def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Runs without those that repeat another in group, sizes and loss, if no seed tells them apart, and a remark."""
+    first: dict[tuple[object, ...], Run] = {}
+    repeated = []
+    for place, run in enumerate(runs):
+        key = (run.group, *run.values.values(), run.loss) if run.seed is None else (place,)
+        if first.setdefault(key, run) is not run:
+            repeated.append(f"{run.name} (as {first[key].name})")
+    remarks = [f"left out: equal rows without a seed: {shortened(repeated)}"] if repeated else []
+    return list(first.values()), remarks
 
 
 def _run(row: Row, axes: Sequence[str]) -> Run:
@@ -119,17 +161,33 @@ def runs_from_records(records: Iterable[RunRecord], metric: str = DEFAULT_METRIC
             remarks.append(f"left out: {run_name(record)} was continued on other materials (on {sizes})")
         else:
             finished.append(record)
-    losses = [_loss(record, metric) for record in finished]
-    if bad := [run_name(record) for record, loss in zip(finished, losses, strict=True) if not math.isfinite(loss)]:
+    groups, group_remarks = group_records(finished)
+    remarks += group_remarks
+    runs: list[Run] = []
+    errors: list[InputError] = []
+    for group in dict.fromkeys(groups):
+        members = [record for record, own in zip(finished, groups, strict=True) if own == group]
+        try:
+            found, own_remarks = _runs_of_group(group, members, metric)
+        except InputError as error:
+            errors.append(error)
+            continue
+        runs += found
+        remarks += own_remarks
+    if errors and not runs:
+        raise errors[0]
+    return runs, remarks + [f"left out: {error}" for error in errors]
+
+
+def _runs_of_group(group: str, records: Sequence[RunRecord], metric: str) -> tuple[list[Run], list[str]]:
+    """Runs of one group, and remarks on what may distort its law."""
+    losses = [_loss(record, metric) for record in records]
+    if bad := [run_name(record) for record, loss in zip(records, losses, strict=True) if not math.isfinite(loss)]:
         raise InputError(
             f"{metric} is not finite in {shortened(bad)}: these trainings diverged; repeat them with a lower learning "
             "rate, or move their folders elsewhere"
         )
-    groups, group_remarks = group_records(finished)
-    remarks += group_remarks
-    for group in dict.fromkeys(groups):
-        members = [record for record, own in zip(finished, groups, strict=True) if own == group]
-        remarks += check_compatible(group, members, metric)
+    remarks = check_compatible(group, records, metric)
     runs = [
         Run(
             run_name(record),
@@ -139,7 +197,7 @@ def runs_from_records(records: Iterable[RunRecord], metric: str = DEFAULT_METRIC
             record.seed,
             record.training_flops,
         )
-        for record, group, loss in zip(finished, groups, losses, strict=True)
+        for record, loss in zip(records, losses, strict=True)
     ]
     return runs, remarks
 

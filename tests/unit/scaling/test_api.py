@@ -118,7 +118,7 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
     [
         (
             pd.DataFrame({"D": [1.0], "error": [1.0]}),
-            "data frame: the known columns that it has are D; .*`loss`",
+            "data frame: its columns are D, error; .*`loss`",
         ),
         (pd.DataFrame({"D": [1.0, None], "loss": [1.0, 2.0]}), "the data frame, row 1: D is '', expected a number"),
         (pd.DataFrame({"D": [], "loss": []}), "the data frame has no rows"),

@@ -47,7 +47,7 @@ def test_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
         ("D,loss\n1,2,3\n", "line 2: it has 3 cells, expected 2"),
         ("D,loss,d\n1,2,3\n", r"the column 'D' occurs twice \(D, loss, d\); keep one"),
         ("D,loss,loss\n1,2,3\n", r"the column 'loss' occurs twice"),
-        ("D;loss\n1;2\n", "known columns .* none; expected `loss` with"),
+        ("D:loss\n1:2\n", "its columns are D:loss; expected `loss` with .* --column loss=val_loss"),
         ("", "it is empty; expected a header"),
     ],
 )
