@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from dielectric_gnn.scaling.fitting import Fit, Mode, check_enough_sizes, estimate_noise, fit_all, fit_samples
+from dielectric_gnn.scaling.fitting import Fit, Mode, check_enough_sizes, fit_all
 from dielectric_gnn.scaling.holdout import HoldOut, hold_out
 from dielectric_gnn.scaling.laws import FloatArray, Law
-from dielectric_gnn.scaling.noise import OUTLIER_STDS, summarise
+from dielectric_gnn.scaling.noise import OUTLIER_STDS
 from dielectric_gnn.scaling.points import Points, Run
 from dielectric_gnn.scaling.verdict import DECISIVE_AICC, Verdict, decide
 from dielectric_gnn.utils.errors import InputError
@@ -93,14 +93,15 @@ def compare(
             "column or the metric"
         )
     usable, remarks = _usable(laws, data)
-    outliers = _outliers(usable, data) if mode == "robust" else {}
-    kept = data.where([place not in outliers for place in range(len(data.runs))])
-    if len(kept.sizes) < len(data.sizes):
+    fits, kept = fit_all(usable, data, mode), data
+    outliers = _outliers(fits)
+    if outliers:
+        kept = data.where([place not in outliers for place in range(len(data.runs))])
         usable, remarks = _usable(laws, kept)
-    fits = sorted(fit_all(usable, kept, mode), key=lambda one: one.aicc)
+        fits = fit_all(usable, kept, mode)
     held = hold_out(usable, kept, mode, num_held_out, level)
     left_out = tuple((data.runs[place], value) for place, value in outliers.items())
-    return Comparison(tuple(fits), tuple(remarks), left_out, held)
+    return Comparison(tuple(sorted(fits, key=lambda one: one.aicc)), tuple(remarks), left_out, held)
 
 
 def _usable(laws: Sequence[Law], data: Points) -> tuple[list[Law], list[str]]:
@@ -116,17 +117,18 @@ def _usable(laws: Sequence[Law], data: Points) -> tuple[list[Law], list[str]]:
     return usable, [f"{len(data.sizes)} sizes are too few for {' and '.join(few)}"] if few else []
 
 
-def _outliers(laws: Sequence[Law], data: Points) -> dict[int, float]:
+def _outliers(fits: Sequence[Fit]) -> dict[int, float]:
     """Positions of the runs far from the closest law, unlike other seeds of their size, with the loss that it predicts.
 
     A run is no outlier if most seeds of its size deviate: there the law fails, not the run. A size with one seed may be
     an outlier inside the data only, because at their end a law may change.
     """
-    samples = summarise(data)
-    noise = estimate_noise(laws, samples)
-    closest = min((fit_samples(law, data, samples, noise) for law in laws), key=lambda one: one.objective / one.freedom)
+    closest = min(fits, key=lambda one: one.objective / one.freedom)
+    data, noise = closest.points, closest.noise
+    if noise is None:
+        return {}
     predicted = closest.law.log_loss(closest.theta, data.logs)
-    limit = OUTLIER_STDS * noise.sigma * np.sqrt(samples.shape.max() + noise.ratio)
+    limit = OUTLIER_STDS * noise.sigma * np.sqrt(closest.samples.shape.max() + noise.ratio)
     far = np.abs(data.log_loss - predicted) > max(limit, 1e-6)
     found = {}
     for place in np.flatnonzero(far):
