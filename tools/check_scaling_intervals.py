@@ -19,7 +19,6 @@ if __name__ == "__main__":  # before the imports, which take seconds, so that Ct
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -73,19 +72,19 @@ def draws(law: Law, theta: FloatArray, number: int, kind: str, seed: int = 0) ->
         yield Points("synthetic", names, tuple(runs))
 
 
-@dataclass
 class Tally:
     """Counts of draws.
 
-    Args:
+    Attributes:
         number: Number of draws.
         hits: Number of draws whose interval contains the true value, by quantity.
         verdicts: Number of draws by verdict; None is undecided.
     """
 
-    number: int = 0
-    hits: Counter[str] = field(default_factory=Counter)
-    verdicts: Counter[str | None] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self.number = 0
+        self.hits: Counter[str] = Counter()
+        self.verdicts: Counter[str | None] = Counter()
 
     def share(self, quantity: str) -> float:
         """Share of draws whose interval contains a quantity."""

@@ -5,10 +5,11 @@ r"""Fit neural scaling laws to run records or a CSV file, compare them, and deri
     dielectric-gnn fit-laws runs/grid --budget 1e18              # best N and D for a number of FLOPs
     dielectric-gnn fit-laws losses.csv --mode published          # the method of arXiv:2602.05702
 
-One variable: power (x0/x)^a, the same with a floor, broken (xc/x)^a2 (1 + xc/x)^(a1 - a2) with the exponents a1 before
-and a2 after xc, the same with an amplitude, and the general broken law (--breaks). N and D together: Kaplan- and
-Hoffmann-style forms, plain and broken in the data. docs/scaling.md explains modes, intervals and the verdict. Results
-are printed and written to --out: report.md, fits.csv, regimes.csv, fits.tex, fits.json, and figures as PNG and PDF.
+One variable: power (x0/x)^a, the same with a floor, broken A (xc/x)^a2 (1 + xc/x)^(a1 - a2) with the exponents a1
+before and a2 after xc, the same without amplitude (--laws), and the general broken law (--breaks). N and D together:
+Kaplan- and Hoffmann-style forms, plain and broken in the data. docs/scaling.md explains modes, intervals and the
+verdict. Results are printed and written to --out: report.md, fits.csv, hold_out.csv, regimes.csv, fits.tex,
+fits.json, and figures as PNG and PDF.
 
 In Python: dielectric_gnn.scaling.fit("runs/laptop").verdict
 """
@@ -25,6 +26,7 @@ from typing import Any
 from dielectric_gnn import scaling
 from dielectric_gnn.cli.function_parser import parse_words
 from dielectric_gnn.scaling.analysis import GroupAnalysis
+from dielectric_gnn.scaling.holdout_report import hold_out_csv, hold_out_header, hold_out_rows
 from dielectric_gnn.scaling.latex import latex
 from dielectric_gnn.scaling.report import (
     LAWS,
@@ -105,6 +107,7 @@ def _write(fits: scaling.ScalingFits, out: Path, options: Mapping[str, Any]) -> 
         "report.md": markdown(fits.groups),
         "fits.csv": fits_csv(fits.groups),
         "fits.tex": latex(fits.groups),
+        "hold_out.csv": hold_out_csv(fits.groups),
         "fits.json": to_json(fits.groups, fits.metric, options),
     }
     if any(analysis.regimes for analysis in fits.groups):
@@ -131,6 +134,8 @@ def _print_analysis(analysis: GroupAnalysis) -> None:
         (analysis.title, LAWS, law_rows(analysis)),
         ("", parameter_header(analysis), parameter_rows(analysis)),
     ]
+    if analysis.held_out:
+        tables.append(("", hold_out_header(analysis), hold_out_rows(analysis)))
     if analysis.regimes:
         tables.append(("", REGIMES, regime_rows(analysis)))
     for title, header, rows in tables:

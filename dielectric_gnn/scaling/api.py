@@ -80,7 +80,8 @@ class ScalingFits:
         Raises:
             InputError: There is no such figure, or no name was given and there are several.
         """
-        from dielectric_gnn.scaling.figures import curves_figure, map_figure
+        from dielectric_gnn.scaling.figures import curves_figure
+        from dielectric_gnn.scaling.map_figure import map_figure
 
         figures = self._figure_groups()
         if name is None and len(figures) == 1:
@@ -89,7 +90,7 @@ class ScalingFits:
             raise InputError(f"figure {name}: expected one of {', '.join(figures)}")
         groups = figures[name]
         if len(groups[0].data.variables) == 2:
-            return map_figure(groups[0].law, self.metric)
+            return map_figure(groups[0], self.metric)
         return curves_figure(groups, self.metric)
 
     def _figure_groups(self) -> dict[str, list[GroupAnalysis]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,7 +97,8 @@ def hold_out(
     if not usable or np.ptp(smaller.log_loss) < 1e-12:
         return None
     fits = fit_all(usable, smaller, mode)
-    return _predictions(fits, average_weights(fits), summarise(held), level)
+    found = _predictions(fits, average_weights(fits), summarise(held), level)
+    return replace(found, sizes=held.sizes)
 
 
 def average_weights(fits: Sequence[Fit]) -> FloatArray:

@@ -11,13 +11,14 @@ from dielectric_gnn import __version__
 from dielectric_gnn.scaling.analysis import GroupAnalysis
 from dielectric_gnn.scaling.findings import format_number
 from dielectric_gnn.scaling.fitting import Fit
+from dielectric_gnn.scaling.holdout_report import hold_out_details, hold_out_header, hold_out_rows
 from dielectric_gnn.scaling.lack_of_fit import LackOfFit, lack_of_fit
 from dielectric_gnn.utils.csv_cells import csv_row
 from dielectric_gnn.utils.json_values import json_value
 
 LAWS = ("law", "AICc", "BIC", "error beyond", "lack of fit")
-"""Header of the table of laws. `error beyond` is the RMSLE at the largest size, fitted without it; `lack of fit` is the
-p-value of the F test."""
+"""Header of the table of laws. `error beyond` is the RMSLE at the held-out largest sizes, fitted without them; `lack of
+fit` is the p-value of the F test."""
 REGIMES = ("run", "N", "D", "seed", "regime")
 """Header of the table of regimes."""
 
@@ -61,6 +62,7 @@ def markdown(analyses: Sequence[GroupAnalysis]) -> str:
         lines += [f"**Verdict.** {analysis.verdict}.", ""]
         lines += [f"- {line}" for line in findings_and_remarks(analysis)]
         lines += ["", *_table(parameter_header(analysis), parameter_rows(analysis))]
+        lines += ["", *_table(hold_out_header(analysis), hold_out_rows(analysis))] if analysis.held_out else []
         lines += ["", *_table(REGIMES, regime_rows(analysis))] if analysis.regimes else []
         parts.append("\n".join(lines).rstrip() + "\n")
     return "\n".join(parts)
@@ -149,6 +151,7 @@ def _group(analysis: GroupAnalysis) -> dict[str, Any]:
         "answers": [finding.text for finding in analysis.findings],
         "details": [row for finding in analysis.findings for row in finding.details],
         "remarks": analysis.remarks,
+        "hold_out": hold_out_details(analysis),
         "regimes": analysis.regimes,
     }
 

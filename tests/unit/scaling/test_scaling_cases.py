@@ -1,4 +1,4 @@
-"""Tables on which the verdict or the reading was wrong once, and tables as people have them (tests/data/scaling_cases)."""
+"""Tables on which a verdict or the reading was wrong, and tables as people have them (tests/data/scaling_cases)."""
 
 from __future__ import annotations
 

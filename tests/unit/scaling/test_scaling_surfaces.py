@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dielectric_gnn.scaling.compute import Cost, compute_optimal, regime, training_cost
 from dielectric_gnn.scaling.fitting import fit
 from dielectric_gnn.scaling.points import Points, Run
-from dielectric_gnn.scaling.compute import Cost, compute_optimal, regime, training_cost
 from dielectric_gnn.scaling.surfaces import SURFACES
 from dielectric_gnn.utils.errors import InputError
 

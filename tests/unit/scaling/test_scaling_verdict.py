@@ -114,7 +114,7 @@ def test_equal_losses_are_refused() -> None:
 
 
 def test_rising_losses_are_refused() -> None:
-    with pytest.raises(InputError, match="the loss rises with D.*one_minus"):
+    with pytest.raises(InputError, match=r"the loss rises with D.*one_minus"):
         analyse(study(POWER, np.array([-0.2, 4.0])), FitOptions(LAWS, draws=10))
 
 
