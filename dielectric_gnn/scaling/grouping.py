@@ -77,10 +77,16 @@ def check_compatible(group: str, records: Sequence[RunRecord], metric: str) -> l
         if len(by_value := _by_value(records, value)) > 1
     ]
     for size in sorted({record.num_train for record in records}):
-        subsets = _by_value([record for record in records if record.num_train == size], lambda record: record.subset)
-        if len(subsets) > 1:
+        members = [record for record in records if record.num_train == size]
+        subsets = _by_value(members, lambda record: record.subset)
+        if len(subsets) > len(_by_value(members, _subset_seed) or [1]):
             remarks.append(f"{group}: different training sets at D = {size:,}: {_describe(subsets)}")
     return [*remarks, *_lengths(group, records)]
+
+
+def _subset_seed(record: RunRecord) -> object:
+    """Seed of the training subset; None in records of an earlier version."""
+    return record.settings.get("subset_seed")
 
 
 def _objective(record: RunRecord) -> str | None:

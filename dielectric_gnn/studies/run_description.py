@@ -66,6 +66,7 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
             "max_epochs": trainer.max_epochs,
             "batch_size": data.batch_size,
             "optimizer": _class_and_options(_without(model.get("optimizer"), "lr", *_IMPLEMENTATION_OPTIONS)),
+            "subset_seed": data.subset_seed,
             "num_validation": int(ids["val"].size),
             "num_test": int(ids["test"].size),
             "validation": subset_id(ids["val"]),

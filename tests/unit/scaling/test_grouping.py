@@ -119,3 +119,18 @@ def test_losses_that_are_not_finite(changes: Mapping[str, object], metric: str) 
 def test_a_run_without_validation_has_no_best_loss() -> None:
     with pytest.raises(InputError, match=r"run two .seed 1. .*'best_validation_loss'; .* test/loss$"):
         runs_from_records([ONE, replace(TWO, best_validation_loss=None, metrics={"test/loss": 1.0})])
+
+
+def test_a_subset_per_seed_is_no_remark() -> None:
+    other = replace(ONE, name="two", seed=2, subset="100-b", best_validation_loss=0.9)
+    drawn = [with_settings(record, subset_seed=record.seed) for record in (ONE, other)]
+    assert not runs_from_records([*drawn, TWO])[1]
+    shared = [with_settings(record, subset_seed=0) for record in (ONE, other)]
+    assert any("different training sets at D = 100" in line for line in runs_from_records([*shared, TWO])[1])
+
+
+def test_a_group_that_cannot_share_a_law_does_not_stop_the_others() -> None:
+    others = [replace(ONE, backbone="Other"), replace(TWO, backbone="Other", objective="Mae(w=2)")]
+    runs, remarks = runs_from_records([ONE, TWO, *others])
+    assert {run.group for run in runs} == {LABEL}
+    assert any(line.startswith("left out: Other / Head: runs with different objectives") for line in remarks)

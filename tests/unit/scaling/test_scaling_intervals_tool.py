@@ -27,7 +27,7 @@ def test_intervals_cover_the_truth_and_breaks_are_not_invented(tool: ModuleType,
 
 
 def test_intervals_are_not_too_wide(tool: ModuleType) -> None:
-    assert tool.tally("power", "independent", 60, level=0.5).share("a") < 0.7
+    assert tool.tally("power", "independent", 30, level=0.5).share("a") < 0.7
 
 
 def test_power_laws_and_breaks_are_found(tool: ModuleType) -> None:

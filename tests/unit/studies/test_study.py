@@ -272,3 +272,12 @@ def test_commands_are_quoted_for_a_shell(tmp_path: Path) -> None:
     command = plan_runs(study)[0].commands()[0]
     assert "--data.split_fractions '[0.7, 0.2, 0.1]'" in command and "--figures.every_n_epochs null" in command
     assert os.sep in command
+
+
+def test_a_training_subset_per_seed(tmp_path: Path) -> None:
+    runs = plan_runs(study_of(tmp_path, subset_seed="seed"))
+    for run in runs:
+        assert run.fit[run.fit.index("--data.subset_seed") + 1] == str(run.seed)
+    assert all("--data.subset_seed" not in run.fit for run in plan_runs(study_of(tmp_path)))
+    with pytest.raises(InputError, match="subset_seed is 3, expected `seed`"):
+        study_of(tmp_path, subset_seed=3)
