@@ -96,8 +96,6 @@ class Study:
         trainer: Overlay with the settings of the trainer, for `fit` and `test`.
         data: The store; None takes the data of overlays and options.
         out: Folder of the runs.
-        subset_seed: `seed` draws the training subset of each run by its seed, so that the scatter over seeds includes
-            that of the subsets; None draws one subset per size, which all seeds share.
     """
 
     name: str
@@ -109,7 +107,6 @@ class Study:
     trainer: str | None = None
     data: Data | None = None
     out: str | None = None
-    subset_seed: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -126,11 +123,6 @@ def read_study(path: Path) -> Study:
     top = _check_keys(Study, read_yaml(path), str(path))
     check_name(f"{path}: name", top["name"])
     check_folder(f"{path}: out", top.get("out"))
-    if top.get("subset_seed") not in (None, "seed"):
-        raise InputError(
-            f"{path}: subset_seed is {top['subset_seed']!r}, expected `seed`, or nothing; one subset for all seeds is "
-            "set by data.subset_seed under options"
-        )
     top["models"] = {key: _choice(value, f"{path}, models.{key}") for key, value in _mapping(top, "models", path)}
     top["heads"] = {key: _choice(value, f"{path}, heads.{key}") for key, value in _mapping(top, "heads", path)}
     blocks = top["grid"] if isinstance(top["grid"], list) else [top["grid"]]

@@ -275,9 +275,9 @@ def test_commands_are_quoted_for_a_shell(tmp_path: Path) -> None:
 
 
 def test_a_training_subset_per_seed(tmp_path: Path) -> None:
-    runs = plan_runs(study_of(tmp_path, subset_seed="seed"))
-    for run in runs:
+    grid = {**PLAIN["grid"], "subset_seed": "seed"}  # type: ignore[dict-item]
+    for run in plan_runs(study_of(tmp_path, grid=grid)):
         assert run.fit[run.fit.index("--data.subset_seed") + 1] == str(run.seed)
     assert all("--data.subset_seed" not in run.fit for run in plan_runs(study_of(tmp_path)))
-    with pytest.raises(InputError, match="subset_seed is 3, expected `seed`"):
-        study_of(tmp_path, subset_seed=3)
+    with pytest.raises(InputError, match="subset_seed is 3, expected shared or seed"):
+        study_of(tmp_path, grid={**grid, "subset_seed": 3})
