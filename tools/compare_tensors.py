@@ -74,7 +74,7 @@ class Fold(ExampleMetals):
     """The embedded metals; the test set is one fold, and none of its formulas is in the training set."""
 
     def __init__(self, number: int, count: int) -> None:
-        super().__init__()
+        super().__init__(parts=1)
         self.number, self.count = number, count
 
     def split(self) -> dict[str, list[str]]:

@@ -64,7 +64,7 @@ def test_report_equals_metrics_computed_from_the_model(
     ]
     assert (trained / "test" / "summary.md").read_text() in result.stdout
     rows = rows_of(trained / "test" / "per_material.csv")
-    test_ids = ExampleMetals().split()["test"]
+    test_ids = ExampleMetals(parts=1).split()["test"]
     assert sorted(row["material_id"] for row in rows) == sorted(test_ids)
 
     model = load_model(trained / "checkpoints" / "best.ckpt")
@@ -86,7 +86,7 @@ def test_report_equals_metrics_computed_from_the_model(
 
 def test_trivial_row_is_the_training_mean(command: Command, trained: Path, metals: list[CrystalRecord]) -> None:
     summary = rows_of(trained / "test" / "summary.csv")
-    split = ExampleMetals().split()
+    split = ExampleMetals(parts=1).split()
     averages = {record.material_id: record.labels.average() for record in metals if record.labels}
     mean_eps = np.mean([averages[m][0] for m in split["train"]], axis=0)
     mean_drude = np.mean([averages[m][1] for m in split["train"]])
@@ -133,7 +133,7 @@ def test_predict_without_crystals_takes_the_test_set(command: Command, trained: 
         "--predictions.figures", "false",
     )  # fmt: skip
     ids = [row["material_id"] for row in rows_of(tmp_path / "predictions" / "summary.csv")]
-    assert sorted(ids) == sorted(ExampleMetals().split()["test"])
+    assert sorted(ids) == sorted(ExampleMetals(parts=1).split()["test"])
     assert not list((tmp_path / "predictions").glob("*.png"))
 
 

@@ -8,6 +8,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.models.backbones import Goten, OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.models.heads import FreeFormHead
 from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing, ResidualGATv2, TransformerConv
@@ -71,7 +72,7 @@ def test_optimate_has_the_published_number_of_parameters() -> None:
 
 def test_imaginary_head_leaves_the_rest_undefined_and_trains() -> None:
     module = published_optimate()
-    data = CrystalDataModule()
+    data = CrystalDataModule(ExampleMetals(parts=1))
     data.setup("fit")
     graph = data.store.gather(range(6))
     response = module(graph)
