@@ -44,6 +44,21 @@ def test_fit_test_and_predict_on_vasp_folders(command: Command, runs: Path, tmp_
     np.testing.assert_allclose(table["energy_ev"], np.linspace(0, 8, 81), atol=1e-6)
 
 
+def test_from_vasp_folders_to_a_store_and_a_prediction(command: Command, runs: Path, tmp_path: Path) -> None:
+    run, store = tmp_path / "run", tmp_path / "store"
+    source = [word.replace("--data.", "--") for word in source_options(runs)]
+    built = command("prepare", "build", str(store), *source, "--on-error", "skip")
+    assert "materials: 12 " in built.stdout and "81 points on 0 to 8 eV" in built.stdout
+    assert "rejected: 1" in built.stdout and "truncated" in (tmp_path / "store_rejects.csv").read_text()
+    words = ["fit", "--config", "configs/base.yaml", *SMALL_MODEL, "--trainer.max_epochs", "1"]
+    command(*words, "--data.store", str(store), "--data.batch_size", "4", "--run_dir", str(run))
+    best = str(run / "checkpoints" / "best.ckpt")
+    command("test", "--ckpt_path", best, "--data.store", str(store))
+    assert len(pd.read_csv(run / "test" / "per_material.csv")) >= 1
+    command("predict", "--ckpt_path", best, "--crystals", "docs/crystals/fcc_silver.cif")
+    assert len(pd.read_csv(run / "predictions" / "summary.csv")) == 1
+
+
 def test_mistakes_are_one_line(command: Command, runs: Path, tmp_path: Path) -> None:
     fit = ["fit", "--config", "configs/base.yaml", *SMALL_MODEL, "--run_dir", str(tmp_path / "run")]
     cases = {
