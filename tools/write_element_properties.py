@@ -55,7 +55,7 @@ def properties(element: Element) -> dict[str, float]:
     for name, energy in zip(("first_ionisation_energy", "second_ionisation_energy"), energies, strict=True):
         found[name] = float("nan") if energy is None else float(energy)
     shells = valence_shells(element)
-    found["valence_electrons"] = float(valence_electrons(element))
+    found["outer_electrons"] = float(outer_electrons(element))
     found |= {f"{shell}_electrons": float(shells[shell]) for shell in SHELLS}
     found["d_vacancies"] = float((SHELLS["d"] - shells["d"]) % SHELLS["d"] if shells["d"] else 0)
     return found
@@ -69,8 +69,11 @@ def valence_shells(element: Element) -> dict[str, int]:
     return {shell: sum(count for _, kind, count in outer if kind == shell) for shell in SHELLS}
 
 
-def valence_electrons(element: Element) -> int:
-    """Electrons that can take part in metallic bonds: the group up to 10, less 10 beyond; 2 for He."""
+def outer_electrons(element: Element) -> int:
+    """Electrons outside closed d and f shells: the group up to 10, less 10 beyond; 2 for He.
+
+    (`optics.valence_electrons` counts closed d shells of groups 11 and 12, which absorb light but do not conduct.)
+    """
     if element.Z == 2:
         return 2
     return int(element.group) if element.group <= 10 else int(element.group) - 10

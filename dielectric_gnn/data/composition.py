@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dielectric_gnn.data.elements import element_properties, property_names
 from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.flat import ragged_rows
 from dielectric_gnn.utils.errors import InputError
 
 STATISTICS = ("mean", "spread", "minimum", "maximum")
 """Of every property over the atoms of a material; the spread is the mean absolute deviation from the mean."""
 
-DENSITIES = ("volume_per_atom", "valence_electron_density", "packing")
-"""Å³; Å⁻³; and the volume of the cell, divided by the sum of the atomic volumes of the solid elements."""
+DENSITIES = ("volume_per_atom", "outer_electron_density", "packing")
+"""Å³; electrons outside closed d shells per Å³; and the volume of the cell, divided by the sum of the atomic volumes of the solid elements."""
 
 ANGSTROM3_PER_ATOM = 1.66053906717
 """Volume per atom (Å³) of a molar volume of 1 cm³/mol: 10²⁴ / N_A."""
@@ -53,7 +57,7 @@ def composition_statistics(
     ]
     per_atom = volumes.double()[:, None] / totals
     names = property_names()
-    electrons, molar_volume = (mean[:, [names.index(name)]] for name in ("valence_electrons", "molar_volume"))
+    electrons, molar_volume = (mean[:, [names.index(name)]] for name in ("outer_electrons", "molar_volume"))
     densities = [per_atom, electrons / per_atom, per_atom / (ANGSTROM3_PER_ATOM * molar_volume)]
     return torch.cat([mean, spread, *extremes, *densities], dim=1).float()
 
@@ -70,6 +74,20 @@ def graph_descriptors(graph: CrystalGraph) -> Tensor:
         )
     counts = None if graph.orbits is None else graph.orbits.atom_counts
     return composition_statistics(graph.atomic_numbers, graph.batch, graph.volumes, counts)
+
+
+def stored_descriptors(store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
+    """`composition_statistics` of materials of a store (B, D), without reading their edges.
+
+    Args:
+        store: The store.
+        rows: Positions of the materials, (B,).
+    """
+    store.check(rows)
+    atoms, counts = ragged_rows(store.atom_offsets, rows)
+    numbers = torch.from_numpy(store.atomic_numbers[atoms].astype(np.int64))
+    batch = torch.from_numpy(np.repeat(np.arange(rows.size), counts))
+    return composition_statistics(numbers, batch, torch.from_numpy(store.volumes[rows]))
 
 
 @cache

@@ -39,7 +39,7 @@ def element_properties() -> Tensor:
 
     Example:
         >>> copper = dict(zip(property_names(), element_properties()[29].tolist()))
-        >>> copper["electronegativity"], copper["valence_electrons"], copper["d_electrons"]
+        >>> copper["electronegativity"], copper["outer_electrons"], copper["d_electrons"]
         (1.9, 1.0, 10.0)
     """
     values = torch.tensor(_rows()[1], dtype=torch.float64)

@@ -5,7 +5,12 @@ import pytest
 import torch
 from pymatgen.core import Element
 
-from dielectric_gnn.data.composition import composition_statistics, descriptor_names, graph_descriptors
+from dielectric_gnn.data.composition import (
+    composition_statistics,
+    descriptor_names,
+    graph_descriptors,
+    stored_descriptors,
+)
 from dielectric_gnn.data.elements import HEAVIEST, element_properties, property_names
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -36,7 +41,7 @@ def test_the_table_describes_every_element() -> None:
 
 def test_electrons_by_shell() -> None:
     table, names = element_properties(), property_names()
-    columns = [names.index(name) for name in ("valence_electrons", "s_electrons", "p_electrons", "d_electrons")]
+    columns = [names.index(name) for name in ("outer_electrons", "s_electrons", "p_electrons", "d_electrons")]
     found = {symbol: table[Element(symbol).Z, columns].tolist() for symbol in ("Na", "Al", "Fe", "Cu", "Pd", "Pb")}
     assert found == {
         "Na": [1, 1, 0, 0],
@@ -52,7 +57,7 @@ def test_statistics_are_those_of_explicit_sums() -> None:
     numbers, volume = np.array([12, 29, 29]), 45.0
     properties = element_properties().numpy()[numbers]
     mean = properties.mean(axis=0)
-    electrons, molar = (properties[:, property_names().index(name)] for name in ("valence_electrons", "molar_volume"))
+    electrons, molar = (properties[:, property_names().index(name)] for name in ("outer_electrons", "molar_volume"))
     expected = [
         *mean,
         *np.abs(properties - mean).mean(axis=0),
@@ -83,3 +88,9 @@ def test_the_choice_of_cell_and_the_order_of_atoms_do_not_matter() -> None:
 def test_orbit_graphs_have_the_descriptors_of_full_graphs() -> None:
     records = [prototype(name) for name in ("C15", "CaCu5", "half-Heusler")]
     torch.testing.assert_close(described(records, "orbit"), described(records), rtol=1e-6, atol=1e-6)
+
+
+def test_a_store_has_the_descriptors_of_its_graphs() -> None:
+    store = CrystalStore.from_records([prototype(name) for name in ("C15", "hcp", "B2")], CUTOFF)
+    rows = np.array([2, 0])
+    torch.testing.assert_close(stored_descriptors(store, rows), graph_descriptors(store.gather(rows)))
