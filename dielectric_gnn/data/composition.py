@@ -19,7 +19,8 @@ STATISTICS = ("mean", "spread", "minimum", "maximum")
 """Of every property over the atoms of a material; the spread is the mean absolute deviation from the mean."""
 
 DENSITIES = ("volume_per_atom", "outer_electron_density", "packing")
-"""Å³; electrons outside closed d shells per Å³; and the volume of the cell, divided by the sum of the atomic volumes of the solid elements."""
+"""Volume per atom in Å³; electrons outside closed d shells per Å³; and the volume of the cell, divided by the sum of
+the atomic volumes of the solid elements."""
 
 ANGSTROM3_PER_ATOM = 1.66053906717
 """Volume per atom (Å³) of a molar volume of 1 cm³/mol: 10²⁴ / N_A."""
