@@ -99,6 +99,30 @@ def published_split(material_ids: Sequence[str], formulas: Sequence[str]) -> dic
     }
 
 
+def grouped_folds(groups: Sequence[str], num: int, seed: int = 0) -> NDArray[np.int64]:
+    """Number of the fold of each material, such that no group is in two folds.
+
+    The distinct groups are shuffled and dealt out in turn, so that folds have equal numbers of groups, to within one.
+
+    Args:
+        groups: Group of each material, for example its reduced formula, (D,).
+        num: Number of folds.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Numbers from 0 to `num` − 1, (D,).
+
+    Raises:
+        InputError: `num` is less than 2, or more than the number of groups.
+    """
+    unique, place = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+    if not 2 <= num <= unique.size:
+        raise InputError(f"{num} folds, expected 2 to {unique.size}, the number of distinct groups (formulas)")
+    fold = np.empty(unique.size, dtype=np.int64)
+    fold[np.random.default_rng(seed).permutation(unique.size)] = np.arange(unique.size) % num
+    return fold[place]
+
+
 def nested_subset(material_ids: Sequence[str], size: int | None, seed: int = 0) -> list[str]:
     """The first `size` ids of one seeded permutation: every smaller subset is inside every larger one.
 
