@@ -17,9 +17,11 @@ from torch import Tensor
 from dielectric_gnn.studies.compute_cost import ComputeCost
 from dielectric_gnn.studies.flops import count_training_flops
 from dielectric_gnn.studies.run_description import config_hash, describe_device, describe_run
+from dielectric_gnn.training.evaluation import trainable_parameters
 from dielectric_gnn.training.former_training import record_in
 from dielectric_gnn.training.run_folder import CHECKPOINTS
 from dielectric_gnn.training.run_record import RECORD, RunRecord, Segment, Status, read_record, write_record
+from dielectric_gnn.training.schedule import learning_rate
 from dielectric_gnn.utils.entry import os_error_message
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.locks import locked
@@ -108,17 +110,22 @@ class ScalingRecord(Callback):
             self._segments.append(_segment(now, len(self._curve), round(self._samples)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count operations per material, in every process, because layers may communicate between processes."""
+        """Count operations per material, in every process, because layers may communicate between processes.
+
+        A baseline has no training steps to count.
+        """
         if getattr(trainer, "fast_dev_run", False):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         module: Any = pl_module
+        if not trainable_parameters(module):
+            return
         counted = count_training_flops(module, data.store, data.indices["train"])
         self._flops_per_sample, self._flops_method = counted.per_sample, counted.method
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Store the learning rate before the schedule changes it."""
-        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._learning_rate = learning_rate(trainer.optimizers)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

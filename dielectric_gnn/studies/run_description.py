@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from dielectric_gnn import __version__
 from dielectric_gnn.data.store.descriptions import names_array
-from dielectric_gnn.training.module import trainable_parameters
 from dielectric_gnn.training.objective import Objective
 from dielectric_gnn.training.run_record import RunRecord
 
@@ -34,6 +33,8 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
     config: dict[str, Any] | None = getattr(module, "config", None)
     backbone: Any = module.backbone
     objective: Any = module.objective
+    num_parameters: Any = module.num_parameters
+    head: Any = module.head
     model = (config or {}).get("model", {})
     options = (model.get("backbone") or {}).get("init_args") or {}
     layers, width = _class_name(options.get("message_passing")), options.get("width")
@@ -44,9 +45,9 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
         study=study,
         status="running",
         backbone=type(backbone).__name__ + (f"-{layers}" if layers else ""),
-        head=type(module.head).__name__,
-        width=width if isinstance(width, int) else backbone.scalar_dim,
-        num_parameters=trainable_parameters(module),
+        head="" if head is None else type(head).__name__,
+        width=width if isinstance(width, int) else getattr(backbone, "scalar_dim", None),
+        num_parameters=num_parameters,
         num_train=int(ids["train"].size),
         subset=subset_id(ids["train"]),
         seed=None if seed is None else int(seed),
@@ -65,7 +66,7 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
         settings={
             "max_epochs": trainer.max_epochs,
             "batch_size": data.batch_size,
-            "optimizer": _class_and_options(_without(model.get("optimizer"), "lr", *_IMPLEMENTATION_OPTIONS)),
+            "optimizer": "" if head is None else _optimizer(model),
             "num_validation": int(ids["val"].size),
             "num_test": int(ids["test"].size),
             "validation": subset_id(ids["val"]),
@@ -130,6 +131,10 @@ def _class_and_options(component: Any) -> str:
     """Class and options of a component, such as `AdamW(eps=1e-08, weight_decay=8e-06)`."""
     options = component.get("init_args") if isinstance(component, Mapping) else None
     return _format_call(_class_name(component), options or {})
+
+
+def _optimizer(model: Mapping[str, Any]) -> str:
+    return _class_and_options(_without(model.get("optimizer"), "lr", *_IMPLEMENTATION_OPTIONS))
 
 
 def _describe_objective(objective: Objective) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.metrics.material_metric import MaterialMetric, check_keys
@@ -85,6 +85,11 @@ class ResponseModule(LightningModule):
     def supports_orbits(self) -> bool:
         """Whether `forward` counts equal atoms and edges of orbit graphs."""
         return False
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable parameters; of a baseline, of the values of its fitted state."""
+        return trainable_parameters(self)
 
     def predict(self, structures: Any, damping: float = DEFAULT_DAMPING) -> Any:
         """Spectra of structures; see `training.predict.predict`.
@@ -260,6 +265,11 @@ class ResponseModule(LightningModule):
     def _name_of(self, row: int) -> str:
         data = self._data()
         return f"number {row}" if data is None else str(data.store.material_ids[row])
+
+
+def trainable_parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def _is_finite_where_known(labels: Response) -> bool:

@@ -15,6 +15,7 @@ from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.metrics.material_metric import MaterialMetric
 from dielectric_gnn.metrics.spectral import BatchMean, Definitions
 from dielectric_gnn.models.backbones import Backbone
+from dielectric_gnn.models.baselines import Baseline
 from dielectric_gnn.models.heads import FreeFormHead, Head
 from dielectric_gnn.models.layers.pooling import Pooling, TensorPooling, VectorAttentionPooling
 from dielectric_gnn.targets.grid import EnergyGrid
@@ -22,7 +23,8 @@ from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training import checkpoint as checkpoints
 from dielectric_gnn.training.averaging import check_averaging
-from dielectric_gnn.training.evaluation import ResponseModule
+from dielectric_gnn.training.baseline_module import BaselineModule
+from dielectric_gnn.training.evaluation import ResponseModule, trainable_parameters
 from dielectric_gnn.training.loss_monitor import LossMonitor, NonFiniteLoss
 from dielectric_gnn.training.objective import MaeObjective, Objective
 from dielectric_gnn.training.schedule import LearningRateScaling, SchedulerConfig, WarmupCosine
@@ -33,11 +35,24 @@ _LATER_OPTIONS = ("lr_scheduler", "extra_metrics")
 """Options of the model that earlier checkpoints of this schema do not have."""
 
 
-class DielectricModule(ResponseModule):
+class _ModuleOfBackbone(ResponseModule):
+    """Chooses the module by the backbone; a class of its own, because jsonargparse reads options from a `__new__`."""
+
+    def __new__(cls, backbone: Any = None, **options: Any) -> Any:
+        """A `BaselineModule` for a baseline, so that configurations name it like a network."""
+        if not isinstance(backbone, Baseline):
+            return super().__new__(cls)
+        model = BaselineModule(backbone, **options)
+        model.config = _described({"backbone": backbone, **options}, backbone.cutoff)
+        return model
+
+
+class DielectricModule(_ModuleOfBackbone):
     """Predicts the optical response of crystals: backbone → pooling → head, trained on one objective.
 
     Args:
-        backbone: Graph neural network; any subclass of `Backbone`, by class path.
+        backbone: Graph neural network; any subclass of `Backbone`, by class path. A `Baseline` in its place gives a
+            `BaselineModule`, which uses objective, grid and metrics only.
         pooling: From atoms to crystals; a subclass of `Pooling`, by class path.
         head: From crystal features to spectrum and Drude frequency; a subclass of `Head`, by class path.
         objective: What training minimises; null means the published one, `MaeObjective`.
@@ -59,7 +74,7 @@ class DielectricModule(ResponseModule):
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Backbone | Baseline,
         pooling: Callable[[int], Pooling] = VectorAttentionPooling,
         head: Callable[[int, EnergyGrid, int], Head] = FreeFormHead,
         objective: Objective | None = None,
@@ -77,6 +92,8 @@ class DielectricModule(ResponseModule):
                 f"model.schedule is {schedule} and model.lr_scheduler {lr_scheduler}, expected one of them; set the "
                 "other to null"
             )
+        if not isinstance(backbone, Backbone):
+            raise InputError(f"{type(backbone).__name__} is no backbone; expected a subclass of Backbone or Baseline")
         grid = grid or EnergyGrid()
         objective = objective or MaeObjective()
         built_head = head(backbone.scalar_dim, grid, backbone.tensor_dim)
@@ -289,8 +306,3 @@ def _described(parts: dict[str, Any], cutoff: float) -> dict[str, Any] | None:
         return {"model": without_unset(describe(parts)), "data": {"cutoff": cutoff}}
     except CannotDescribeError:
         return None
-
-
-def trainable_parameters(module: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -54,7 +54,7 @@ def predict(module: ResponseModule, structures: Any, damping: float = optics.DEF
 
 def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> list[Spectrum]:
     store = CrystalStore.from_records(records, module.cutoff)
-    graph = store.gather(range(len(records))).to(device=module.device, dtype=next(module.parameters()).dtype)
+    graph = store.gather(range(len(records))).to(device=module.device, dtype=module.dtype)
     with torch.no_grad():
         response = module(graph)
     statistics = module.training_statistics

@@ -60,7 +60,9 @@ def test_report_equals_metrics_computed_from_the_model(
     result = command("test", "--ckpt_path", str(trained / "checkpoints" / "best.ckpt"))
     summary = rows_of(trained / "test" / "summary.csv")
     assert [(row["predictor"], row["statistic"]) for row in summary] == [
-        (name, statistic) for name in ("model", "training mean") for statistic in ("mean", "median", "σ")
+        (name, statistic)
+        for name in ("model", "composition kernel", "training mean")
+        for statistic in ("mean", "median", "σ")
     ]
     assert (trained / "test" / "summary.md").read_text() in result.stdout
     rows = rows_of(trained / "test" / "per_material.csv")

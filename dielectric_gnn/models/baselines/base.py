@@ -78,7 +78,7 @@ class Baseline(Describable, FittedModule, ABC):
         for fold in range(int(place.max()) + 1):
             inside, outside = (torch.from_numpy(np.flatnonzero(mask)) for mask in (place == fold, place != fold))
             other = deepcopy(self)
-            other.fit(descriptors[outside], targets.map(lambda values, rows=outside: values[rows]))
+            other.fit(descriptors[outside], _rows_of(targets, outside))
             predicted = other.predict(descriptors[inside])
             eps_inter[inside], drude[inside] = predicted.eps_inter.to(eps_inter), predicted.drude.to(drude)
         return Response(eps_inter, drude)
@@ -114,6 +114,10 @@ class Standardisation(FittedModule):
     def forward(self, descriptors: Tensor) -> Tensor:
         """Standardised descriptors (B, F)."""
         return (descriptors - self.centre) * self.scale
+
+
+def _rows_of(response: Response, rows: Tensor) -> Response:
+    return response.map(lambda values: values[rows])
 
 
 def label_parts(targets: Response) -> list[Tensor]:

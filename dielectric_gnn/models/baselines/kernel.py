@@ -74,11 +74,11 @@ class CompositionKernel(Baseline):
 
     def predict(self, descriptors: Tensor) -> Response:
         """Responses by the kernels of the landmarks."""
-        blocks = self.standardise(descriptors).split(_ROWS_PER_BLOCK)
+        blocks = torch.split(self.standardise(descriptors), _ROWS_PER_BLOCK)
         rate = self._rate()
         scores = torch.cat([laplacian_kernel(block, self.landmarks, rate) @ self.coefficients for block in blocks])
         components = self._components()
-        own = scores.split([one.num for one in components], dim=1)
+        own = torch.split(scores, [one.num for one in components], dim=1)
         return joined([one(values) for one, values in zip(components, own, strict=True)])
 
     def is_consistent(self) -> bool:

@@ -87,5 +87,5 @@ class NearestMaterial(Baseline):
         known, values = self.get_buffer(f"points_{name}"), self.get_buffer(f"values_{name}")
         if not len(known):
             return values.new_full((len(points), values.shape[1]), torch.nan)
-        rows = [torch.cdist(block, known, p=1).argmin(dim=1) for block in points.split(_ROWS_PER_BLOCK)]
+        rows = [torch.cdist(block, known, p=1).argmin(dim=1) for block in torch.split(points, _ROWS_PER_BLOCK)]
         return values.index_select(0, torch.cat(rows))

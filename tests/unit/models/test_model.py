@@ -15,8 +15,8 @@ from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing,
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.testing import graph_of, labelled, sample_crystals
-from dielectric_gnn.training.evaluation import labels_of
-from dielectric_gnn.training.module import DielectricModule, trainable_parameters
+from dielectric_gnn.training.evaluation import labels_of, trainable_parameters
+from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective
 from dielectric_gnn.training.schedule import LearningRateScaling, WarmupCosine
 from dielectric_gnn.utils.errors import InputError
