@@ -137,7 +137,7 @@ def _measure(run: PlannedRun, largest: int) -> KindCost:
     if fitted_in_closed_form:
         module.fit_baseline(data.store, train)
     else:
-        module.head.prepare(data.training_statistics())
+        module.prepare(data.store, train, data.training_statistics())
     seconds_per_fit = _now() - started
     module.to("cuda" if torch.cuda.is_available() else "cpu")
     flops = 0.0 if fitted_in_closed_form else count_training_flops(module, data.store, train).per_sample

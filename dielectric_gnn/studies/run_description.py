@@ -99,7 +99,8 @@ def family_hash(model: Mapping[str, Any]) -> str:
     if not model:
         return ""
     parts = {"backbone": _without(model.get("backbone"), "width"), "pooling": model.get("pooling")}
-    return _hash({**parts, "head": model.get("head")})
+    later = {key: model[key] for key in ("norm", "composition", "prior") if model.get(key) is not None}
+    return _hash({**parts, "head": model.get("head"), **later})
 
 
 def describe_device(trainer: Trainer) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _SMALLEST_STD_EV = 0.1
 
 
 class LowRankHead(Head):
-    """ε_inter(ω) = mean(ω) + Σ_k z_k σ_k v_k(ω), with the directions v_k of the largest variance of the training spectra.
+    """ε_inter(ω) = mean(ω) + Σ_k z_k σ_k v_k(ω): v_k are the directions of largest variance of the training spectra.
 
     σ_k is the standard deviation of the training spectra along v_k, so the outputs z_k of the MLP have variance 1 where
     the fit is perfect. Spectra are as smooth as the training spectra. The Drude frequency is mean + z σ, at least 0. An
@@ -87,13 +87,11 @@ class LowRankHead(Head):
         components = PrincipalComponents(len(self.directions))
         scores = components.fit(spectra)
         std = scores.std(dim=0, correction=0)
-        share = (
-            std.square().cumsum(dim=0) / (spectra.double() - spectra.double().mean(dim=0)).square().mean(dim=0).sum()
-        )
+        share = std.square().cumsum(dim=0) / spectra.double().var(dim=0, correction=0).sum()
         kept = int((share < self.explained_variance - 1e-9).sum()) + 1
         # In place, because DistributedDataParallel holds references to these tensors.
         self.mean.copy_(components.mean)
-        self.directions[: components.num].copy_((std[:, None] * components.basis)[:, :])
+        self.directions[: components.num].copy_(std[:, None] * components.basis)
         self.directions[kept:].zero_()
         known = labels.drude[labels.drude_mask()]
         if len(known):
