@@ -100,6 +100,8 @@ class CrystalDataModule(LightningDataModule):
         insulators: `drude_zero` sets the Drude frequency of materials whose file states a band gap above 0 to 0; null
             leaves their labels as they are.
         all_as: `test` makes every labelled material, of which one is enough, a test material, without any split.
+        max_batch_share: Largest share of the training materials in one step of all processes; a batch_size above it is
+            reduced, so that a small training set gets enough steps. Null leaves batch_size as it is.
     """
 
     store: CrystalStore
@@ -129,12 +131,17 @@ class CrystalDataModule(LightningDataModule):
         grid: EnergyGrid | None = None,
         insulators: InsulatorRule | None = None,
         all_as: Literal["test"] | None = None,
+        max_batch_share: float | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 2 or eval_batch_size < 1:
             raise InputError(
                 f"batch_size is {batch_size} and eval_batch_size {eval_batch_size}, expected at least 2 (batch norm "
                 "cannot train on one crystal) and 1"
+            )
+        if max_batch_share is not None and not 0 < max_batch_share <= 1:
+            raise InputError(
+                f"data.max_batch_share is {max_batch_share}, expected a share above 0 and at most 1, or null"
             )
         check_cutoff(cutoff)
         check_at_least(0, subset_seed=subset_seed, split_seed=split_seed, shuffle_seed=shuffle_seed)
@@ -157,6 +164,7 @@ class CrystalDataModule(LightningDataModule):
         self.on_error = on_error
         self.tensors = tensors
         self.batch_size = batch_size
+        self.max_batch_share = max_batch_share
         self.batch_edges = batch_edges
         self.batch_pairs = batch_pairs
         self.eval_batch_size = eval_batch_size
@@ -313,7 +321,21 @@ class CrystalDataModule(LightningDataModule):
             if budget is not None:
                 costs = self.store.sizes[train, column]
                 return BudgetBatches(train, costs, budget, seed, self._position, *self._rank())
-        return TrainingBatches(train, self.batch_size, seed, self._position, *self._rank())
+        if (size := self.training_batch_size) < self.batch_size:
+            rank_zero_info(
+                f"data.batch_size is {self.batch_size}, reduced to {size}, so that a step takes at most "
+                f"{self.max_batch_share:g} of the {train.size} training materials; set data.max_batch_share to null to "
+                "keep it"
+            )
+        return TrainingBatches(train, size, seed, self._position, *self._rank())
+
+    @property
+    def training_batch_size(self) -> int:
+        """Crystals per training batch and process: `batch_size`, within `max_batch_share`."""
+        if self.max_batch_share is None:
+            return self.batch_size
+        materials = self.indices["train"].size // self._rank()[1]
+        return min(self.batch_size, max(2, int(self.max_batch_share * materials)))
 
     def val_dataloader(self) -> DataLoader[CrystalGraph]:
         """The validation materials, each once."""

@@ -65,7 +65,7 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
         family=family_hash(model),
         settings={
             "max_epochs": trainer.max_epochs,
-            "batch_size": data.batch_size,
+            "batch_size": data.training_batch_size,
             "optimizer": "" if head is None else _optimizer(model),
             "num_validation": int(ids["val"].size),
             "num_test": int(ids["test"].size),
