@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dielectric_gnn.data.elements import element_properties, property_names
+from dielectric_gnn.data.elements import ANGSTROM3_PER_ATOM, element_properties, property_names
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.flat import ragged_rows
@@ -21,9 +21,6 @@ STATISTICS = ("mean", "spread", "minimum", "maximum")
 DENSITIES = ("volume_per_atom", "outer_electron_density", "packing")
 """Volume per atom in Å³; electrons outside closed d shells per Å³; and the volume of the cell, divided by the sum of
 the atomic volumes of the solid elements."""
-
-ANGSTROM3_PER_ATOM = 1.66053906717
-"""Volume per atom (Å³) of a molar volume of 1 cm³/mol: 10²⁴ / N_A."""
 
 
 def descriptor_names() -> tuple[str, ...]:

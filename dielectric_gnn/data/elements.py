@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 HEAVIEST = 103
 """Largest atomic number of the table (Lr)."""
+
+ANGSTROM3_PER_ATOM = 1.66053906717
+"""Volume per atom (Å³) of a molar volume of 1 cm³/mol: 10²⁴ / N_A."""
 
 TABLE = Path(__file__).with_name("element_properties.csv")
 """Written by `tools/write_element_properties.py`, whose description states how missing values are filled."""
@@ -44,3 +50,13 @@ def element_properties() -> Tensor:
     """
     values = torch.tensor(_rows()[1], dtype=torch.float64)
     return torch.cat([values.new_full((1, values.shape[1]), torch.nan), values])
+
+
+def atomic_volumes(atomic_numbers: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
+    """Volumes per atom (n,) in Å³ of the solid elements, from their molar volumes."""
+    return _atomic_volumes()[np.asarray(atomic_numbers)]
+
+
+@cache
+def _atomic_volumes() -> NDArray[np.float64]:
+    return ANGSTROM3_PER_ATOM * element_properties()[:, property_names().index("molar_volume")].numpy()

@@ -163,12 +163,7 @@ class PredictionWriter(Callback):
             sys.stdout.write("Tensors are not written: the model was trained on averages over directions only\n")
         for problem, found in (
             ("predictions are not finite and were left out, see rejects.csv", [one.source for one in rejects]),
-            ("materials have unusual structures, see `remarks` in the summary", _ids_with(rows, "remarks")),
-            (
-                "materials contain elements that the training set lacks, see `unseen_elements` in the summary; their "
-                "predictions are less reliable",
-                _ids_with(rows, "unseen_elements"),
-            ),
+            ("materials are to be doubted, see `warnings` in the summary", _ids_with(rows, "warnings")),
         ):
             if found:
                 sys.stdout.write(f"{len(found)} {problem}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}\n")
