@@ -46,6 +46,7 @@ from dielectric_gnn.training.run_folder import (
     PREDICTIONS,
     checkpoints_of,
     choose_run_dir,
+    final_checkpoint,
     lock_run,
     named_checkpoint,
 )
@@ -322,9 +323,9 @@ class DielectricCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Print where the results are."""
-        best = self.run_dir / CHECKPOINTS / "best.ckpt"
-        if self.trainer.is_global_zero and best.is_file():
-            test = shlex.join(["--ckpt_path", str(best), *data_words(self._plain_config()["data"])])
+        final = final_checkpoint(self.run_dir)
+        if self.trainer.is_global_zero and final.is_file():
+            test = shlex.join(["--ckpt_path", str(final), *data_words(self._plain_config()["data"])])
             sys.stdout.write(
                 f"\nTraining is done; everything is in {self.run_dir}/\n"
                 f"  dielectric-gnn test {test}\n  tensorboard --logdir {shlex.quote(str(self.run_dir))}\n"

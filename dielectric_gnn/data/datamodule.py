@@ -40,6 +40,8 @@ from dielectric_gnn.data.splits import (
     SubsetMethod,
     composition_split,
     published_split,
+    read_split,
+    split_positions,
     subset_rows,
 )
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -94,6 +96,8 @@ class CrystalDataModule(LightningDataModule):
             study, 80/10/10; `seeded`: by the next two options.
         split_fractions: Shares of train, validation and test of a seeded split; null means 80/10/10.
         split_seed: Seed of a seeded split; null means 0.
+        split_ids: JSON file with lists of ids under `train`, `val` and `test`, in place of the split of source or
+            store; materials that it does not list are left out.
         shuffle_seed: Seed of the order of training batches; null takes seed_everything.
         grid: Photon energies (eV) onto which the spectra of every material are resampled, nothing extrapolated; null
             keeps those of the source or store.
@@ -127,6 +131,7 @@ class CrystalDataModule(LightningDataModule):
         split: SplitMethod = "published",
         split_fractions: tuple[float, float, float] | None = None,
         split_seed: int | None = None,
+        split_ids: str | None = None,
         shuffle_seed: int | None = None,
         grid: EnergyGrid | None = None,
         insulators: InsulatorRule | None = None,
@@ -183,6 +188,7 @@ class CrystalDataModule(LightningDataModule):
         self.split = split
         self.split_fractions = split_fractions
         self.split_seed = split_seed
+        self.split_ids = None if split_ids is None else Path(split_ids)
         self.shuffle_seed = shuffle_seed
         self.all_as = all_as
         self.labels = LabelOptions(grid, tensors, insulators)
@@ -235,6 +241,8 @@ class CrystalDataModule(LightningDataModule):
             log.info("%d materials, all of them for test", len(self.store))
             none = np.empty(0, dtype=np.int64)
             return {"train": none, "val": none, "test": np.arange(len(self.store))}
+        if self.split_ids is not None:
+            indices = split_positions(read_split(self.split_ids), self.store.material_ids)
         train = indices["train"]
         ids = names_array(self.store.material_ids)[train]
         indices["train"] = train[subset_rows(ids, self.train_ids, self.train_size, self.subset_seed, self.subset)]
@@ -281,7 +289,7 @@ class CrystalDataModule(LightningDataModule):
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
         self._read(self.source, stage)
-        if self.all_as is not None:
+        if self.all_as is not None or self.split_ids is not None:
             return {}
         ids = self.store.material_ids
         split = self.source.split() or self._drawn_split(ids, self.store.formulas)

@@ -19,7 +19,7 @@ from dielectric_gnn.studies.flops import count_training_flops
 from dielectric_gnn.studies.run_description import config_hash, describe_device, describe_run
 from dielectric_gnn.training.evaluation import trainable_parameters
 from dielectric_gnn.training.former_training import record_in
-from dielectric_gnn.training.run_folder import CHECKPOINTS
+from dielectric_gnn.training.run_folder import final_checkpoint
 from dielectric_gnn.training.run_record import RECORD, RunRecord, Segment, Status, read_record, write_record
 from dielectric_gnn.training.schedule import learning_rate
 from dielectric_gnn.utils.entry import os_error_message
@@ -33,7 +33,8 @@ class ScalingRecord(Callback):
     """Writes `run_record.json` into the folder of a run: see `dielectric_gnn.training.run_record`.
 
     A resumed training continues the record in its folder: curve, steps and samples are those behind the weights, the
-    cost is the sum over all launches. A test of `best.ckpt` on the run's own data completes the record.
+    cost is the sum over all launches. A test of `best.ckpt` (of `last.ckpt`, if nothing was validated) on the run's own
+    data completes the record.
 
     Args:
         study: Name of the study of the run; empty for a run without study.
@@ -183,7 +184,7 @@ class ScalingRecord(Callback):
         self._compute_cost.start(trainer.world_size, pl_module.device.type == "cuda")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Complete the record of the run, if its best checkpoint was tested on its own data."""
+        """Complete the record of the run, if its final checkpoint was tested on its own data."""
         self._compute_cost.collect(lambda seconds: _sum_over_processes(trainer, seconds))
         record = _record_of_tested(trainer, pl_module) if trainer.is_global_zero else None
         if record is None:
@@ -257,10 +258,10 @@ def _previous_record(path: Path, described: RunRecord) -> RunRecord | None:
 
 
 def _record_of_tested(trainer: Trainer, module: LightningModule) -> RunRecord | None:
-    """The record of the tested run, if its best checkpoint is tested on its own data; otherwise None."""
+    """The record of the tested run, if its final checkpoint is tested on its own data; otherwise None."""
     path = _path(trainer)
-    best, tested = path.parent / CHECKPOINTS / "best.ckpt", Path(str(trainer.ckpt_path or ""))
-    if not (path.is_file() and best.is_file() and tested.is_file() and tested.samefile(best)):
+    final, tested = final_checkpoint(path.parent), Path(str(trainer.ckpt_path or ""))
+    if not (path.is_file() and final.is_file() and tested.is_file() and tested.samefile(final)):
         return None
     record = read_record(path)
     return record if config_hash(getattr(module, "config", None)) == record.config_hash else None

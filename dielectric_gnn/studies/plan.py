@@ -16,7 +16,7 @@ from dielectric_gnn.studies.spec import Block, Choice, Study
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.yaml_files import read_yaml
 
-_SOURCE_SETTINGS = ("source", "store", "train_ids")
+_SOURCE_SETTINGS = ("source", "store", "train_ids", "split_ids")
 """Settings of the data that may be paths."""
 _SOURCE_OPTIONS = tuple(f"data.{key}" for key in _SOURCE_SETTINGS)
 

@@ -23,6 +23,8 @@ from dielectric_gnn.training.run_record import RunRecord
 
 # Settings of the data that do not change any reported number.
 _SETTINGS_WITHOUT_EFFECT = ("crystals", "eval_batch_size", "on_error")
+# Settings of the data that earlier records do not have.
+_LATER_SETTINGS = ("split_ids",)
 # Options of optimisers that change the implementation, not the steps.
 _IMPLEMENTATION_OPTIONS = ("fused", "foreach", "capturable", "differentiable")
 
@@ -86,7 +88,8 @@ def config_hash(config: Mapping[str, Any] | None) -> str:
     """Hash of model and data settings; empty for a model that was built in Python."""
     if config is None:
         return ""
-    data = {key: value for key, value in config["data"].items() if key not in _SETTINGS_WITHOUT_EFFECT}
+    unset = {key for key in _LATER_SETTINGS if config["data"].get(key) is None}
+    data = {key: value for key, value in config["data"].items() if key not in {*_SETTINGS_WITHOUT_EFFECT, *unset}}
     return _hash({"model": config["model"], "data": data})
 
 

@@ -18,6 +18,7 @@ from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.metrics.material_metric import MaterialMetric
 from dielectric_gnn.metrics.spectral import BatchMean, Definitions
+from dielectric_gnn.models.backbone_or_baseline import BackboneOrBaseline
 from dielectric_gnn.models.backbones import Backbone
 from dielectric_gnn.models.baselines import Baseline
 from dielectric_gnn.models.heads import FreeFormHead, Head
@@ -87,7 +88,7 @@ class DielectricModule(_ModuleOfBackbone):
 
     def __init__(
         self,
-        backbone: Backbone | Baseline,
+        backbone: BackboneOrBaseline,
         pooling: Callable[[int], Pooling] = VectorAttentionPooling,
         head: Callable[[int, EnergyGrid, int], Head] = FreeFormHead,
         objective: Objective | None = None,

@@ -13,15 +13,15 @@ from torch import Tensor
 from dielectric_gnn.data.composition import graph_descriptors
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.splits import grouped_folds
+from dielectric_gnn.models.backbone_or_baseline import BackboneOrBaseline
 from dielectric_gnn.models.layers.fitted import FittedModule
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.utils.described import Describable
 
 RE, IM, DRUDE = range(3)
 """The parts of a response that a baseline fits independently of each other, on the materials that have the label."""
 
 
-class Baseline(Describable, FittedModule, ABC):
+class Baseline(BackboneOrBaseline, FittedModule, ABC):
     """A predictor of responses from composition descriptors (`data.composition`), fitted in closed form.
 
     It takes the place of the backbone in a configuration; `fit` of the command then fits it in one pass over the
