@@ -44,9 +44,14 @@ class Baseline(BackboneOrBaseline, FittedModule, ABC):
     def fit(self, descriptors: Tensor, targets: Response) -> None:
         """Set the state from the training materials."""
 
-    @abstractmethod
     def predict(self, descriptors: Tensor) -> Response:
-        """Responses of materials; NaN where no training material had the label."""
+        """Responses of materials (B, F), never in half precision; NaN where no training material had the label."""
+        with torch.autocast(descriptors.device.type, enabled=False):
+            return self._predict(descriptors)
+
+    @abstractmethod
+    def _predict(self, descriptors: Tensor) -> Response:
+        """What `predict` returns."""
 
     @abstractmethod
     def is_consistent(self) -> bool:

@@ -72,7 +72,7 @@ class CompositionKernel(Baseline):
         self.landmarks = points[landmarks].to(self.landmarks.dtype)
         self.coefficients = torch.cat(solutions, dim=1).to(self.coefficients.dtype)
 
-    def predict(self, descriptors: Tensor) -> Response:
+    def _predict(self, descriptors: Tensor) -> Response:
         """Responses by the kernels of the landmarks."""
         blocks = torch.split(self.standardise(descriptors), _ROWS_PER_BLOCK)
         rate = self._rate()

@@ -32,7 +32,7 @@ class MeanSpectrum(Baseline):
             mean = part[known_rows(part)].double().mean(dim=0)
             setattr(self, f"mean_{name}", mean.to(self.get_buffer(f"mean_{name}").dtype))
 
-    def predict(self, descriptors: Tensor) -> Response:
+    def _predict(self, descriptors: Tensor) -> Response:
         """The means, for every material."""
         return joined([self.get_buffer(f"mean_{name}").expand(len(descriptors), -1) for name in _NAMES])
 
@@ -68,7 +68,7 @@ class NearestMaterial(Baseline):
             setattr(self, f"points_{name}", points[rows].to(self.get_buffer(f"points_{name}").dtype))
             setattr(self, f"values_{name}", part[rows].to(self.get_buffer(f"values_{name}").dtype))
 
-    def predict(self, descriptors: Tensor) -> Response:
+    def _predict(self, descriptors: Tensor) -> Response:
         """Labels of the nearest training material, for each part among those that have it."""
         return joined([self._nearest(name, self.standardise(descriptors)) for name in _NAMES])
 

@@ -140,6 +140,14 @@ def test_state_is_restored_with_its_shapes(kind: type[Baseline], data: tuple[tor
     assert torch.equal(found.eps_inter, expected.eps_inter) and torch.equal(found.drude, expected.drude)
 
 
+def test_mixed_precision_changes_nothing(data: tuple[torch.Tensor, Response]) -> None:
+    kernel = CompositionKernel()
+    expected = fitted(kernel, data)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = kernel.predict(data[0][NUM_TRAIN:])
+    assert torch.equal(found.eps_inter, expected.eps_inter) and torch.equal(found.drude, expected.drude)
+
+
 def test_drude_frequencies_are_not_negative(data: tuple[torch.Tensor, Response]) -> None:
     descriptors, labels = data
     found = fitted(CompositionKernel(alpha=1e-6), (descriptors, Response(labels.eps_inter, labels.drude - 6)))
