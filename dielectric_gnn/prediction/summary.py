@@ -11,6 +11,7 @@ import numpy as np
 
 from dielectric_gnn import optics
 from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.optics.intervals import Intervals
 from dielectric_gnn.optics.screening import FIGURES_OF_MERIT, QUALITY_SCORES, figures_of_merit
 from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.prediction.journal import Row
@@ -27,7 +28,8 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("warnings", "warnings", ""),
     ("srgb_hex", "colour", "colour"),
     ("drude_ev", "ω_D", "eV"),
-    ("drude_std_ev", "± ω_D", "eV"),
+    ("drude_interval_ev", "90 % interval of ω_D: ±", "eV"),
+    ("drude_std_ev", "σ of ω_D over members", "eV"),
     ("eps_inter_std", "± ε", "mean over energies"),
     *((figure.key, figure.heading, figure.unit) for figure in (*FIGURES_OF_MERIT, *QUALITY_SCORES)),
     ("lab_l", "L*", ""),
@@ -86,6 +88,7 @@ def summarise(
     store: CrystalStore,
     statistics: TrainingStatistics | None,
     conditions: Conditions,
+    intervals: Intervals | None = None,
 ) -> list[Row]:
     """Return the rows of the summary for some materials of a store.
 
@@ -95,6 +98,7 @@ def summarise(
         store: The materials.
         statistics: Training statistics, for elements that the training set lacks.
         conditions: Damping, illuminant and observer.
+        intervals: Prediction intervals of the model, if they were calibrated.
     """
     eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
     energies, damping = spectra[0].energies, conditions.damping_ev
@@ -112,6 +116,7 @@ def summarise(
             "formula": str(store.formulas[row]),
             "srgb_hex": optics.hex_colour(srgb[place]) if np.isfinite(srgb[place]).all() else "",
             "drude_ev": spectrum.drude,
+            "drude_interval_ev": None if intervals is None else intervals.drude,
             "drude_std_ev": None if std is None else std.drude,
             "eps_inter_std": None if std is None else (std.eps_inter.real + std.eps_inter.imag).mean() / 2,
             "illuminant": conditions.illuminant,

@@ -129,7 +129,8 @@ class PredictionWriter(Callback):
         rows = list(compress(batch.index.tolist(), finite))
         if not rows:
             return
-        summaries = summarise(rows, spectra, store, statistics, self.conditions)
+        intervals = getattr(pl_module, "intervals", None)
+        summaries = summarise(rows, spectra, store, statistics, self.conditions, intervals)
         draw = self._should_draw(trainer)
         for spectrum, summary in zip(spectra, summaries, strict=True):
             stem = journal.folder / file_stem(summary["material_id"])

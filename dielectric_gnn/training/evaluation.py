@@ -23,6 +23,7 @@ from dielectric_gnn.metrics.spectral import (
 from dielectric_gnn.models.heads.base import Quantity
 from dielectric_gnn.models.layers.segment import at_least_float32
 from dielectric_gnn.optics import DEFAULT_DAMPING
+from dielectric_gnn.optics.intervals import Intervals
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
@@ -70,6 +71,7 @@ class ResponseModule(LightningModule):
         self.tensorial = tensorial
         self.definitions = definitions
         self.training_statistics: TrainingStatistics | None = None
+        self.intervals: Intervals | None = None
         self.extra_metrics = [metric for metric in extra_metrics if metric.supports_grid(grid)]
         terms = objective.term_names(grid)
         own = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS

@@ -71,6 +71,7 @@ def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> li
             tensor=spectrum.tensor if tensors else None,
             warnings=(*reasons[row], *([] if finite[row] else ["the prediction is not finite"])),
             source=f"Model: {type(module).__name__} in memory.",
+            intervals=module.intervals,
         )
         for row, (record, spectrum) in enumerate(zip(records, spectra, strict=True))
     ]

@@ -109,7 +109,9 @@ def test_predicted_files_are_physics_of_the_prediction(command: Command, trained
     folder = trained / "predictions"
     assert f"in {folder}/" in result.stdout
     comments = dict(
-        line[2:].strip().split(": ", 1) for line in (folder / "fcc_silver.csv").read_text().splitlines() if line[0] == "#"
+        line[2:].strip().split(": ", 1)
+        for line in (folder / "fcc_silver.csv").read_text().splitlines()
+        if line[0] == "#"
     )
     assert comments["damping_ev"] == "0.2" and comments["broadening_ev"] == "0.3" and comments["formula"] == "Ag"
     table = {key: np.array([float(row[key]) for row in rows_of(folder / "fcc_silver.csv")]) for key in (

@@ -60,10 +60,10 @@ class FoldPredictions:
 
     Args:
         store: The labelled materials.
-        seeds: Of the trainings.
+        seeds: Of the trainings, or names of the models.
     """
 
-    def __init__(self, store: CrystalStore, seeds: Sequence[int]) -> None:
+    def __init__(self, store: CrystalStore, seeds: Sequence[int | str]) -> None:
         num = len(store)
         self.store, self.seeds = store, [str(seed) for seed in seeds]
         self.folds = np.full(num, -1)
