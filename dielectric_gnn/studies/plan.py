@@ -84,6 +84,7 @@ def _runs_of(study: Study, block: Block, where: str, changes: Mapping[str, Any])
         options = {**study.options, **choices[0].options, **_rate_options(choices[0]), **_width_option(width)}
         options |= {**(choices[1].options if head else {}), **block.options, **changes}
         options |= {"data.train_size": size} if size is not None else {}
+        options |= {"data.subset_seed": seed} if size is not None and block.subset_seed == "seed" else {}
         options |= {"data.store": study.data.store} if study.data else {}
         options |= {"seed_everything": seed, "study": study.name, "run_dir": str(folder)}
         overlays = [*study.configs, *(path for choice in choices for path in choice.configs)]
