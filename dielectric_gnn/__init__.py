@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dielectric_gnn.models.heads import Head
     from dielectric_gnn.optics.spectrum import Spectrum
     from dielectric_gnn.prediction.loading import load
+    from dielectric_gnn.pretrained import load_pretrained
     from dielectric_gnn.targets.grid import EnergyGrid
     from dielectric_gnn.training.ensemble import Ensemble
     from dielectric_gnn.training.module import DielectricModule
@@ -43,6 +44,7 @@ _HOMES = {
     "Spectrum": "optics.spectrum",
     "Trainer": "training.trainer",
     "load": "prediction.loading",
+    "load_pretrained": "pretrained",
 }
 _PACKAGES = {
     "backbones": "models.backbones",
@@ -65,6 +67,7 @@ __all__ = [  # noqa: RUF022 - classes, functions, packages
     "Spectrum",
     "Trainer",
     "load",
+    "load_pretrained",
     "backbones",
     "export",
     "heads",

@@ -15,6 +15,8 @@ _TOOLS = {
     "prepare": "prepare",
     "study": "study",
     "fit-laws": "fit_laws",
+    "cross-validate": "cross_validate",
+    "compare": "compare",
     "doctor": "doctor.command",
     "benchmark": "benchmark.command",
     "import-published": "import_published",
@@ -37,6 +39,8 @@ Tools (each has --help):
   prepare          download published data, build, describe and verify stores
   study            train a grid of models and data sizes, here or as SLURM jobs
   fit-laws         fit neural scaling laws to the records of trainings
+  cross-validate   predict every material by a model that has not seen its formula
+  compare          paired difference of two cross-validations
   doctor           check a launch of fit beforehand
   benchmark        measure how fast this machine builds graphs, trains, loads, predicts
   import-published turn weights of the published study into a run

@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def metals() -> list[CrystalRecord]:
     """The embedded metals."""
-    return list(ExampleMetals().records())
+    return list(ExampleMetals(parts=1).records())
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
+from dielectric_gnn.training.run_record import RECORD, read_record
 from dielectric_gnn.training.stored_config import data_words
 from dielectric_gnn.utils.entry import command
 from dielectric_gnn.utils.files import check_writable, user_path
@@ -71,10 +71,8 @@ def summarize(run: Path) -> dict[str, float]:
     materials = pd.read_csv(run / "test" / "per_material.csv")
     materials["gain"] = materials["gain_share"] > 0
     numbers: dict[str, float] = materials[list(COLUMNS)].mean(skipna=False).to_dict()
-    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    states = checkpoint["optimizer_states"][0]["state"].values()
-    numbers["parameters"] = float(sum(state["exp_avg"].numel() for state in states))
-    numbers["epoch"] = float(checkpoint["epoch"] + 1)
+    numbers["parameters"] = float(read_record(run / RECORD).num_parameters)
+    numbers["epoch"] = float(read_checkpoint(run / "checkpoints" / "best.ckpt")["epoch"] + 1)
     numbers["seconds"] = float((run / "seconds.txt").read_text())
     return numbers
 

@@ -41,8 +41,8 @@ from dielectric_gnn.metrics.spectral import tensor_metrics
 from dielectric_gnn.models.backbones import Goten
 from dielectric_gnn.models.heads import FreeFormHead, FreeFormTensorHead, Head, OscillatorHead, OscillatorTensorHead
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.training.evaluation import labels_of
-from dielectric_gnn.training.module import DielectricModule, trainable_parameters
+from dielectric_gnn.training.evaluation import labels_of, trainable_parameters
+from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective, TensorObjective
 from dielectric_gnn.training.schedule import WarmupCosine
 from dielectric_gnn.utils.entry import command
@@ -74,7 +74,7 @@ class Fold(ExampleMetals):
     """The embedded metals; the test set is one fold, and none of its formulas is in the training set."""
 
     def __init__(self, number: int, count: int) -> None:
-        super().__init__()
+        super().__init__(parts=1)
         self.number, self.count = number, count
 
     def split(self) -> dict[str, list[str]]:

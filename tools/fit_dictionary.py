@@ -38,7 +38,7 @@ def fit() -> None:
     add("--tail-stop", type=float, default=200.0, help="highest energy in eV (default: %(default)s)")
     add("--broadening", type=float, help="broadening in eV (default: that of the spectra)")
     args = parser.parse_args()
-    labels = [record.labels for record in ExampleMetals().records() if record.labels is not None]
+    labels = [record.labels for record in ExampleMetals(parts=1).records() if record.labels is not None]
     spectra = np.concatenate([np.unique(label.eps_inter, axis=0) for label in labels])
     grid, broadening = labels[0].grid, args.broadening or labels[0].broadening
     dictionary = Dictionary(args.num, grid.stop, args.num_tail, args.tail_stop)

@@ -1,10 +1,11 @@
-"""Pack published-format JSON files into the embedded data set of the package.
+"""Append materials in published-format JSON files to the embedded data set of the package.
 
-    python tools/pack_example_data.py FOLDER
+    python tools/pack_example_data.py FOLDER [--leave_out FILE]
 
-FOLDER holds one ComputedStructureEntry per material (.json, .json.gz or .json.bz2). The split is drawn by reduced
-formula with seed 0, 1, 2, … until every element of the validation and test materials also occurs in training (a model
-cannot know an element that it never saw), and stored with the data, so that it stays fixed by material id.
+FOLDER holds one ComputedStructureEntry per material (.json, .json.gz or .json.bz2). Materials that the set has are
+skipped, the others are appended in the order of a hash of their names, 100 to a file. Every material goes to the part
+of the split of its reduced formula: that of an earlier material of this formula, otherwise by a hash of the formula,
+70 % to training, 15 % to validation and 15 % to test. So nothing moves when the set grows.
 """
 
 from __future__ import annotations
@@ -15,34 +16,79 @@ if __name__ == "__main__":  # before the imports that take seconds: Ctrl-C ends 
     begin()
 
 import argparse
-from itertools import count
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.entry_json import EntryJson
-from dielectric_gnn.data.sources.example import write_example
-from dielectric_gnn.data.splits import composition_split
+from dielectric_gnn.data.sources.shards import PART_NAME, read_shard, write_shard
+from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.utils.entry import command
+from dielectric_gnn.utils.files import write_text
 
 TARGET = Path(__file__).resolve().parents[1] / "dielectric_gnn" / "data" / "example"
-FRACTIONS = (0.7, 0.15, 0.15)
+SHARES = (0.7, 0.15)
+"""Shares of the formulas in training and validation; the rest is for tests."""
+PART_SIZE = 100
 
 
-def split_with_known_elements(records: list[CrystalRecord]) -> tuple[int, dict[str, list[str]]]:
-    """The first seed, and its split, whose training materials hold every element of the others."""
-    ids = [record.material_id for record in records]
-    formulas = [record.formula for record in records]
-    elements = {record.material_id: set(record.atomic_numbers.tolist()) for record in records}
-    everything = set().union(*elements.values())
-    for seed in count():
-        split = composition_split(ids, formulas, FRACTIONS, seed)
-        if set().union(*(elements[material_id] for material_id in split["train"])) == everything:
-            return seed, split
-    raise RuntimeError("unreachable: count() never ends")
+def uniform_hash(text: str) -> float:
+    """A number in [0, 1) that depends on the text only."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def side_of(formula: str) -> str:
+    """Part of the split of a new formula."""
+    value = uniform_hash(formula)
+    return SPLIT_NAMES[(value >= SHARES[0]) + (value >= sum(SHARES))]
+
+
+def append(folder: Path, new: Iterable[CrystalRecord]) -> Counter[str]:
+    """Append records to the files of a folder and to its split.
+
+    Args:
+        folder: Holds the numbered files and `split.json`, or nothing.
+        new: Labelled records; those whose id the set has are skipped.
+
+    Returns:
+        How many were appended to each part of the split.
+    """
+    parts = _existing(folder)
+    split_file = folder / "split.json"
+    split = json.loads(split_file.read_text(encoding="utf-8")) if parts else {name: [] for name in SPLIT_NAMES}
+    side_of_id = {material_id: name for name, ids in split.items() for material_id in ids}
+    side_of_formula = {record.formula: side_of_id[record.material_id] for part in parts for record in part}
+    counts: Counter[str] = Counter()
+    first_changed = max(0, len(parts) - 1)
+    for record in sorted(new, key=lambda record: uniform_hash(record.material_id)):
+        if record.material_id in side_of_id:
+            continue
+        side = side_of_formula.setdefault(record.formula, side_of(record.formula))
+        side_of_id[record.material_id] = side
+        split[side].append(record.material_id)
+        counts[side] += 1
+        if not parts or len(parts[-1]) >= PART_SIZE:
+            parts.append([])
+        parts[-1].append(record)
+    if counts:
+        for number in range(first_changed, len(parts)):
+            write_shard(folder / PART_NAME.format(number), parts[number])
+        write_text(split_file, json.dumps(split, indent=1) + "\n")
+    return counts
+
+
+def _existing(folder: Path) -> list[list[CrystalRecord]]:
+    parts: list[list[CrystalRecord]] = []
+    while (path := folder / PART_NAME.format(len(parts))).is_file():
+        parts.append(list(read_shard(path)))
+    return parts
 
 
 def main() -> None:
-    """Read, split and pack."""
+    """Read and pack."""
     command(pack)
 
 
@@ -50,11 +96,12 @@ def pack() -> None:
     """Parse the command line, and pack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="folder with the JSON files")
-    records = list(EntryJson(parser.parse_args().folder).records())
-    seed, split = split_with_known_elements(records)
-    write_example(TARGET, records, split)
-    sizes = {name: len(ids) for name, ids in split.items()}
-    print(f"packed {len(records)} materials into {TARGET}; split of seed {seed}: {sizes}")
+    parser.add_argument("--leave_out", type=Path, help="text file with reduced formulas to leave out, one to a line")
+    options = parser.parse_args()
+    left_out = set(options.leave_out.read_text(encoding="utf-8").split()) if options.leave_out else set()
+    records = [record for record in EntryJson(options.folder).records() if record.formula not in left_out]
+    counts = append(TARGET, records)
+    print(f"appended {counts.total()} of {len(records)} materials to {TARGET}: {dict(counts)}")
 
 
 if __name__ == "__main__":

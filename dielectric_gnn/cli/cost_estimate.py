@@ -19,7 +19,9 @@ from dielectric_gnn.data.splits import SHARES
 from dielectric_gnn.studies.execute import state_of
 from dielectric_gnn.studies.flops import count_training_flops
 from dielectric_gnn.studies.plan import PlannedRun
-from dielectric_gnn.training.module import DielectricModule, trainable_parameters
+from dielectric_gnn.training.baseline_module import BaselineModule
+from dielectric_gnn.training.evaluation import ResponseModule
+from dielectric_gnn.training.module import DielectricModule
 
 _BATCH_SIZE = 64
 _MAX_TRAIN_SIZE = 512
@@ -129,10 +131,16 @@ def _measure(run: PlannedRun, largest: int) -> KindCost:
         cli = _BuildOnlyCLI(words)
     data, module = cli.datamodule, cli.model
     data.setup("fit")
-    module.head.prepare(data.training_statistics())
-    module.to("cuda" if torch.cuda.is_available() else "cpu")
     train = data.indices["train"]
-    counted = count_training_flops(module, data.store, train)
+    fitted_in_closed_form = isinstance(module, BaselineModule)
+    started = _now()
+    if fitted_in_closed_form:
+        module.fit_baseline(data.store, train)
+    else:
+        module.prepare(data.store, train, data.training_statistics())
+    seconds_per_fit = _now() - started
+    module.to("cuda" if torch.cuda.is_available() else "cpu")
+    flops = 0.0 if fitted_in_closed_form else count_training_flops(module, data.store, train).per_sample
     by_size = train[np.argsort(data.store.sizes[train, 1], kind="stable")]
     number = min(_BATCH_SIZE, data.batch_size, train.size)
     graph = data.store.gather(by_size[np.linspace(0, train.size - 1, number).round().astype(np.int64)])
@@ -141,18 +149,19 @@ def _measure(run: PlannedRun, largest: int) -> KindCost:
     evaluated = {name: round(largest * share / shares[0]) for name, share in (("val", shares[1]), ("test", shares[2]))}
     if basis == _OWN_DATA:
         evaluated = {name: int(data.indices[name].size) for name in evaluated}
-    epochs = cli.trainer.max_epochs or 0
+    epochs = 1 if fitted_in_closed_form else cli.trainer.max_epochs or 0
+    step = None if fitted_in_closed_form else _training_step(module, graph)
     return KindCost(
         basis=basis,
-        num_parameters=trainable_parameters(module),
+        num_parameters=module.num_parameters,
         epochs=epochs,
         validations=epochs // (cli.trainer.check_val_every_n_epoch or 1),
         num_train=int(train.size),
-        per_sample=_seconds(_training_step(module, graph)) / number,
+        per_sample=seconds_per_fit / train.size if step is None else _seconds(step) / number,
         per_evaluation=_seconds(_evaluation_step(module, graph)) / number,
         num_validation=evaluated["val"],
         num_test=evaluated["test"],
-        flops=counted.per_sample,
+        flops=flops,
     )
 
 
@@ -182,7 +191,7 @@ def _training_step(module: DielectricModule, graph: CrystalGraph) -> Callable[[]
     return step
 
 
-def _evaluation_step(module: DielectricModule, graph: CrystalGraph) -> Callable[[], None]:
+def _evaluation_step(module: ResponseModule, graph: CrystalGraph) -> Callable[[], None]:
     def step() -> None:
         module.eval()
         with torch.inference_mode():

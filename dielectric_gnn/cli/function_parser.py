@@ -61,7 +61,7 @@ class FunctionParser(ArgumentParser):
         if self.description is None:
             self.description = "\n\n".join(filter(None, (docstring.short_description, docstring.long_description)))
         for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-            if name not in skip and parameter.kind is not parameter.VAR_KEYWORD:
+            if name not in skip and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
                 option = (spellings or {}).get(name, f"--{name.replace('_', '-')}")
                 self._add_parameter(parameter, parameter.annotation, help_texts.get(name), option)
 
@@ -80,7 +80,8 @@ class FunctionParser(ArgumentParser):
         else:
             settings |= _type_settings(hint)
             if not required:
-                settings["default"] = list(parameter.default) if parameter.default == () else parameter.default
+                several = isinstance(parameter.default, tuple) and get_origin(hint) is not tuple
+                settings["default"] = list(parameter.default) if several else parameter.default
         if required and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             self.add_argument(parameter.name, metavar=parameter.name.upper(), **settings)
         else:

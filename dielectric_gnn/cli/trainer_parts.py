@@ -100,6 +100,8 @@ def quiet() -> None:
         ".*recommended to use `self.log\\(.*sync_dist=True.*",  # the means are already taken over all processes
         ".*`srun` command is available on your system but is not used.*",  # SLURM is not used
         ".*callbacks used to create the checkpoint need to be provided.*",  # these callbacks are used by `fit` only
+        ".*`training_step` returned `None`.*",  # baselines have no gradient and no optimiser
+        ".*`LightningModule.configure_optimizers` returned `None`.*",
     ):
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(

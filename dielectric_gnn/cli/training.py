@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +18,11 @@ from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
+from dielectric_gnn import pretrained
 from dielectric_gnn.cli.command_line import checked_words, with_home
 from dielectric_gnn.cli.config_files import in_reading_order
 from dielectric_gnn.cli.linked_settings import link_settings
+from dielectric_gnn.cli.pretrained_option import with_pretrained
 from dielectric_gnn.cli.trainer_parts import as_list, callback_settings, check_devices, fit_callbacks, loggers, quiet
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.prediction.loading import load_model
@@ -46,6 +49,7 @@ from dielectric_gnn.training.run_folder import (
     PREDICTIONS,
     checkpoints_of,
     choose_run_dir,
+    final_checkpoint,
     lock_run,
     named_checkpoint,
 )
@@ -146,6 +150,12 @@ class DielectricCLI(LightningCLI):
                 help="Several checkpoints, in place of --ckpt_path: their mean response is used, and their spread "
                 "reported as uncertainty.",
             )
+            self._parser(verb).add_argument(
+                "--pretrained",
+                type=str,
+                default=None,
+                help=f"A model of the package, in place of --ckpt_path: {', '.join(pretrained.names())}.",
+            )
         self._parser("predict").add_argument(
             "--crystals",
             nargs="+",
@@ -156,7 +166,7 @@ class DielectricCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; where a checkpoint is evaluated, parse again with its settings as defaults."""
-        args = checked_words(sys.argv[1:] if args is None else args)
+        args = with_pretrained(checked_words(sys.argv[1:] if args is None else args))
         if isinstance(args, list):
             args = in_reading_order(args)
         self.config = _parsed(parser, args)
@@ -269,6 +279,7 @@ class DielectricCLI(LightningCLI):
         if self.config[verb].get("ensemble"):
             paths = self.config[verb].ensemble
             self.model = Ensemble([load_model(path, sorted(self.trusted)) for path in paths])
+            self.model.intervals = pretrained.read_intervals(Path(paths[0]))
             if verb == "predict":
                 self._continue_predictions()
             return
@@ -322,9 +333,9 @@ class DielectricCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Print where the results are."""
-        best = self.run_dir / CHECKPOINTS / "best.ckpt"
-        if self.trainer.is_global_zero and best.is_file():
-            test = shlex.join(["--ckpt_path", str(best), *data_words(self._plain_config()["data"])])
+        final = final_checkpoint(self.run_dir)
+        if self.trainer.is_global_zero and final.is_file():
+            test = shlex.join(["--ckpt_path", str(final), *data_words(self._plain_config()["data"])])
             sys.stdout.write(
                 f"\nTraining is done; everything is in {self.run_dir}/\n"
                 f"  dielectric-gnn test {test}\n  tensorboard --logdir {shlex.quote(str(self.run_dir))}\n"

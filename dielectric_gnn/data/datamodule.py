@@ -40,6 +40,8 @@ from dielectric_gnn.data.splits import (
     SubsetMethod,
     composition_split,
     published_split,
+    read_split,
+    split_positions,
     subset_rows,
 )
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -94,12 +96,16 @@ class CrystalDataModule(LightningDataModule):
             study, 80/10/10; `seeded`: by the next two options.
         split_fractions: Shares of train, validation and test of a seeded split; null means 80/10/10.
         split_seed: Seed of a seeded split; null means 0.
+        split_ids: JSON file with lists of ids under `train`, `val` and `test`, in place of the split of source or
+            store; materials that it does not list are left out.
         shuffle_seed: Seed of the order of training batches; null takes seed_everything.
         grid: Photon energies (eV) onto which the spectra of every material are resampled, nothing extrapolated; null
             keeps those of the source or store.
         insulators: `drude_zero` sets the Drude frequency of materials whose file states a band gap above 0 to 0; null
             leaves their labels as they are.
         all_as: `test` makes every labelled material, of which one is enough, a test material, without any split.
+        max_batch_share: Largest share of the training materials in one step of all processes; a batch_size above it is
+            reduced, so that a small training set gets enough steps. Null leaves batch_size as it is.
     """
 
     store: CrystalStore
@@ -125,16 +131,22 @@ class CrystalDataModule(LightningDataModule):
         split: SplitMethod = "published",
         split_fractions: tuple[float, float, float] | None = None,
         split_seed: int | None = None,
+        split_ids: str | None = None,
         shuffle_seed: int | None = None,
         grid: EnergyGrid | None = None,
         insulators: InsulatorRule | None = None,
         all_as: Literal["test"] | None = None,
+        max_batch_share: float | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 2 or eval_batch_size < 1:
             raise InputError(
                 f"batch_size is {batch_size} and eval_batch_size {eval_batch_size}, expected at least 2 (batch norm "
                 "cannot train on one crystal) and 1"
+            )
+        if max_batch_share is not None and not 0 < max_batch_share <= 1:
+            raise InputError(
+                f"data.max_batch_share is {max_batch_share}, expected a share above 0 and at most 1, or null"
             )
         check_cutoff(cutoff)
         check_at_least(0, subset_seed=subset_seed, split_seed=split_seed, shuffle_seed=shuffle_seed)
@@ -157,6 +169,7 @@ class CrystalDataModule(LightningDataModule):
         self.on_error = on_error
         self.tensors = tensors
         self.batch_size = batch_size
+        self.max_batch_share = max_batch_share
         self.batch_edges = batch_edges
         self.batch_pairs = batch_pairs
         self.eval_batch_size = eval_batch_size
@@ -175,6 +188,7 @@ class CrystalDataModule(LightningDataModule):
         self.split = split
         self.split_fractions = split_fractions
         self.split_seed = split_seed
+        self.split_ids = None if split_ids is None else Path(split_ids)
         self.shuffle_seed = shuffle_seed
         self.all_as = all_as
         self.labels = LabelOptions(grid, tensors, insulators)
@@ -227,6 +241,8 @@ class CrystalDataModule(LightningDataModule):
             log.info("%d materials, all of them for test", len(self.store))
             none = np.empty(0, dtype=np.int64)
             return {"train": none, "val": none, "test": np.arange(len(self.store))}
+        if self.split_ids is not None:
+            indices = split_positions(read_split(self.split_ids), self.store.material_ids)
         train = indices["train"]
         ids = names_array(self.store.material_ids)[train]
         indices["train"] = train[subset_rows(ids, self.train_ids, self.train_size, self.subset_seed, self.subset)]
@@ -273,7 +289,7 @@ class CrystalDataModule(LightningDataModule):
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
         self._read(self.source, stage)
-        if self.all_as is not None:
+        if self.all_as is not None or self.split_ids is not None:
             return {}
         ids = self.store.material_ids
         split = self.source.split() or self._drawn_split(ids, self.store.formulas)
@@ -313,7 +329,21 @@ class CrystalDataModule(LightningDataModule):
             if budget is not None:
                 costs = self.store.sizes[train, column]
                 return BudgetBatches(train, costs, budget, seed, self._position, *self._rank())
-        return TrainingBatches(train, self.batch_size, seed, self._position, *self._rank())
+        if (size := self.training_batch_size) < self.batch_size:
+            rank_zero_info(
+                f"data.batch_size is {self.batch_size}, reduced to {size}, so that a step takes at most "
+                f"{self.max_batch_share:g} of the {train.size} training materials; set data.max_batch_share to null to "
+                "keep it"
+            )
+        return TrainingBatches(train, size, seed, self._position, *self._rank())
+
+    @property
+    def training_batch_size(self) -> int:
+        """Crystals per training batch and process: `batch_size`, within `max_batch_share`."""
+        if self.max_batch_share is None:
+            return self.batch_size
+        materials = self.indices["train"].size // self._rank()[1]
+        return min(self.batch_size, max(2, int(self.max_batch_share * materials)))
 
     def val_dataloader(self) -> DataLoader[CrystalGraph]:
         """The validation materials, each once."""

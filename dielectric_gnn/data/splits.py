@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from dielectric_gnn.utils.errors import InputError
+from dielectric_gnn.utils.limits import METADATA_MB, TooLargeError, read_bounded
+from dielectric_gnn.utils.schemas import read_schema
 
 SPLIT_NAMES = ("train", "val", "test")
 
@@ -99,6 +103,30 @@ def published_split(material_ids: Sequence[str], formulas: Sequence[str]) -> dic
     }
 
 
+def grouped_folds(groups: Sequence[str], num: int, seed: int = 0) -> NDArray[np.int64]:
+    """Number of the fold of each material, such that no group is in two folds.
+
+    The distinct groups are shuffled and dealt out in turn, so that folds have equal numbers of groups, to within one.
+
+    Args:
+        groups: Group of each material, for example its reduced formula, (D,).
+        num: Number of folds.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Numbers from 0 to `num` − 1, (D,).
+
+    Raises:
+        InputError: `num` is less than 2, or more than the number of groups.
+    """
+    unique, place = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+    if not 2 <= num <= unique.size:
+        raise InputError(f"{num} folds, expected 2 to {unique.size}, the number of distinct groups (formulas)")
+    fold = np.empty(unique.size, dtype=np.int64)
+    fold[np.random.default_rng(seed).permutation(unique.size)] = np.arange(unique.size) % num
+    return fold[place]
+
+
 def nested_subset(material_ids: Sequence[str], size: int | None, seed: int = 0) -> list[str]:
     """The first `size` ids of one seeded permutation: every smaller subset is inside every larger one.
 
@@ -182,6 +210,49 @@ def listed_rows(path: Path, material_ids: NDArray[np.str_]) -> NDArray[np.int64]
     if found.size < listed.size:
         raise InputError(f"{path}: id {str(found[counts.argmax()])!r} is listed {counts.max()} times, expected once")
     return rows
+
+
+@with_config(ConfigDict(extra="forbid"))
+class _SplitFile(TypedDict):
+    """Content of the file of `data.split_ids`."""
+
+    train: list[str]
+    val: list[str]
+    test: list[str]
+
+
+def read_split(path: Path) -> dict[str, list[str]]:
+    """A split from a JSON file with the ids of `train`, `val` and `test`, of which any may be empty.
+
+    Raises:
+        InputError: The file cannot be read, or is no such split.
+    """
+    try:
+        with path.expanduser().open("rb") as file:
+            text = read_bounded(file, METADATA_MB)
+    except (OSError, TooLargeError) as error:
+        raise InputError(f"{path}: not a readable split ({error})") from error
+    cure = "expected lists of ids under train, val and test"
+    found = read_schema(f"{path}: not a split", text, _SplitFile, cure)
+    return {"train": found["train"], "val": found["val"], "test": found["test"]}
+
+
+def split_positions(split: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """The parts of a split as positions among all materials.
+
+    Raises:
+        InputError: An id is no material, or occurs twice.
+    """
+    position = {material_id: row for row, material_id in enumerate(ids)}
+    seen: dict[str, str] = {}
+    for name in SPLIT_NAMES:
+        for material_id in split[name]:
+            if material_id not in position:
+                raise InputError(f"the split puts {material_id!r} into {name}, but no such material was read")
+            if material_id in seen:
+                raise InputError(f"the split puts {material_id!r} into {seen[material_id]} and into {name}")
+            seen[material_id] = name
+    return {name: np.array([position[m] for m in split[name]], dtype=np.int64) for name in SPLIT_NAMES}
 
 
 def read_ids(path: Path) -> list[str]:

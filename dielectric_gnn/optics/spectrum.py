@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from dielectric_gnn import optics
+from dielectric_gnn.optics.intervals import Intervals
 from dielectric_gnn.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Spectrum:
         tensor: The response tensors, if known.
         warnings: Reasons to doubt the numbers, such as elements that the training set lacks.
         source: Description of the model or data set.
+        intervals: Prediction intervals of the model, if they were calibrated.
     """
 
     energies: optics.FloatArray
@@ -73,6 +75,7 @@ class Spectrum:
     tensor: TensorSpectrum | None = None
     warnings: tuple[str, ...] = ()
     source: str = ""
+    intervals: Intervals | None = None
 
     @cached_property
     def eps(self) -> optics.ComplexArray:

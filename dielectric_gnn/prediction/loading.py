@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from dielectric_gnn.training.baseline_module import BaselineModule
 from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
 from dielectric_gnn.training.ensemble import Ensemble
 from dielectric_gnn.training.evaluation import ResponseModule
@@ -34,7 +35,7 @@ def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], trust:
     return Ensemble([load_model(one, trust) for one in path]).eval()
 
 
-def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> DielectricModule:
+def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> DielectricModule | BaselineModule:
     """Build the model that a checkpoint describes and load its weights; the model is in evaluation mode.
 
     Args:
@@ -57,7 +58,7 @@ def load_model(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> Diele
     check_stored(str(path), config, trust)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(DielectricModule, "model")
-    model: DielectricModule = parser.instantiate(parser.parse_object({"model": config["model"]})).model
+    model: DielectricModule | BaselineModule = parser.instantiate(parser.parse_object({"model": config["model"]})).model
     model.config = config
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])

@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+_NOTES = "warnings"
+"""Key of the column of reasons to doubt a row, which colour it."""
 _COLOUR = "colour"
 """The unit of a column of `#rrggbb` values."""
 
@@ -35,6 +37,7 @@ class _Cell:
     value: str = ""
     is_number: bool = False
     is_colour: bool = False
+    is_note: bool = False
 
 
 def prediction_page(
@@ -73,13 +76,14 @@ def _row(row: Mapping[str, Any], columns: Sequence[_Column]) -> dict[str, Any]:
     return {
         "name": f"{row.get('material_id')} {formula}".lower(),
         "formula": formula,
+        "is_doubtful": bool(row.get(_NOTES)),
         "cells": [_cell(row.get(column.key), column) for column in columns],
     }
 
 
 def _cell(value: Any, column: _Column) -> _Cell:
     if column.kind == "text":
-        return _Cell(str(value or ""), is_colour=column.is_colour)
+        return _Cell(str(value or ""), is_colour=column.is_colour, is_note=column.key == _NOTES)
     if isinstance(value, float) and math.isfinite(value):
         return _Cell(f"{value:.4g}", f"{value:.8g}", is_number=True)
     return _Cell("–", is_number=True)

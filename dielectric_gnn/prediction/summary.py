@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from dielectric_gnn import optics
-from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.optics.intervals import Intervals
 from dielectric_gnn.optics.screening import FIGURES_OF_MERIT, QUALITY_SCORES, figures_of_merit
 from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.prediction.journal import Row
 from dielectric_gnn.prediction.page import prediction_page
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
+from dielectric_gnn.training.applicability import reasons_to_doubt, unseen_elements
 from dielectric_gnn.training.spectra import quality_of
 from dielectric_gnn.utils.files import write_csv, write_text
 from dielectric_gnn.utils.json_values import finite_or_none
@@ -24,9 +25,11 @@ from dielectric_gnn.utils.json_values import finite_or_none
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("material_id", "material", ""),
     ("formula", "formula", ""),
+    ("warnings", "warnings", ""),
     ("srgb_hex", "colour", "colour"),
     ("drude_ev", "ω_D", "eV"),
-    ("drude_std_ev", "± ω_D", "eV"),
+    ("drude_interval_ev", "90 % interval of ω_D: ±", "eV"),
+    ("drude_std_ev", "σ of ω_D over members", "eV"),
     ("eps_inter_std", "± ε", "mean over energies"),
     *((figure.key, figure.heading, figure.unit) for figure in (*FIGURES_OF_MERIT, *QUALITY_SCORES)),
     ("lab_l", "L*", ""),
@@ -41,7 +44,16 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
 )
 """Key, heading and unit of every column."""
 
-_TEXT_COLUMNS = ("material_id", "formula", "srgb_hex", "illuminant", "observer", "unseen_elements", "remarks")
+_TEXT_COLUMNS = (
+    "material_id",
+    "formula",
+    "warnings",
+    "srgb_hex",
+    "illuminant",
+    "observer",
+    "unseen_elements",
+    "remarks",
+)
 RANKABLE = tuple(key for key, _, _ in _COLUMNS if key not in _TEXT_COLUMNS)
 """Columns of numbers, by which materials can be ranked."""
 
@@ -76,6 +88,7 @@ def summarise(
     store: CrystalStore,
     statistics: TrainingStatistics | None,
     conditions: Conditions,
+    intervals: Intervals | None = None,
 ) -> list[Row]:
     """Return the rows of the summary for some materials of a store.
 
@@ -85,6 +98,7 @@ def summarise(
         store: The materials.
         statistics: Training statistics, for elements that the training set lacks.
         conditions: Damping, illuminant and observer.
+        intervals: Prediction intervals of the model, if they were calibrated.
     """
     eps_inter, drude = np.stack([one.eps_inter for one in spectra]), np.array([one.drude for one in spectra])
     energies, damping = spectra[0].energies, conditions.damping_ev
@@ -93,23 +107,24 @@ def summarise(
     figures |= quality_of(spectra, store, rows)
     xyz = optics.response_colour_or_nan(energies, eps_inter, drude, damping, *light)
     lab, srgb = optics.colour_lab(xyz, *light), optics.colour_srgb(xyz, *light)
+    reasons = reasons_to_doubt(spectra, store, rows, statistics)
     summaries: list[Row] = []
     for place, (row, spectrum) in enumerate(zip(rows, spectra, strict=True)):
         std = spectrum.std
-        trained = None if statistics is None else statistics.elements
-        unseen = [] if trained is None else [z for z in store.elements([row]) if z not in trained]
         summary: Row = {
             "material_id": str(store.material_ids[row]),
             "formula": str(store.formulas[row]),
             "srgb_hex": optics.hex_colour(srgb[place]) if np.isfinite(srgb[place]).all() else "",
             "drude_ev": spectrum.drude,
+            "drude_interval_ev": None if intervals is None else intervals.drude,
             "drude_std_ev": None if std is None else std.drude,
             "eps_inter_std": None if std is None else (std.eps_inter.real + std.eps_inter.imag).mean() / 2,
             "illuminant": conditions.illuminant,
             "observer": conditions.observer,
             "damping_ev": damping,
             "broadening_ev": None if statistics is None else statistics.broadening,
-            "unseen_elements": " ".join(element_symbol(number) for number in unseen),
+            "warnings": "; ".join(reasons[place]),
+            "unseen_elements": " ".join(unseen_elements(store, row, statistics)),
             "remarks": "; ".join(store.remarks(row)),
             **{key: values[place] for key, values in figures.items()},
             **dict(zip(("lab_l", "lab_a", "lab_b"), lab[place], strict=True)),

@@ -129,7 +129,8 @@ class PredictionWriter(Callback):
         rows = list(compress(batch.index.tolist(), finite))
         if not rows:
             return
-        summaries = summarise(rows, spectra, store, statistics, self.conditions)
+        intervals = getattr(pl_module, "intervals", None)
+        summaries = summarise(rows, spectra, store, statistics, self.conditions, intervals)
         draw = self._should_draw(trainer)
         for spectrum, summary in zip(spectra, summaries, strict=True):
             stem = journal.folder / file_stem(summary["material_id"])
@@ -163,12 +164,7 @@ class PredictionWriter(Callback):
             sys.stdout.write("Tensors are not written: the model was trained on averages over directions only\n")
         for problem, found in (
             ("predictions are not finite and were left out, see rejects.csv", [one.source for one in rejects]),
-            ("materials have unusual structures, see `remarks` in the summary", _ids_with(rows, "remarks")),
-            (
-                "materials contain elements that the training set lacks, see `unseen_elements` in the summary; their "
-                "predictions are less reliable",
-                _ids_with(rows, "unseen_elements"),
-            ),
+            ("materials are to be doubted, see `warnings` in the summary", _ids_with(rows, "warnings")),
         ):
             if found:
                 sys.stdout.write(f"{len(found)} {problem}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}\n")

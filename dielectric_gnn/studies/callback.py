@@ -17,9 +17,11 @@ from torch import Tensor
 from dielectric_gnn.studies.compute_cost import ComputeCost
 from dielectric_gnn.studies.flops import count_training_flops
 from dielectric_gnn.studies.run_description import config_hash, describe_device, describe_run
+from dielectric_gnn.training.evaluation import trainable_parameters
 from dielectric_gnn.training.former_training import record_in
-from dielectric_gnn.training.run_folder import CHECKPOINTS
+from dielectric_gnn.training.run_folder import final_checkpoint
 from dielectric_gnn.training.run_record import RECORD, RunRecord, Segment, Status, read_record, write_record
+from dielectric_gnn.training.schedule import learning_rate
 from dielectric_gnn.utils.entry import os_error_message
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.locks import locked
@@ -31,7 +33,8 @@ class ScalingRecord(Callback):
     """Writes `run_record.json` into the folder of a run: see `dielectric_gnn.training.run_record`.
 
     A resumed training continues the record in its folder: curve, steps and samples are those behind the weights, the
-    cost is the sum over all launches. A test of `best.ckpt` on the run's own data completes the record.
+    cost is the sum over all launches. A test of `best.ckpt` (of `last.ckpt`, if nothing was validated) on the run's own
+    data completes the record.
 
     Args:
         study: Name of the study of the run; empty for a run without study.
@@ -108,17 +111,22 @@ class ScalingRecord(Callback):
             self._segments.append(_segment(now, len(self._curve), round(self._samples)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count operations per material, in every process, because layers may communicate between processes."""
+        """Count operations per material, in every process, because layers may communicate between processes.
+
+        A baseline has no training steps to count.
+        """
         if getattr(trainer, "fast_dev_run", False):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         module: Any = pl_module
+        if not trainable_parameters(module):
+            return
         counted = count_training_flops(module, data.store, data.indices["train"])
         self._flops_per_sample, self._flops_method = counted.per_sample, counted.method
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Store the learning rate before the schedule changes it."""
-        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._learning_rate = learning_rate(trainer.optimizers)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -176,7 +184,7 @@ class ScalingRecord(Callback):
         self._compute_cost.start(trainer.world_size, pl_module.device.type == "cuda")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Complete the record of the run, if its best checkpoint was tested on its own data."""
+        """Complete the record of the run, if its final checkpoint was tested on its own data."""
         self._compute_cost.collect(lambda seconds: _sum_over_processes(trainer, seconds))
         record = _record_of_tested(trainer, pl_module) if trainer.is_global_zero else None
         if record is None:
@@ -250,10 +258,10 @@ def _previous_record(path: Path, described: RunRecord) -> RunRecord | None:
 
 
 def _record_of_tested(trainer: Trainer, module: LightningModule) -> RunRecord | None:
-    """The record of the tested run, if its best checkpoint is tested on its own data; otherwise None."""
+    """The record of the tested run, if its final checkpoint is tested on its own data; otherwise None."""
     path = _path(trainer)
-    best, tested = path.parent / CHECKPOINTS / "best.ckpt", Path(str(trainer.ckpt_path or ""))
-    if not (path.is_file() and best.is_file() and tested.is_file() and tested.samefile(best)):
+    final, tested = final_checkpoint(path.parent), Path(str(trainer.ckpt_path or ""))
+    if not (path.is_file() and final.is_file() and tested.is_file() and tested.samefile(final)):
         return None
     record = read_record(path)
     return record if config_hash(getattr(module, "config", None)) == record.config_hash else None

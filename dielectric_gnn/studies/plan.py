@@ -16,7 +16,7 @@ from dielectric_gnn.studies.spec import Block, Choice, Study
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.yaml_files import read_yaml
 
-_SOURCE_SETTINGS = ("source", "store", "train_ids")
+_SOURCE_SETTINGS = ("source", "store", "train_ids", "split_ids")
 """Settings of the data that may be paths."""
 _SOURCE_OPTIONS = tuple(f"data.{key}" for key in _SOURCE_SETTINGS)
 
@@ -84,6 +84,7 @@ def _runs_of(study: Study, block: Block, where: str, changes: Mapping[str, Any])
         options = {**study.options, **choices[0].options, **_rate_options(choices[0]), **_width_option(width)}
         options |= {**(choices[1].options if head else {}), **block.options, **changes}
         options |= {"data.train_size": size} if size is not None else {}
+        options |= {"data.subset_seed": seed} if size is not None and block.subset_seed == "seed" else {}
         options |= {"data.store": study.data.store} if study.data else {}
         options |= {"seed_everything": seed, "study": study.name, "run_dir": str(folder)}
         overlays = [*study.configs, *(path for choice in choices for path in choice.configs)]

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from dielectric_gnn import __version__
 from dielectric_gnn.data.store.descriptions import names_array
-from dielectric_gnn.training.module import trainable_parameters
 from dielectric_gnn.training.objective import Objective
 from dielectric_gnn.training.run_record import RunRecord
 
 # Settings of the data that do not change any reported number.
 _SETTINGS_WITHOUT_EFFECT = ("crystals", "eval_batch_size", "on_error")
+# Settings of the data that earlier records do not have.
+_LATER_SETTINGS = ("split_ids",)
 # Options of optimisers that change the implementation, not the steps.
 _IMPLEMENTATION_OPTIONS = ("fused", "foreach", "capturable", "differentiable")
 
@@ -34,6 +35,8 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
     config: dict[str, Any] | None = getattr(module, "config", None)
     backbone: Any = module.backbone
     objective: Any = module.objective
+    num_parameters: Any = module.num_parameters
+    head: Any = module.head
     model = (config or {}).get("model", {})
     options = (model.get("backbone") or {}).get("init_args") or {}
     layers, width = _class_name(options.get("message_passing")), options.get("width")
@@ -44,9 +47,9 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
         study=study,
         status="running",
         backbone=type(backbone).__name__ + (f"-{layers}" if layers else ""),
-        head=type(module.head).__name__,
-        width=width if isinstance(width, int) else backbone.scalar_dim,
-        num_parameters=trainable_parameters(module),
+        head="" if head is None else type(head).__name__,
+        width=width if isinstance(width, int) else getattr(backbone, "scalar_dim", None),
+        num_parameters=num_parameters,
         num_train=int(ids["train"].size),
         subset=subset_id(ids["train"]),
         seed=None if seed is None else int(seed),
@@ -64,8 +67,8 @@ def describe_run(trainer: Trainer, module: LightningModule, study: str) -> RunRe
         family=family_hash(model),
         settings={
             "max_epochs": trainer.max_epochs,
-            "batch_size": data.batch_size,
-            "optimizer": _class_and_options(_without(model.get("optimizer"), "lr", *_IMPLEMENTATION_OPTIONS)),
+            "batch_size": data.training_batch_size,
+            "optimizer": "" if head is None else _optimizer(model),
             "subset_seed": data.subset_seed,
             "num_validation": int(ids["val"].size),
             "num_test": int(ids["test"].size),
@@ -86,7 +89,8 @@ def config_hash(config: Mapping[str, Any] | None) -> str:
     """Hash of model and data settings; empty for a model that was built in Python."""
     if config is None:
         return ""
-    data = {key: value for key, value in config["data"].items() if key not in _SETTINGS_WITHOUT_EFFECT}
+    unset = {key for key in _LATER_SETTINGS if config["data"].get(key) is None}
+    data = {key: value for key, value in config["data"].items() if key not in {*_SETTINGS_WITHOUT_EFFECT, *unset}}
     return _hash({"model": config["model"], "data": data})
 
 
@@ -99,7 +103,8 @@ def family_hash(model: Mapping[str, Any]) -> str:
     if not model:
         return ""
     parts = {"backbone": _without(model.get("backbone"), "width"), "pooling": model.get("pooling")}
-    return _hash({**parts, "head": model.get("head")})
+    later = {key: model[key] for key in ("norm", "composition", "prior") if model.get(key) is not None}
+    return _hash({**parts, "head": model.get("head"), **later})
 
 
 def describe_device(trainer: Trainer) -> dict[str, Any]:
@@ -131,6 +136,10 @@ def _class_and_options(component: Any) -> str:
     """Class and options of a component, such as `AdamW(eps=1e-08, weight_decay=8e-06)`."""
     options = component.get("init_args") if isinstance(component, Mapping) else None
     return _format_call(_class_name(component), options or {})
+
+
+def _optimizer(model: Mapping[str, Any]) -> str:
+    return _class_and_options(_without(model.get("optimizer"), "lr", *_IMPLEMENTATION_OPTIONS))
 
 
 def _describe_objective(objective: Objective) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.names import check_name, check_seed
@@ -13,6 +13,7 @@ from dielectric_gnn.utils.text import on_one_line
 from dielectric_gnn.utils.yaml_files import read_yaml
 
 T = TypeVar("T")
+SubsetSeed: TypeAlias = Literal["shared", "seed"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Block:
         widths: Widths of the backbone; None keeps that of the overlays.
         heads: Names under `heads`; None keeps the head of the overlays.
         options: Options of these runs.
+        subset_seed: `shared`: all seeds of a size have the same training materials, as in the published study; `seed`:
+            each seed draws its own, so that the scatter between runs contains that between training sets.
     """
 
     models: tuple[str, ...]
@@ -64,6 +67,7 @@ class Block:
     widths: tuple[int | None, ...] = (None,)
     heads: tuple[str | None, ...] = (None,)
     options: Mapping[str, Any] = field(default_factory=dict)
+    subset_seed: SubsetSeed = "shared"
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,8 @@ def _block(plain: Any, where: str) -> Block:
     for key in ("sizes", "widths"):
         if wrong := [value for value in getattr(block, key) if value is not None and value < 1]:
             raise InputError(f"{where}: {key} has {wrong[0]}, expected numbers of at least 1")
+    if block.subset_seed not in get_args(SubsetSeed):
+        raise InputError(f"{where}: subset_seed is {block.subset_seed!r}, expected {' or '.join(get_args(SubsetSeed))}")
     for seed in block.seeds:
         check_seed(f"{where}: a seed", seed)
     return block

@@ -5,12 +5,40 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, NotRequired
 
+import torch
 from pydantic import ConfigDict, Field, with_config
 from torch import Tensor
 from typing_extensions import TypedDict
 
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Composition descriptors of training materials, by which a prediction is judged as near or far from them.
+
+    Shapes:
+        points: (M, F), standardised descriptors; centre, scale: (F,), of the standardisation.
+
+    Args:
+        limit: Distance up to which a material counts as like the training set; see `data.store.coverage`.
+    """
+
+    points: Tensor
+    centre: Tensor
+    scale: Tensor
+    limit: float
+
+    def is_consistent(self) -> bool:
+        """Whether the shapes belong together."""
+        return self.points.dim() == 2 and self.centre.shape == self.scale.shape == self.points.shape[1:]
+
+    def distances(self, descriptors: Tensor) -> Tensor:
+        """Mean absolute difference of standardised descriptors (B, F) to the nearest training material, (B,)."""
+        standardised = (descriptors - self.centre) * self.scale
+        nearest = torch.cdist(standardised, self.points, p=1).amin(dim=1)
+        return nearest / self.scale.count_nonzero().clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -31,6 +59,7 @@ class TrainingStatistics:
         num_real: Number of the materials with a label of Re ε; None in checkpoints of before means all.
         num_drude: Number of the materials with a Drude frequency, likewise.
         num_zero_drude: Number of the materials whose Drude frequency is 0: insulators; None if unknown.
+        coverage: Where in composition and density the training set lies; None if unknown.
     """
 
     num_materials: int
@@ -42,6 +71,7 @@ class TrainingStatistics:
     num_real: int | None = None
     num_drude: int | None = None
     num_zero_drude: int | None = None
+    coverage: Coverage | None = None
 
     def describe_labels(self) -> str:
         """Numbers of labels of each kind, for the log."""
@@ -80,7 +110,23 @@ class TrainingStatistics:
     @classmethod
     def from_plain(cls, plain: PlainTrainingStatistics) -> TrainingStatistics:
         """Construct from the output of `to_plain`."""
-        return cls(**plain)
+        coverage = plain.get("coverage")
+        fields: dict[str, Any] = {**plain, "coverage": None if coverage is None else Coverage(**coverage)}
+        if coverage is not None and not fields["coverage"].is_consistent():
+            raise InputError(
+                "the coverage of the training set in the checkpoint has shapes that do not belong together"
+            )
+        return cls(**fields)
+
+
+@with_config(ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
+class PlainCoverage(TypedDict):
+    """Schema of `Coverage` in a checkpoint."""
+
+    points: Tensor
+    centre: Tensor
+    scale: Tensor
+    limit: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @with_config(ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
@@ -96,3 +142,4 @@ class PlainTrainingStatistics(TypedDict):
     num_real: NotRequired[Annotated[int, Field(ge=0)] | None]
     num_drude: NotRequired[Annotated[int, Field(ge=0)] | None]
     num_zero_drude: NotRequired[Annotated[int, Field(ge=0)] | None]
+    coverage: NotRequired[PlainCoverage | None]

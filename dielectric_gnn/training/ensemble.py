@@ -11,7 +11,6 @@ from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.targets.irreducible import root_mean_square
 from dielectric_gnn.targets.response import Anisotropy, Response
 from dielectric_gnn.training.evaluation import ResponseModule
-from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -29,7 +28,7 @@ class Ensemble(ResponseModule):
         InputError: There are fewer than two, or they do not fit together.
     """
 
-    def __init__(self, members: Sequence[DielectricModule]) -> None:
+    def __init__(self, members: Sequence[ResponseModule]) -> None:
         if len(members) < 2:
             raise InputError(f"an ensemble of {len(members)} has no standard deviation; give at least two checkpoints")
         first = members[0]
@@ -67,7 +66,7 @@ class Ensemble(ResponseModule):
         return Response(eps_inter.mean(0), mean, std, anisotropy)
 
 
-def _all_trained_on_tensors(members: Sequence[DielectricModule]) -> bool:
+def _all_trained_on_tensors(members: Sequence[ResponseModule]) -> bool:
     """Whether the members were trained on tensors.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.metrics.material_metric import MaterialMetric, check_keys
@@ -23,6 +23,7 @@ from dielectric_gnn.metrics.spectral import (
 from dielectric_gnn.models.heads.base import Quantity
 from dielectric_gnn.models.layers.segment import at_least_float32
 from dielectric_gnn.optics import DEFAULT_DAMPING
+from dielectric_gnn.optics.intervals import Intervals
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
@@ -70,6 +71,7 @@ class ResponseModule(LightningModule):
         self.tensorial = tensorial
         self.definitions = definitions
         self.training_statistics: TrainingStatistics | None = None
+        self.intervals: Intervals | None = None
         self.extra_metrics = [metric for metric in extra_metrics if metric.supports_grid(grid)]
         terms = objective.term_names(grid)
         own = (*COLUMNS, *TENSOR_COLUMNS) if tensorial else COLUMNS
@@ -85,6 +87,11 @@ class ResponseModule(LightningModule):
     def supports_orbits(self) -> bool:
         """Whether `forward` counts equal atoms and edges of orbit graphs."""
         return False
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable parameters; of a baseline, of the values of its fitted state."""
+        return trainable_parameters(self)
 
     def predict(self, structures: Any, damping: float = DEFAULT_DAMPING) -> Any:
         """Spectra of structures; see `training.predict.predict`.
@@ -260,6 +267,11 @@ class ResponseModule(LightningModule):
     def _name_of(self, row: int) -> str:
         data = self._data()
         return f"number {row}" if data is None else str(data.store.material_ids[row])
+
+
+def trainable_parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def _is_finite_where_known(labels: Response) -> bool:

@@ -5,39 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NoReturn
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import LRSchedulerConfig, OptimizerLRScheduler
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from dielectric_gnn.data.composition import stored_descriptors
 from dielectric_gnn.data.graphs.graph import CrystalGraph
+from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.metrics.material_metric import MaterialMetric
 from dielectric_gnn.metrics.spectral import BatchMean, Definitions
+from dielectric_gnn.models.backbone_or_baseline import BackboneOrBaseline
 from dielectric_gnn.models.backbones import Backbone
+from dielectric_gnn.models.baselines import Baseline
 from dielectric_gnn.models.heads import FreeFormHead, Head
+from dielectric_gnn.models.layers.composition_features import CompositionFeatures
+from dielectric_gnn.models.layers.fitted import take_shapes
+from dielectric_gnn.models.layers.mlp import Norm, set_norm
 from dielectric_gnn.models.layers.pooling import Pooling, TensorPooling, VectorAttentionPooling
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training import checkpoint as checkpoints
 from dielectric_gnn.training.averaging import check_averaging
-from dielectric_gnn.training.evaluation import ResponseModule
+from dielectric_gnn.training.baseline_module import BaselineModule, fitted_to
+from dielectric_gnn.training.evaluation import ResponseModule, trainable_parameters
 from dielectric_gnn.training.loss_monitor import LossMonitor, NonFiniteLoss
 from dielectric_gnn.training.objective import MaeObjective, Objective
+from dielectric_gnn.training.prior import Prior
 from dielectric_gnn.training.schedule import LearningRateScaling, SchedulerConfig, WarmupCosine
 from dielectric_gnn.utils.described import CannotDescribeError, describe
 from dielectric_gnn.utils.errors import InputError
 
-_LATER_OPTIONS = ("lr_scheduler", "extra_metrics")
+_LATER_OPTIONS = ("lr_scheduler", "extra_metrics", "norm", "composition", "prior")
 """Options of the model that earlier checkpoints of this schema do not have."""
 
 
-class DielectricModule(ResponseModule):
+class _ModuleOfBackbone(ResponseModule):
+    """Chooses the module by the backbone; a class of its own, because jsonargparse reads options from a `__new__`."""
+
+    def __new__(cls, backbone: Any = None, **options: Any) -> Any:
+        """A `BaselineModule` for a baseline, so that configurations name it like a network."""
+        if not isinstance(backbone, Baseline):
+            return super().__new__(cls)
+        model = BaselineModule(backbone, **options)
+        model.config = _described({"backbone": backbone, **options}, backbone.cutoff)
+        return model
+
+
+class DielectricModule(_ModuleOfBackbone):
     """Predicts the optical response of crystals: backbone → pooling → head, trained on one objective.
 
     Args:
-        backbone: Graph neural network; any subclass of `Backbone`, by class path.
+        backbone: Graph neural network; any subclass of `Backbone`, by class path. A `Baseline` in its place gives a
+            `BaselineModule`, which uses objective, grid and metrics only.
         pooling: From atoms to crystals; a subclass of `Pooling`, by class path.
         head: From crystal features to spectrum and Drude frequency; a subclass of `Head`, by class path.
         objective: What training minimises; null means the published one, `MaeObjective`.
@@ -52,14 +76,19 @@ class DielectricModule(ResponseModule):
         lr_scheduler: Any PyTorch scheduler by class path, in place of `schedule`, with Lightning's `interval`,
             `frequency` and `monitor`.
         extra_metrics: Metrics beside those of the published table, by class path: subclasses of `MaterialMetric`.
+        norm: Norm in all MLPs: `layer` and `none` do not depend on the other rows of a batch and suit small training
+            sets; null means `batch`, as published.
+        composition: Whether a linear map of composition descriptors is added to the pooled features; see
+            `CompositionFeatures`.
+        prior: A baseline by class path; the network learns the difference from its prediction. See `Prior`.
 
     Raises:
-        InputError: Backbone, head and objective do not fit together.
+        InputError: Backbone, head, objective and prior do not fit together.
     """
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: BackboneOrBaseline,
         pooling: Callable[[int], Pooling] = VectorAttentionPooling,
         head: Callable[[int, EnergyGrid, int], Head] = FreeFormHead,
         objective: Objective | None = None,
@@ -71,12 +100,17 @@ class DielectricModule(ResponseModule):
         metrics: Definitions = "default",
         lr_scheduler: SchedulerConfig | None = None,
         extra_metrics: list[MaterialMetric] | None = None,
+        norm: Norm | None = None,
+        composition: bool | None = None,
+        prior: Baseline | None = None,
     ) -> None:
         if schedule is not None and lr_scheduler is not None:
             raise InputError(
                 f"model.schedule is {schedule} and model.lr_scheduler {lr_scheduler}, expected one of them; set the "
                 "other to null"
             )
+        if not isinstance(backbone, Backbone):
+            raise InputError(f"{type(backbone).__name__} is no backbone; expected a subclass of Backbone or Baseline")
         grid = grid or EnergyGrid()
         objective = objective or MaeObjective()
         built_head = head(backbone.scalar_dim, grid, backbone.tensor_dim)
@@ -92,6 +126,11 @@ class DielectricModule(ResponseModule):
                 f"{type(objective).__name__} compares {'tensors' if objective.tensorial else 'averages'}; choose "
                 f"{'TensorObjective' if built_head.tensorial else 'MaeObjective'}"
             )
+        if prior is not None and not built_head.supports_residuals:
+            raise InputError(
+                f"{type(built_head).__name__} cannot predict differences from model.prior; choose LowRankHead or "
+                "FreeFormHead, or set model.prior to null"
+            )
         super().__init__(
             grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial, metrics, extra_metrics or ()
         )
@@ -102,6 +141,11 @@ class DielectricModule(ResponseModule):
         self.pooling = pooling(backbone.scalar_dim)
         self.tensor_pooling = TensorPooling(backbone.scalar_dim, backbone.tensor_dim) if built_head.tensorial else None
         self.head = built_head
+        self.composition = CompositionFeatures(backbone.scalar_dim) if composition else None
+        self.head.residual = prior is not None
+        self.prior = None if prior is None else Prior(prior)
+        if norm is not None:
+            set_norm(self, norm)
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.lr_scheduler = lr_scheduler
@@ -110,6 +154,7 @@ class DielectricModule(ResponseModule):
         parts = {"backbone": backbone, "pooling": pooling, "head": head, "objective": objective, "optimizer": optimizer}
         parts |= {"schedule": schedule, "lr_scaling": lr_scaling, "grid": grid, "metrics": metrics}
         parts |= {"lr_scheduler": lr_scheduler, "extra_metrics": extra_metrics}
+        parts |= {"norm": norm, "composition": composition, "prior": prior}
         self.config: dict[str, Any] | None = _described(parts, backbone.cutoff)
         self.train_loss = BatchMean()
         self._loss_monitor = LossMonitor()
@@ -135,11 +180,13 @@ class DielectricModule(ResponseModule):
         features = self.backbone(graph)
         counts = {} if graph.orbits is None else {"counts": graph.orbits.atom_counts}
         pooled = self.pooling(features.scalars, graph.batch, graph.num_crystals, **counts)
+        if self.composition is not None:
+            pooled = pooled + self.composition(graph)
         tensors = None
         if self.tensor_pooling is not None:
             tensors = self.tensor_pooling(features.scalars, features.tensors, graph.batch, graph.num_crystals)
         response: Response = self.head(pooled, tensors)
-        return response
+        return response if self.prior is None else self.prior(graph, response)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and, if there is one, schedule."""
@@ -161,8 +208,9 @@ class DielectricModule(ResponseModule):
     def on_fit_start(self) -> None:
         """Take the training statistics from the data, and prepare the head with them."""
         check_averaging(self, self.trainer.callbacks)  # type: ignore[attr-defined]
-        self.training_statistics = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
-        self.head.prepare(self.training_statistics)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.training_statistics = data.training_statistics()
+        self.prepare(data.store, data.indices["train"], self.training_statistics)
         rank_zero_info(self.training_statistics.describe_labels())
         self._warn_of_untrained_outputs(self.training_statistics)
         if self.tensorial and self.training_statistics.num_tensors == 0:
@@ -170,6 +218,24 @@ class DielectricModule(ResponseModule):
                 "the training materials have averages only, so the tensors of this model will mean nothing and are not "
                 "exported; set data.tensors to true, or build the store with --tensors"
             )
+
+    def prepare(self, store: CrystalStore, rows: NDArray[np.int64], statistics: TrainingStatistics) -> None:
+        """Set what head, composition features and prior take from the training materials, before training.
+
+        Args:
+            store: Holds the materials.
+            rows: Positions of the training materials in it, (D,).
+            statistics: Of these materials.
+        """
+        self.head.prepare(statistics)
+        if self.composition is not None:
+            self.composition.prepare(stored_descriptors(store, rows))
+        if self.prior is None and not self.head.needs_labels:
+            return
+        descriptors, labels = fitted_to(store, rows)
+        if self.prior is not None:
+            labels = self.prior.fit(store, rows, descriptors, labels)
+        self.head.prepare_from_labels(labels)
 
     def _warn_of_untrained_outputs(self, statistics: TrainingStatistics) -> None:
         missing = {"drude": statistics.num_drude == 0, "re": statistics.num_real == 0}
@@ -234,6 +300,7 @@ class DielectricModule(ResponseModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the weights fit, and take over the training statistics and, once, the mean loss of the epoch."""
         section = checkpoints.section_of(checkpoint, "the checkpoint")
+        take_shapes(self, checkpoint["state_dict"])
         checkpoints.check_weights(checkpoint["state_dict"], self.state_dict(), section, self.config)
         statistics = section["training_statistics"]
         self.training_statistics = None if statistics is None else TrainingStatistics.from_plain(statistics)
@@ -289,8 +356,3 @@ def _described(parts: dict[str, Any], cutoff: float) -> dict[str, Any] | None:
         return {"model": without_unset(describe(parts)), "data": {"cutoff": cutoff}}
     except CannotDescribeError:
         return None
-
-
-def trainable_parameters(module: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dielectric_gnn import optics
-from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.structures import to_record
 from dielectric_gnn.optics.spectrum import Spectrum
+from dielectric_gnn.training.applicability import reasons_to_doubt
 from dielectric_gnn.training.spectra import spectra_of
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ def predict(module: ResponseModule, structures: Any, damping: float = optics.DEF
 
 def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> list[Spectrum]:
     store = CrystalStore.from_records(records, module.cutoff)
-    graph = store.gather(range(len(records))).to(device=module.device, dtype=next(module.parameters()).dtype)
+    graph = store.gather(range(len(records))).to(device=module.device, dtype=module.dtype)
     with torch.no_grad():
         response = module(graph)
     statistics = module.training_statistics
     spectra = spectra_of(response, module.grid, damping)
     tensors = statistics is not None and statistics.num_tensors > 0
     finite = module.finite_rows(response).tolist()
+    reasons = reasons_to_doubt(spectra, store, range(len(records)), statistics)
     return [
         replace(
             spectrum,
@@ -68,21 +69,9 @@ def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> li
             formula=record.formula,
             broadening=None if statistics is None else statistics.broadening,
             tensor=spectrum.tensor if tensors else None,
-            warnings=tuple(_warnings(module, store, row, finite[row])),
+            warnings=(*reasons[row], *([] if finite[row] else ["the prediction is not finite"])),
             source=f"Model: {type(module).__name__} in memory.",
+            intervals=module.intervals,
         )
         for row, (record, spectrum) in enumerate(zip(records, spectra, strict=True))
     ]
-
-
-def _warnings(module: ResponseModule, store: CrystalStore, row: int, finite: bool) -> list[str]:
-    """Reasons why the prediction may be unreliable."""
-    found = list(store.remarks(row))
-    known = None if module.training_statistics is None else module.training_statistics.elements
-    if known is None:
-        found.append("the training set of the model is unknown")
-    elif unseen := [element_symbol(number) for number in store.elements([row]) if number not in known]:
-        found.append(f"elements that the training set lacks: {', '.join(unseen)}")
-    if not finite:
-        found.append("the prediction is not finite")
-    return found

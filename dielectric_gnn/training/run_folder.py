@@ -77,6 +77,12 @@ def _named_run_dir(name: str) -> Path:
     return Path(name)
 
 
+def final_checkpoint(run_dir: Path) -> Path:
+    """The checkpoint that a training ends with: `best.ckpt`, or `last.ckpt` if nothing was validated."""
+    best = run_dir / CHECKPOINTS / "best.ckpt"
+    return best if best.is_file() else best.with_name("last.ckpt")
+
+
 def lock_run(run_dir: Path, verb: str) -> FolderLock:
     """Lock the files that a command writes, and remove temporary files of commands that were killed.
 

@@ -69,9 +69,9 @@ class RunRecord:
         name: Name of the run within the study.
         status: `finished` once the last epoch is done; `interrupted` by a signal; `failed` with an error; `running`.
         backbone: Class and message passing of the backbone in short, such as `OptiMetal2B-CGConv`.
-        head: Class of the head.
+        head: Class of the head; empty for a baseline.
         width: Channels of the backbone; None where it has no single width.
-        num_parameters: N, trainable parameters.
+        num_parameters: N, trainable parameters; of a baseline, the values of its fitted state.
         num_train: D, training materials.
         subset: Identifier of the set of training materials: equal for equal sets.
         seed: Of initial weights and the order of batches.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -103,3 +103,8 @@ class LearningRateScaling:
     def factor(self, parameters: int) -> float:
         """Factor of the learning rate of a model with `parameters` trainable parameters."""
         return float((self.reference_parameters / parameters) ** self.exponent)
+
+
+def learning_rate(optimizers: Sequence[Optimizer]) -> float:
+    """The present rate of the first parameters; 0 without any, as of a baseline."""
+    return next((float(group["lr"]) for optimizer in optimizers for group in optimizer.param_groups), 0.0)

@@ -33,7 +33,7 @@ GROUPS: dict[str, type] = {"model": DielectricModule, "data": CrystalDataModule}
 _PACKAGES = ("dielectric_gnn", "torch.optim")
 _PLAIN = (str, int, float, complex, bytes, Enum, os.PathLike)
 _DEPTH = 20
-_REPLACED = ("source", "store", "crystals", "train_ids", "train_size")
+_REPLACED = ("source", "store", "crystals", "train_ids", "train_size", "split_ids")
 """Settings that are replaced entirely by those of the user."""
 
 
@@ -90,9 +90,9 @@ def default_settings(
     source = _without_none(given.get("source"))
     if source is not None and source != _without_none((config.get("data") or {}).get("source")):
         data.update(grid=config["model"].get("grid") or dataclasses.asdict(EnergyGrid()))
-    if given.get("all_as") is not None:
-        data.update(train_ids=None)
-    if structures_only or given.get("train_ids") is not None or given.get("train_size") is not None:
+    if structures_only or given.get("all_as") is not None:
+        data.update(train_ids=None, split_ids=None)
+    if given.get("train_ids") is not None or given.get("train_size") is not None:
         data.update(train_ids=None)
     data = {option: value for option, value in data.items() if given.get(option) is None or option not in _REPLACED}
     if paths := stored_paths({"data": data}):

@@ -41,7 +41,7 @@ class Loss(nn.Module):
 def gradients(rank: int, world_size: int) -> dict[str, torch.Tensor]:
     """Gradients of one step; each process takes its share of the first batch."""
     torch.set_num_threads(1)
-    store = CrystalStore.from_records(list(ExampleMetals().records())[:NUM_CRYSTALS], 5.5)
+    store = CrystalStore.from_records(list(ExampleMetals(parts=1).records())[:NUM_CRYSTALS], 5.5)
     model: nn.Module = Loss()
     if world_size > 1:
         model = DistributedDataParallel(model)

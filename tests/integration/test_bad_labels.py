@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import SMALL, Command
+from tests.commands import SMALL_MODEL, Command
 
 SOURCE = '''
 from dielectric_gnn.data.sources import ExampleMetals
@@ -25,7 +25,7 @@ class OneBadLabel(ExampleMetals):
 def test_a_bad_label_ends_a_training_in_one_line(processes: str, command: Command, tmp_path: Path) -> None:
     (tmp_path / "bad_source.py").write_text(SOURCE)
     several = () if processes == "1" else ("--trainer.devices", processes, "--trainer.strategy", "ddp")
-    words = ("fit", "--config", "configs/base.yaml", *SMALL, *several, "--data.source", "bad_source.OneBadLabel")
+    words = ("fit", "--config", "configs/base.yaml", *SMALL_MODEL, *several, "--data.source", "bad_source.OneBadLabel")
     result = command(*words, "--run_dir", str(tmp_path / "run"), status=2, paths=(tmp_path,))
     errors = {line for line in result.stderr.splitlines() if line.startswith("error: ")}
     assert len(errors) == 1 and "Traceback" not in result.stderr

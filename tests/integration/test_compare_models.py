@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from dielectric_gnn.training.checkpoint import add_section
+from dielectric_gnn.training.run_record import RECORD, RunRecord, write_record
 from tests.commands import load_tool
 
 
@@ -25,8 +27,10 @@ def write_run(folder: Path, tool: ModuleType, losses: tuple[str, str]) -> Path:
     ]
     text = "\n".join(",".join(row) for row in [columns, *rows])
     (folder / "test" / "per_material.csv").write_text(text + "\n")
-    state = {0: {"exp_avg": torch.zeros(3, 4)}, 1: {"exp_avg": torch.zeros(5)}}
-    torch.save({"optimizer_states": [{"state": state}], "epoch": 6}, folder / "checkpoints" / "best.ckpt")
+    checkpoint = {"state_dict": {}, "epoch": 6}
+    add_section(checkpoint, None, None)
+    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+    write_record(folder / RECORD, RunRecord("run", "finished", "net", "head", 17, 2, "2-a", 1, 7, 14, 14))
     (folder / "seconds.txt").write_text("12.5\n")
     return folder
 

@@ -16,7 +16,7 @@ import pytest
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.splits import composition_split
 from dielectric_gnn.data.store.writer import write_store
-from tests.commands import SMALL, Command, environment
+from tests.commands import SMALL_MODEL, Command, environment
 
 MB = 1_000_000
 HALF_A_GB = 500 * MB
@@ -85,7 +85,7 @@ def test_training_on_a_store_with_a_flipped_bit(command: Command, metals: list[C
     path.write_bytes(content)
     run_dir = tmp_path / "run"
     result = command(
-        *("fit", "--config", "configs/base.yaml", *SMALL, "--data.store", str(store), "--run_dir", str(run_dir)),
+        *("fit", "--config", "configs/base.yaml", *SMALL_MODEL, "--data.store", str(store), "--run_dir", str(run_dir)),
         status=2,
     )
     assert "Traceback" not in result.stderr and not list(run_dir.rglob("*.ckpt"))

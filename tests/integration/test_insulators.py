@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from tests.commands import SMALL, Command
+from tests.commands import SMALL_MODEL, Command
 from tests.entries import write_entry, write_metals_and_insulators
 
 
@@ -17,7 +17,7 @@ def test_metals_and_insulators_from_fit_to_predict(command: Command, tmp_path: P
     write_entry(folder / "KCl.json", "KCl", symbols=("K", "Cl"), lattice_constant=6.2, band_gap=8.0, with_real=False)
     source = ["--data.source", "EntryJson", "--data.source.path", str(folder), "--data.split", "seeded"]
     source += ["--data.split_fractions", "[0.7, 0.1, 0.2]", "--data.split_seed", "3"]
-    fit = ["fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "2", "--run_dir", str(run)]
+    fit = ["fit", "--config", "configs/base.yaml", *SMALL_MODEL, "--trainer.max_epochs", "2", "--run_dir", str(run)]
     failed = command(*fit, *source, "--data.insulators", "drude_zero", status=2)
     assert "KCl" in failed.stderr and "band_gap is 8 eV and drude_freq reaches 5 eV" in failed.stderr
     write_entry(folder / "KCl.json", "KCl", symbols=("K", "Cl"), lattice_constant=6.2, band_gap=8.0,

@@ -12,7 +12,7 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store.writer import write_store
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.testing import labelled
-from tests.commands import SMALL, Command
+from tests.commands import FIRST_PART, SMALL, SMALL_MODEL, Command
 
 GRIDS = {
     "narrow": EnergyGrid(0.0, 10.0, 501),
@@ -36,8 +36,8 @@ def test_every_file_has_the_energies_of_the_model(
         source="another grid",
     )
     options = [f"--model.grid.{key}={getattr(grid, key)}" for key in ("start", "stop", "num")]
-    fit = ["fit", "--config", "configs/base.yaml", *SMALL, *options, "--data.store", str(store), "--run_dir", str(run)]
-    command(*fit, "--trainer.max_epochs", "2")
+    fit = ["fit", "--config", "configs/base.yaml", *SMALL_MODEL, "--data.store", str(store), "--run_dir", str(run)]
+    command(*fit, *options, "--trainer.max_epochs", "2")
     best = str(run / "checkpoints" / "best.ckpt")
     tested = command("test", "--ckpt_path", best, "--data.store", str(store))
     colours_known = name == "narrow"
@@ -84,13 +84,13 @@ def grid_words(option: str) -> list[str]:
 @pytest.mark.parametrize("through", ["store", "source"])
 def test_embedded_metals_on_0_to_8_ev_from_prepare_to_predict(command: Command, tmp_path: Path, through: str) -> None:
     run, store = tmp_path / "run", tmp_path / "store"
-    words = ["--data.grid", json.dumps({"start": 0, "stop": 8, "num": 401})]
+    words = [*FIRST_PART, "--data.grid", json.dumps({"start": 0, "stop": 8, "num": 401})]
     if through == "store":
-        source = ["--source", "dielectric_gnn.data.sources.ExampleMetals"]
+        source = ["--source", "dielectric_gnn.data.sources.ExampleMetals", "--source.parts", "1"]
         built = command("prepare", "build", str(store), *source, *grid_words("--grid"))
         assert "401 points on 0 to 8 eV" in built.stdout and "rejected: 0" in built.stdout
         words = ["--data.store", str(store)]
-    fit = ["fit", "--config", "configs/base.yaml", *SMALL, "--trainer.max_epochs", "1", "--run_dir", str(run)]
+    fit = ["fit", "--config", "configs/base.yaml", *SMALL_MODEL, "--trainer.max_epochs", "1", "--run_dir", str(run)]
     command(*fit, *words, "--data.train_size", "24")
     best = str(run / "checkpoints" / "best.ckpt")
     command("test", "--ckpt_path", best, *(words if through == "store" else []))

@@ -65,7 +65,7 @@ def write_hdf5(folder: Path, metals: list[CrystalRecord]) -> dict[str, list[str]
     chosen = {record.material_id: record for record in metals[::6]}
     split = {
         name: sorted(material_id for material_id in ids if material_id in chosen)
-        for name, ids in ExampleMetals().split().items()
+        for name, ids in ExampleMetals(parts=1).split().items()
     }
     folder.mkdir()
     for name, ids in split.items():

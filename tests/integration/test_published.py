@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.commands import Command
+from tests.commands import FIRST_PART, Command
 
 # Learning rate and weight decay at width 256, and trainable parameters (arXiv:2602.05702).
 PUBLISHED = {
@@ -21,6 +21,7 @@ def test_published_configuration_trains(command: Command, tmp_path: Path, name: 
     rate, decay, parameters = PUBLISHED[name]
     result = command(
         "fit", "--config", f"configs/published/{name}.yaml", "--config", "configs/data/example.yaml",
+        *FIRST_PART,
         "--config", "configs/trainer/cpu.yaml", "--trainer.max_epochs", "2", "--data.train_size", "8",
         "--data.batch_size", "4", "--run_dir", str(tmp_path),
     )  # fmt: skip
@@ -37,7 +38,7 @@ def test_published_configuration_trains(command: Command, tmp_path: Path, name: 
 
 def test_learning_rate_follows_the_number_of_parameters(command: Command, tmp_path: Path) -> None:
     result = command(
-        "fit", "--config", "configs/published/optimetal2b_tc.yaml", "--config", "configs/data/example.yaml",
+        "fit", "--config", "configs/published/optimetal2b_tc.yaml", *FIRST_PART,
         "--model.backbone.width", "16", "--model.lr_scaling.reference_parameters", "8140195",
         "--model.lr_scaling.exponent", "1.0", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1",
         "--data.train_size", "8", "--data.batch_size", "4", "--run_dir", str(tmp_path),

@@ -19,10 +19,19 @@ STUDY = """\
 name: tiny
 configs: [configs/base.yaml]
 trainer: configs/trainer/cpu.yaml
-options: {trainer.max_epochs: 3, data.batch_size: 16, figures.every_n_epochs: 0}
+options:
+  data.source: dielectric_gnn.data.sources.ExampleMetals
+  data.source.parts: 1
+  trainer.max_epochs: 3
+  data.batch_size: 16
+  figures.every_n_epochs: 0
 models:
   cgc: {configs: [configs/backbone/optimetal2b_cgc.yaml]}
 grid: {models: [cgc], sizes: [20, 40], widths: [8], seeds: [1, 2]}
+"""
+SOURCE = """\
+  data.source: dielectric_gnn.data.sources.ExampleMetals
+  data.source.parts: 1
 """
 FAULTY = '''
 from pathlib import Path
@@ -134,7 +143,7 @@ def test_failed_runs_are_tried_again_and_reported(start: Start, tmp_path: Path, 
     (tmp_path / "faulty.py").write_text(FAULTY)
     text = STUDY.replace("sizes: [20, 40]", "sizes: [20]").replace("seeds: [1, 2]", "seeds: [1]")
     callback = {"class_path": "faulty.Fails", "init_args": {"marks": str(tmp_path), "times": times}}
-    text = text.replace("figures.every", f"trainer.callbacks: {json.dumps(callback)}, figures.every")
+    text = text.replace("figures.every", f"trainer.callbacks: {json.dumps(callback)}\n  figures.every")
     process = start("--retries", "1", text=text)
     shown, _ = process.communicate(timeout=400)
     assert process.returncode == status, shown
@@ -221,7 +230,7 @@ def test_a_damaged_record_is_written_again(start: Start, tmp_path: Path, reposit
 def test_dry_run_prints_commands_and_cost(start: Start, tmp_path: Path) -> None:
     store = tmp_path / "store"
     data = f"data: {{store: {store}, build: 'synthetic:60'}}\n"
-    text = STUDY.replace("models:\n", f"{data}models:\n").replace("widths: [8]", "widths: [16]")
+    text = STUDY.replace(SOURCE, "").replace("models:\n", f"{data}models:\n").replace("widths: [8]", "widths: [16]")
     shown = finish(start("--dry-run", "--jobs", "2", text=text), 0)
     lines = shown.splitlines()
     assert lines[0] == f"dielectric-gnn prepare build synthetic:60 {store}"
@@ -250,7 +259,7 @@ def test_dry_run_estimates_each_block(start: Start) -> None:
 def test_the_store_is_built_once(start: Start, tmp_path: Path) -> None:
     store = tmp_path / "store"
     data = f"data: {{store: {store}, build: 'synthetic:60'}}\n"
-    text = STUDY.replace("models:\n", f"{data}models:\n")
+    text = STUDY.replace(SOURCE, "").replace("models:\n", f"{data}models:\n")
     words = ("--only", "*-d20-*", "--set", "trainer.max_epochs=1", "--jobs", "2")
     shown = finish(start(*words, text=text), 0)
     assert shown.count("building the store first") == 1 and "2 of 2 runs are finished" in shown

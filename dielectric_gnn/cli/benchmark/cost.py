@@ -98,7 +98,7 @@ def training_step(backbone: Backbone, graph: CrystalGraph) -> Callable[[], None]
 
 def first_crystals(kind: str, count: int, multiples: Sequence[int]) -> CrystalGraph:
     """A batch of the first embedded metals, or of synthetic ones without symmetry; as supercells."""
-    source = ExampleMetals() if kind == "embedded" else SyntheticMetals(count, rattle=0.02)
+    source = ExampleMetals(parts=1) if kind == "embedded" else SyntheticMetals(count, rattle=0.02)
     records = list(source.records())
     if count > len(records):
         raise InputError(f"--batch is {count}, but there are {len(records)} embedded metals; give 1 to {len(records)}")

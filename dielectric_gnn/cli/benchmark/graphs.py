@@ -178,9 +178,8 @@ def processor_time(work: Callable[[], object]) -> float:
 def run(options: argparse.Namespace) -> None:
     """Print milliseconds per crystal."""
     torch.set_num_threads(1)
-    source = (
-        ExampleMetals() if options.crystals == "embedded" else SyntheticMetals(options.number, rattle=options.rattle)
-    )
+    embedded = options.crystals == "embedded"
+    source = ExampleMetals(parts=1) if embedded else SyntheticMetals(options.number, rattle=options.rattle)
     records = [replace(record, labels=None) for record in source.records()][: options.number]
     structures = [pymatgen_structure(record) for record in records]
     edges_of = many_neighbour_edges(records, DEFAULT_CUTOFF)

@@ -119,7 +119,8 @@ def multiplication_speed() -> float:
 
 def batch(kind: str, size: int, seed: int, symmetry: Symmetry) -> CrystalGraph:
     """Some crystals: embedded metals, or random intermetallics of known structure types."""
-    source = ExampleMetals() if kind == "embedded" else SyntheticMetals(size, seed, 0.02 if kind == "rattled" else 0)
+    rattle = 0.02 if kind == "rattled" else 0
+    source = ExampleMetals(parts=1) if kind == "embedded" else SyntheticMetals(size, seed, rattle)
     records = [stretched(record) if kind == "strained" else record for record in source.records()]
     if size > len(records):
         raise InputError(f"--batch is {size}, but there are {len(records)} embedded metals; give 1 to {len(records)}")

@@ -25,7 +25,8 @@ from dielectric_gnn.cli.doctor.processes import check_all_reduce
 from dielectric_gnn.cli.doctor.step import BatchOption, check_batch
 from dielectric_gnn.cli.training import DielectricCLI
 from dielectric_gnn.data.datamodule import CrystalDataModule
-from dielectric_gnn.training.module import trainable_parameters
+from dielectric_gnn.training.baseline_module import BaselineModule
+from dielectric_gnn.training.evaluation import trainable_parameters
 from dielectric_gnn.utils.entry import command, input_error_from
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.text import printable
@@ -93,7 +94,8 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
     trainer, data, model = cli.config.fit.trainer, cli.datamodule, cli.model
     accelerator, processes = launch(str(trainer.accelerator), str(trainer.devices))
     parameters = trainable_parameters(model)
-    yield Finding("ok", "model", f"{type(model.backbone).__name__}, {parameters:,} trainable parameters")
+    size = "fitted in closed form" if isinstance(model, BaselineModule) else f"{parameters:,} trainable parameters"
+    yield Finding("ok", "model", f"{type(model.backbone).__name__}, {size}")
     yield from check_devices(accelerator, processes)
     yield from check_slurm(processes, trainer.num_nodes)
     yield check_disk(cli.run_dir, _BYTES_PER_PARAMETER * parameters)
@@ -105,7 +107,8 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
         data.setup("fit")
         batch = requested_batch(data)
         model.training_statistics = data.training_statistics()
-        model.head.prepare(model.training_statistics)
+        if not isinstance(model, BaselineModule):
+            model.prepare(data.store, data.indices["train"], model.training_statistics)
     except InputError as error:
         yield from rejects(data)
         yield Finding("error", "data", str(error), "see the message")
@@ -113,6 +116,8 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
     yield from rejects(data)
     train = data.indices["train"]
     yield Finding("ok", "data", f"{train.size} training materials of {len(data.store)}")
+    if isinstance(model, BaselineModule):
+        return  # there are no training steps to measure
     yield check_batch(model, data.store, train, batch, accelerator, processes)
 
 

@@ -135,10 +135,11 @@ class CrystalGraph:
         in its data set. eps_inter: (B, W, 2), the targets, in half precision if the data set stores it
         (`evaluation.labels_of` converts it), and drude: (B,); None without labels. anisotropy: the rest of the targets,
         if full tensors were read. orbits: multiplicities in an orbit graph, whose atoms and edges are classes of
-        equivalent ones; such edges have no direction, only the lengths of edge_vectors are meaningful.
+        equivalent ones; such edges have no direction, only the lengths of edge_vectors are meaningful. volumes: (B,),
+        of the cells.
 
     Units:
-        edge_vectors Å, drude eV.
+        edge_vectors Å, drude eV, volumes Å³.
     """
 
     atomic_numbers: Tensor
@@ -150,6 +151,7 @@ class CrystalGraph:
     drude: Tensor | None = None
     anisotropy: Anisotropy | None = None
     orbits: Orbits | None = None
+    volumes: Tensor | None = None
 
     @property
     def num_crystals(self) -> int:

@@ -143,6 +143,7 @@ class CrystalStore:
             eps_inter=None if self.eps_inter is None else torch.from_numpy(self.eps_inter.take(chosen, axis=0)),
             drude=None if self.drude is None else torch.from_numpy(self.drude.take(chosen)),
             anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),
+            volumes=torch.from_numpy(self.volumes.take(chosen)),
         )
 
     def check(self, indices: Sequence[int] | NDArray[np.int64] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Statistics of the training materials, computed before training: mean response, elements, broadening."""
+"""Statistics of the training materials, computed before training: mean response, elements, broadening, coverage."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dielectric_gnn.data.store.coverage import training_coverage
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.utils.errors import InputError
@@ -35,6 +36,7 @@ def training_statistics(store: CrystalStore, train: NDArray[np.int64]) -> Traini
         num_real=num_real,
         num_drude=known.size,
         num_zero_drude=int((known == 0).sum()),
+        coverage=training_coverage(store, train),
     )
 
 

@@ -15,7 +15,7 @@ from dielectric_gnn.data.graphs.orbits import Symmetry
 from dielectric_gnn.data.record import CrystalRecord, element_symbol
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.sources.parallel import chunks
-from dielectric_gnn.data.splits import SPLIT_NAMES
+from dielectric_gnn.data.splits import split_positions
 from dielectric_gnn.data.store.appendable import array_checksum
 from dielectric_gnn.data.store.builder import StoreBuilder, disk_full_as_input_error, partial_folder
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
@@ -108,7 +108,7 @@ def finish_store(unfinished: StoreBuilder, split: SplitRule, source: str) -> Non
     """
     if unfinished.kind is None or not unfinished.ids:
         raise InputError("the source holds no usable materials")
-    positions = _positions(split(unfinished.ids, unfinished.formulas), unfinished.ids)
+    positions = split_positions(split(unfinished.ids, unfinished.formulas), unfinished.ids)
     with disk_full_as_input_error(unfinished.folder, len(unfinished.ids)):
         for array in unfinished.arrays.values():
             array.close()
@@ -200,17 +200,3 @@ def _coverage(atomic_numbers: NDArray[np.uint8], atom_offsets: NDArray[np.int64]
     pairs = np.unique(crystals * 256 + atomic_numbers)
     found, counts = np.unique(pairs % 256, return_counts=True)
     return {element_symbol(int(z)): int(count) for z, count in zip(found, counts, strict=True)}
-
-
-def _positions(split: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """The split as positions in the store; each material may be in one part only."""
-    position = {material_id: row for row, material_id in enumerate(ids)}
-    seen: dict[str, str] = {}
-    for name in SPLIT_NAMES:
-        for material_id in split[name]:
-            if material_id not in position:
-                raise InputError(f"the split puts {material_id!r} into {name}, but no such material was read")
-            if material_id in seen:
-                raise InputError(f"the split puts {material_id!r} into {seen[material_id]} and into {name}")
-            seen[material_id] = name
-    return {name: np.array([position[m] for m in split[name]], dtype=np.int64) for name in SPLIT_NAMES}

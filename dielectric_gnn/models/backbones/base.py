@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.models.backbone_or_baseline import BackboneOrBaseline
 from dielectric_gnn.models.layers.fusable import Fusable, FusedOption, set_fused
-from dielectric_gnn.utils.described import Describable
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -26,7 +26,7 @@ class AtomFeatures:
     tensors: Tensor | None = None
 
 
-class Backbone(Describable, Fusable, ABC):
+class Backbone(BackboneOrBaseline, Fusable, ABC):
     """A graph neural network: batch of structures → features of every atom.
 
     To add an architecture, subclass this, set the dimensions in `super().__init__`, and write `forward`; give the class
@@ -42,8 +42,6 @@ class Backbone(Describable, Fusable, ABC):
         cutoff: Distance (Å) up to which the graph must hold every neighbour.
         tensor_dim: F₂, the number of l = 2 features; 0 means none.
     """
-
-    supports_orbits: bool = False
 
     def __init__(self, scalar_dim: int, cutoff: float = DEFAULT_CUTOFF, tensor_dim: int = 0) -> None:
         super().__init__()

@@ -20,7 +20,8 @@ class Head(nn.Module, ABC):
     """Maps the pooled features of a material to its optical response.
 
     The model sets the first three arguments when it is built; a configuration sets the others. A subclass
-    that predicts whole tensors sets `tensorial`.
+    that predicts whole tensors sets `tensorial`; one that can predict the difference from a prior sets
+    `supports_residuals`, and returns a Drude frequency of either sign where `residual` is true.
 
     Args:
         dim: Number F₀ of pooled invariant features.
@@ -33,6 +34,9 @@ class Head(nn.Module, ABC):
     """
 
     tensorial: ClassVar[bool] = False
+    supports_residuals: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
+    residual: bool = False
 
     def __init__(self, dim: int, grid: EnergyGrid, tensor_dim: int, outputs: frozenset[Quantity]) -> None:
         super().__init__()
@@ -55,6 +59,12 @@ class Head(nn.Module, ABC):
 
     def prepare(self, statistics: TrainingStatistics) -> None:
         """Set, before training, what the head needs of the training data; the head must keep it in buffers."""
+
+    def prepare_from_labels(self, labels: Response) -> None:
+        """Set, before training, what a head that sets `needs_labels` takes from the labels of training materials.
+
+        With a prior, the labels are the differences from it.
+        """
 
     @abstractmethod
     def forward(self, features: Tensor, tensors: Tensor | None = None) -> Response:

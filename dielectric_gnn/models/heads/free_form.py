@@ -34,6 +34,8 @@ class FreeFormHead(Head):
         activation: Of the hidden layers.
     """
 
+    supports_residuals = True
+
     def __init__(
         self,
         dim: int,
@@ -70,4 +72,5 @@ class FreeFormHead(Head):
             spectrum = torch.cat(parts, dim=2)
         if self.drude_mlp is None:
             return Response(spectrum, spectrum.new_full(spectrum.shape[:1], torch.nan))
-        return Response(spectrum, F.relu(self.drude_mlp(features)).squeeze(1))
+        drude = self.drude_mlp(features).squeeze(1)
+        return Response(spectrum, drude if self.residual else F.relu(drude))

@@ -68,10 +68,13 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 def normalise_rows(norm: nn.Module, rows: Tensor, counts: Counts) -> Tensor:
-    """Batch norm by a `BatchNorm`, or by another module that was put in its place, such as `nn.SyncBatchNorm`."""
+    """Norm by a `BatchNorm`, or by another module in its place, such as `nn.LayerNorm` and `nn.SyncBatchNorm`."""
     out: Tensor
     if isinstance(norm, BatchNorm):
         out = norm(rows, counts)
+        return out
+    if isinstance(norm, nn.LayerNorm | nn.Identity):  # no statistics over rows
+        out = norm(rows)
         return out
     # Another module has no argument for counts: each row is repeated, and the first of its copies kept.
     repeats = torch.as_tensor(counts, device=rows.device).long().expand(rows.shape[0])

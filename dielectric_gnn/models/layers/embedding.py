@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from dielectric_gnn.data.elements import element_properties
 from dielectric_gnn.data.record import MAX_ATOMIC_NUMBER
 
 NUM_GROUPS = 18
@@ -67,6 +68,33 @@ class GroupPeriodEmbedding(NodeEmbedding):
             group, period = group_and_period(number)
             table[number, group - 1] = 1
             table[number, NUM_GROUPS + period - 1] = 1
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, atomic_numbers: Tensor) -> Tensor:
+        """Features of each atom."""
+        return self.table.index_select(0, atomic_numbers)
+
+
+class ElementProperties(NodeEmbedding):
+    """Standardised properties of the elements, without parameters: similar elements have similar features.
+
+    Electronegativity, radii, ionisation energies, electrons by shell, atomic volume, melting point and others, from
+    the table of `data.elements`; each has mean 0 and variance 1 over the elements from H to Bi.
+
+    Args:
+        group_period: Whether the features of `GroupPeriodEmbedding` follow.
+    """
+
+    table: Tensor
+
+    def __init__(self, group_period: bool = True) -> None:
+        values = element_properties()[1 : MAX_ATOMIC_NUMBER + 1]
+        standardised = ((values - values.mean(dim=0)) / values.std(dim=0, correction=0)).float()
+        parts = [torch.cat([standardised.new_zeros(1, standardised.shape[1]), standardised])]
+        if group_period:
+            parts.append(GroupPeriodEmbedding().table)
+        table = torch.cat(parts, dim=1)
+        super().__init__(table.shape[1])
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, atomic_numbers: Tensor) -> Tensor:

@@ -18,6 +18,12 @@ Activation: TypeAlias = Literal[
 ]
 """Those of the published hyper-parameter search, with PyTorch's default parameters; only ReLU has fused forms."""
 
+Norm: TypeAlias = Literal["batch", "layer", "none"]
+"""Of the hidden layers: batch norm, as published; layer norm of each row, which depends on no other row and suits small
+training sets; or none."""
+
+_NORMS: dict[Norm, type[nn.Module]] = {"batch": BatchNorm, "layer": nn.LayerNorm, "none": nn.Identity}
+
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leakyrelu": nn.LeakyReLU,
@@ -33,7 +39,7 @@ _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 
 
 class MLP(Fusable):
-    """Linear → batch norm → activation for every hidden layer, then a linear layer.
+    """Linear → batch norm → activation for every hidden layer, then a linear layer; `set_norm` changes the norm.
 
     Equals `torch_geometric.nn.MLP(dims, act=activation)` with its other defaults (`plain_last=True`), parameter for
     parameter.
@@ -60,6 +66,12 @@ class MLP(Fusable):
             layers += [nn.Linear(fan_in, fan_out), BatchNorm(fan_out), _ACTIVATIONS[activation]()]
         layers.append(nn.Linear(dims[-2], dims[-1]))
         self.layers = nn.Sequential(*layers)
+
+    def set_norm(self, norm: Norm) -> None:
+        """Replace the norms of the hidden layers by others in their initial state."""
+        for place in range(1, len(self.layers) - 1, 3):
+            linear = cast("nn.Linear", self.layers[place - 1])
+            self.layers[place] = _NORMS[norm](linear.out_features)
 
     @property
     def last(self) -> nn.Linear:
@@ -90,3 +102,16 @@ class MLP(Fusable):
         layers = list(self.layers)[:-1]
         for linear, norm, activation in zip(layers[::3], layers[1::3], layers[2::3], strict=True):
             yield cast("nn.Linear", linear), norm, activation
+
+
+def set_norm(module: nn.Module, norm: Norm) -> None:
+    """Choose the norm in all MLPs of a module.
+
+    Raises:
+        InputError: The norm is unknown.
+    """
+    if norm not in _NORMS:
+        raise InputError(f"norm is {norm!r}, expected one of {', '.join(_NORMS)}")
+    for part in module.modules():
+        if isinstance(part, MLP):
+            part.set_norm(norm)

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
 from dielectric_gnn.data.splits import SPLIT_NAMES
-from dielectric_gnn.training.module import trainable_parameters
+from dielectric_gnn.training.schedule import learning_rate
 
 
 class ProgressBar(RichProgressBar):
@@ -44,10 +44,11 @@ class TrainingLines(Callback):
             return
         module: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        parts = " → ".join(type(part).__name__ for part in (module.backbone, module.pooling, module.head))
+        parts = [type(part).__name__ for part in (module.backbone, module.pooling, module.head) if part is not None]
+        kind = "values of its state" if module.head is None else "trainable parameters"
         sizes = ", ".join(f"{data.indices[name].size} {name}" for name in SPLIT_NAMES)
         sys.stdout.write(
-            f"model: {parts}, {trainable_parameters(module):,} trainable parameters\n"
+            f"model: {' → '.join(parts)}, {module.num_parameters:,} {kind}\n"
             f"data: {data.source_name}, {sizes} materials, broadening {data.store.broadening} eV\n"
         )
         sys.stdout.flush()
@@ -60,7 +61,7 @@ class TrainingLines(Callback):
         """Note the time, and the learning rate before the schedule changes it."""
         self._started = time.perf_counter()
         self._validated = False
-        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._rate = learning_rate(trainer.optimizers)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that the validation loss is of this epoch."""

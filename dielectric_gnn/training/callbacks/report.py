@@ -17,12 +17,14 @@ from torch import Tensor
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.metrics.spectral import Column, DrudeR2, EnergyMeans, MaterialTable
+from dielectric_gnn.models.baselines import CompositionKernel
 from dielectric_gnn.optics.plots import comparison_figure, save_figure
 from dielectric_gnn.optics.screening import QUALITY_SCORES
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.training.callbacks.figures import comparison_cases
 from dielectric_gnn.training.ensemble import Ensemble
 from dielectric_gnn.training.evaluation import ResponseModule, labels_of
+from dielectric_gnn.training.kernel_reference import fitted_kernel, verdict
 from dielectric_gnn.training.spectra import quality_of, spectra_of
 from dielectric_gnn.utils.files import write_csv, write_text
 
@@ -31,7 +33,7 @@ EVALUATION = "evaluation"
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _STD_HEADER = ("energy_ev", "std_re", "std_im", "error_re", "error_im")
-_MODEL, _TRIVIAL = "model", "training mean"
+_MODEL, _KERNEL, _TRIVIAL = "model", "composition kernel", "training mean"
 _QUALITY_COLUMNS = tuple(Column(figure.key, figure.heading) for figure in QUALITY_SCORES)
 
 
@@ -43,8 +45,9 @@ class TestReport(Callback):
     For an ensemble, `ensemble_std.csv` holds the standard deviation over the members and the absolute error, at every
     energy, both as means over materials.
 
-    The table compares the model with the trivial predictor, which returns the mean spectrum and mean Drude frequency
-    of the training set for every material. It contains scores that need no label (`screening.spectrum_quality`).
+    The table compares the model with the composition kernel, fitted to its training materials where they are at hand
+    (`kernel_reference`), and with the trivial predictor, which returns the mean spectrum and mean Drude frequency of
+    the training set for every material. It contains scores that need no label (`screening.spectrum_quality`).
     """
 
     __test__ = False  # pytest would collect the class because of its name
@@ -53,11 +56,15 @@ class TestReport(Callback):
         self._tables: dict[str, MaterialTable] = {}
         self._drude_r2: dict[str, DrudeR2] = {}
         self._ensemble_means: EnergyMeans | None = None
+        self._kernel: CompositionKernel | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Create empty tables."""
         module = _response_module(pl_module)
-        names = [_MODEL] + ([_TRIVIAL] if module.training_statistics and module.training_statistics.has_means else [])
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._kernel = fitted_kernel(module, data)
+        names = [_MODEL, *([] if self._kernel is None else [_KERNEL])]
+        names += [_TRIVIAL] if module.training_statistics and module.training_statistics.has_means else []
         keys = tuple(column.key for column in _columns(module))
         self._tables = {name: MaterialTable(keys).to(module.device) for name in names}
         self._drude_r2 = {name: DrudeR2(module.definitions).to(module.device) for name in names}
@@ -76,15 +83,28 @@ class TestReport(Callback):
         module = _response_module(pl_module)
         response, values = outputs["response"], outputs["values"]
         store: CrystalStore = trainer.datamodule.store  # type: ignore[attr-defined]
-        self._tables[_MODEL].update(batch.index, values | _quality(response, batch, module, store))
-        self._drude_r2[_MODEL].update(response.drude, labels_of(batch).drude)
+        self._add(_MODEL, module, response, values, batch, store)
         if self._ensemble_means is not None:
             self._ensemble_means.update(response, labels_of(batch))
         if module.training_statistics and module.training_statistics.has_means:
             trivial = module.training_statistics.trivial_response(batch.num_crystals).to(module.device)
-            values = module.evaluate_response(trivial, batch) | _quality(trivial, batch, module, store)
-            self._tables[_TRIVIAL].update(batch.index, values)
-            self._drude_r2[_TRIVIAL].update(trivial.drude, labels_of(batch).drude)
+            self._add(_TRIVIAL, module, trivial, module.evaluate_response(trivial, batch), batch, store)
+        if self._kernel is not None:
+            reference = self._kernel(batch)
+            self._add(_KERNEL, module, reference, module.evaluate_response(reference, batch), batch, store)
+
+    def _add(
+        self,
+        name: str,
+        module: ResponseModule,
+        response: Response,
+        values: dict[str, Tensor],
+        batch: CrystalGraph,
+        store: CrystalStore,
+    ) -> None:
+        """Add the materials of a batch to the table of one predictor."""
+        self._tables[name].update(batch.index, values | _quality(response, batch, module, store))
+        self._drude_r2[name].update(response.drude, labels_of(batch).drude)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and print the report."""
@@ -113,6 +133,9 @@ class TestReport(Callback):
             f"\nTest set, {len(index)} materials\n\n{markdown}\n"
             f"Table, per-material values and figure are in {folder}/\n"
         )
+        if _KERNEL in rows:
+            place = module.metric_keys.index("loss")
+            sys.stdout.write(verdict(float(rows[_MODEL][:, place].mean()), float(rows[_KERNEL][:, place].mean())))
 
     def _draw_quantiles(
         self,

@@ -216,7 +216,7 @@ class Turned(RecordSource):
     """The embedded metals; the hexagonal ones with labels turned by a quarter."""
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
-        for record in ExampleMetals().records():
+        for record in ExampleMetals(parts=1).records():
             assert record.labels is not None
             if "hcp" in record.material_id:
                 turned = replace(record.labels, eps_inter=record.labels.eps_inter[[2, 1, 0]])

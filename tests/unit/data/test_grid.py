@@ -92,7 +92,7 @@ class HalfCovering(RecordSource):
     """Embedded metals, of which every second one ends at 10 eV."""
 
     def records(self, on_error: Any = "raise") -> Iterator[CrystalRecord]:
-        for place, record in enumerate(ExampleMetals().records()):
+        for place, record in enumerate(ExampleMetals(parts=1).records()):
             yield on_grid(record, EnergyGrid(0.0, 10.0, 1001)) if place % 2 else record
 
 
@@ -109,10 +109,10 @@ def test_materials_that_do_not_cover_the_grid_are_rejects(caplog: pytest.LogCapt
 
 def test_data_module_and_store_hold_the_same_resampled_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     grid = EnergyGrid(0.0, 8.0, 401)
-    data = CrystalDataModule(grid=grid)
+    data = CrystalDataModule(ExampleMetals(parts=1), grid=grid)
     data.setup("test")
     with caplog.at_level(logging.INFO):
-        build_store(ExampleMetals(), tmp_path / "store", BuildOptions(grid=grid), "test")
+        build_store(ExampleMetals(parts=1), tmp_path / "store", BuildOptions(grid=grid), "test")
     assert sum("resampling changed" in record.getMessage() for record in caplog.records) == 1
     store, _ = open_store(tmp_path / "store")
     assert store.grid == data.store.grid == grid
@@ -140,4 +140,4 @@ def test_two_grids_are_refused_with_both(tmp_path: Path) -> None:
         source.use_grid(EnergyGrid(0.0, 8.0, 401))
     source.use_grid(None)
     assert source.grid == EnergyGrid(0.0, 8.0, 81)
-    assert EntryJson("a").grid is None and ExampleMetals().grid is None
+    assert EntryJson("a").grid is None and ExampleMetals(parts=1).grid is None

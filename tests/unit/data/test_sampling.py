@@ -13,6 +13,7 @@ from dielectric_gnn.data.sampling import (
     batch_bounds,
     evaluation_loader,
 )
+from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.resident import ResidentStore
 from dielectric_gnn.testing import sample_crystals
@@ -144,10 +145,12 @@ def test_batches_gathered_on_a_device_are_those_of_the_store(metals: list[Crysta
 
 
 def test_resident_data_serve_the_same_batches() -> None:
-    loaders = [CrystalDataModule(resident=resident, batch_size=16) for resident in (False, True)]
+    loaders = [
+        CrystalDataModule(ExampleMetals(parts=1), resident=resident, batch_size=16) for resident in (False, True)
+    ]
     for data in loaders:
         data.setup("fit")
     batches = [[graph.edge_vectors for graph in data.val_dataloader()] for data in loaders]
     torch.testing.assert_close(*batches)
     with pytest.raises(InputError, match=r"data\.resident .*full graphs"):
-        CrystalDataModule(resident=True, symmetry="orbit")
+        CrystalDataModule(ExampleMetals(parts=1), resident=True, symmetry="orbit")

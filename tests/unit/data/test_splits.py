@@ -103,7 +103,7 @@ def trained_on(data: CrystalDataModule) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["store", "source"])
 def test_ids_of_a_run_are_written_and_bring_it_back(tmp_path: Path, store: Path, kind: str) -> None:
-    where: dict[str, Any] = {"store": str(store)} if kind == "store" else {"source": ExampleMetals()}
+    where: dict[str, Any] = {"store": str(store)} if kind == "store" else {"source": ExampleMetals(parts=1)}
     first = fitted(tmp_path / "one", train_size=20, subset_seed=4, **where)
     written = tmp_path / "one" / TRAIN_IDS
     assert read_ids(written) == trained_on(first) and len(read_ids(written)) == 20

@@ -375,11 +375,14 @@ def test_growing_array_of_any_length(tmp_path: Path) -> None:
 
 def test_data_module_serves_the_same_from_store_and_source(tmp_path: Path) -> None:
     """The same batches, nested subset and training statistics, wherever the materials come from."""
-    source = ExampleMetals()
+    source = ExampleMetals(parts=1)
     write_store(tmp_path / "store", source.records(), CUTOFF, lambda *_: source.split(), source="metals")
     assert read_metadata(tmp_path / "store").num_materials == 102
     options: dict[str, Any] = {"cutoff": CUTOFF, "train_size": 20, "subset_seed": 3}
-    one, two = CrystalDataModule(**options), CrystalDataModule(store=str(tmp_path / "store"), **options)
+    one, two = (
+        CrystalDataModule(ExampleMetals(parts=1), **options),
+        CrystalDataModule(store=str(tmp_path / "store"), **options),
+    )
     for data in (one, two):
         data.setup("fit")
     for name in (*SPLIT_NAMES, "predict"):

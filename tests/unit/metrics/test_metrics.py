@@ -8,6 +8,7 @@ from torchmetrics.functional import r2_score
 
 from dielectric_gnn import optics
 from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.metrics.spectral import COLUMNS, BatchMean, DrudeR2, MaterialMeans, MaterialTable, material_metrics
 from dielectric_gnn.models.backbones import OptiMetal2B
 from dielectric_gnn.targets.grid import EnergyGrid
@@ -94,7 +95,7 @@ def test_reported_means_do_not_depend_on_batch_size() -> None:
     module = DielectricModule(OptiMetal2B(16)).eval()
     results = []
     for batch_size in (1, 8):
-        data = CrystalDataModule(eval_batch_size=batch_size)
+        data = CrystalDataModule(ExampleMetals(parts=1), eval_batch_size=batch_size)
         data.setup("test")
         means = MaterialMeans(tuple(column.key for column in COLUMNS))
         with torch.no_grad():

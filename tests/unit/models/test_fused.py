@@ -50,7 +50,7 @@ def full_graph() -> CrystalGraph:
 
 def orbit_graph() -> CrystalGraph:
     """Symmetric metals, a supercell, a structure without symmetry, and one without edges."""
-    metals = [replace(record, labels=None) for record in list(ExampleMetals().records())[::30]]
+    metals = [replace(record, labels=None) for record in list(ExampleMetals(parts=1).records())[::30]]
     records = [*metals, supercell(sample_crystals()[1], (1, 2, 1)), sample_crystals()[3], LONE]
     store = CrystalStore.from_records(records, 5.5, edge_dtype=np.float64, symmetry="orbit")
     return store.gather(range(len(records))).to(dtype=torch.float64)

@@ -8,14 +8,15 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.models.backbones import Goten, OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.models.heads import FreeFormHead
 from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing, ResidualGATv2, TransformerConv
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.testing import graph_of, labelled, sample_crystals
-from dielectric_gnn.training.evaluation import labels_of
-from dielectric_gnn.training.module import DielectricModule, trainable_parameters
+from dielectric_gnn.training.evaluation import labels_of, trainable_parameters
+from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import MaeObjective
 from dielectric_gnn.training.schedule import LearningRateScaling, WarmupCosine
 from dielectric_gnn.utils.errors import InputError
@@ -71,7 +72,7 @@ def test_optimate_has_the_published_number_of_parameters() -> None:
 
 def test_imaginary_head_leaves_the_rest_undefined_and_trains() -> None:
     module = published_optimate()
-    data = CrystalDataModule()
+    data = CrystalDataModule(ExampleMetals(parts=1))
     data.setup("fit")
     graph = data.store.gather(range(6))
     response = module(graph)

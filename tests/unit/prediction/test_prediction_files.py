@@ -129,7 +129,7 @@ def test_summary_is_ranked_with_the_undefined_last(tmp_path: Path) -> None:
     assert 'data-kind="number" aria-sort="ascending"' in (tmp_path / "index.html").read_text()
     write_summary(tmp_path, rows, None)
     assert 'data-kind="text" class="text" aria-sort="ascending"' in (tmp_path / "index.html").read_text()
-    assert (tmp_path / "summary.csv").read_text().splitlines()[1].startswith("a,A,#ffd700")
+    assert (tmp_path / "summary.csv").read_text().splitlines()[1].startswith("a,A,,#ffd700")
     header = (tmp_path / "summary.csv").read_text().splitlines()[0].split(",")
     assert {figure.key for figure in FIGURES_OF_MERIT} <= set(header)
 

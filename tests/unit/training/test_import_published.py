@@ -123,7 +123,7 @@ def test_files_of_the_study_give_the_reference_outputs(name: str, tmp_path: Path
 
 
 def test_training_statistics_come_from_a_store(tmp_path: Path) -> None:
-    source = ExampleMetals()
+    source = ExampleMetals(parts=1)
     records = list(source.records())[:20]
     write_store(
         tmp_path / "metals", records, 5.5, lambda ids, *_: {"train": list(ids), "val": [], "test": []}, source="x"

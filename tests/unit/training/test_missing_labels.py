@@ -60,11 +60,11 @@ class MetalsWithGaps(RecordSource):
     """Embedded metals: every third without a Drude frequency, every fifth without Re ε."""
 
     def records(self, on_error: Any = "raise") -> Iterator[CrystalRecord]:
-        for place, record in enumerate(ExampleMetals().records()):
+        for place, record in enumerate(ExampleMetals(parts=1).records()):
             yield without(record, drude=place % 3 == 0, real=place % 5 == 0)
 
     def split(self) -> dict[str, list[str]]:
-        return ExampleMetals().split()
+        return ExampleMetals(parts=1).split()
 
 
 def trainer(folder: Path, *callbacks: Any) -> Trainer:
@@ -215,7 +215,7 @@ class NoDrude(MetalsWithGaps):
     """Embedded metals without any Drude frequency or Re ε."""
 
     def records(self, on_error: Any = "raise") -> Iterator[CrystalRecord]:
-        yield from (without(record, drude=True, real=True) for record in ExampleMetals().records())
+        yield from (without(record, drude=True, real=True) for record in ExampleMetals(parts=1).records())
 
 
 def test_a_training_without_any_such_label_states_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.writer import write_store
 from dielectric_gnn.models.backbones import OptiMetal2B
 from dielectric_gnn.prediction.summary import write_summary
@@ -49,7 +50,9 @@ def damaged(data: CrystalDataModule, side: str, quantity: str, value: float) -> 
 
 @pytest.mark.parametrize(("quantity", "value"), [("eps", np.nan), ("eps", np.inf), ("drude", np.inf)])
 def test_a_label_that_is_not_finite_ends_a_training(quantity: str, value: float, tmp_path: Path) -> None:
-    data, name = damaged(CrystalDataModule(train_size=8, batch_size=4), "train", quantity, value)
+    data, name = damaged(
+        CrystalDataModule(ExampleMetals(parts=1), train_size=8, batch_size=4), "train", quantity, value
+    )
     launch = trainer(tmp_path, limit_val_batches=0)
     model = DielectricModule(OptiMetal2B(8))
     with pytest.raises(InputError, match=rf"label of material {name} is not finite .*epoch 0, batch \d") as caught:
@@ -59,7 +62,7 @@ def test_a_label_that_is_not_finite_ends_a_training(quantity: str, value: float,
 
 
 def test_nan_at_one_energy_of_re_is_no_missing_label(tmp_path: Path) -> None:
-    data, name = damaged(CrystalDataModule(train_size=8, batch_size=4), "train", "eps", 1.0)
+    data, name = damaged(CrystalDataModule(ExampleMetals(parts=1), train_size=8, batch_size=4), "train", "eps", 1.0)
     assert data.store.eps_inter is not None
     data.store.eps_inter[data.indices["train"][1], 3, 0] = np.nan
     with pytest.raises(InputError, match=f"label of material {name} is not finite"):
@@ -67,7 +70,7 @@ def test_nan_at_one_energy_of_re_is_no_missing_label(tmp_path: Path) -> None:
 
 
 def test_a_label_that_is_not_finite_ends_a_validation(tmp_path: Path) -> None:
-    data, name = damaged(CrystalDataModule(train_size=8), "val", "eps", np.nan)
+    data, name = damaged(CrystalDataModule(ExampleMetals(parts=1), train_size=8), "val", "eps", np.nan)
     with pytest.raises(InputError, match=f"label of material {name} is not finite"):
         trainer(tmp_path).validate(DielectricModule(OptiMetal2B(8)), datamodule=data, verbose=False)
 
@@ -77,14 +80,14 @@ def test_a_training_that_diverges_names_the_material(tmp_path: Path) -> None:
     with torch.no_grad():
         next(iter(model.head.parameters())).fill_(torch.nan)
     with pytest.raises(InputError, match=r"loss of material \S+ is not finite .*batch 0.*diverged"):
-        trainer(tmp_path).fit(model, datamodule=CrystalDataModule(train_size=8))
+        trainer(tmp_path).fit(model, datamodule=CrystalDataModule(ExampleMetals(parts=1), train_size=8))
 
 
 def test_a_checkpoint_is_not_written_after_a_bad_loss(tmp_path: Path) -> None:
     """As on a GPU, where losses are looked at later: saving looks first."""
     launch = trainer(tmp_path, epochs=1)
     model = DielectricModule(OptiMetal2B(8))
-    launch.fit(model, datamodule=CrystalDataModule(train_size=8))
+    launch.fit(model, datamodule=CrystalDataModule(ExampleMetals(parts=1), train_size=8))
     model._loss_monitor.add(torch.tensor([1.0, torch.inf]), torch.tensor([5, 7]), 3)
     with pytest.raises(InputError, match=r"not finite .*batch 3"):
         launch.save_checkpoint(tmp_path / "bad.ckpt")

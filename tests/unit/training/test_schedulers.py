@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
+from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.models.backbones import OptiMetal2B
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.schedule import SchedulerConfig, WarmupCosine
@@ -27,7 +28,9 @@ def train(folder: Path, scheduler: Any, epochs: int, resume: Path | None = None)
     options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     trainer = Trainer(max_epochs=epochs, callbacks=[last], default_root_dir=folder, **options)
     model = DielectricModule(OptiMetal2B(8), lr_scheduler=SchedulerConfig(scheduler))
-    trainer.fit(model, datamodule=CrystalDataModule(train_size=8, batch_size=8), ckpt_path=resume)
+    trainer.fit(
+        model, datamodule=CrystalDataModule(ExampleMetals(parts=1), train_size=8, batch_size=8), ckpt_path=resume
+    )
     found: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)
     return found
 

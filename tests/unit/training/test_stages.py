@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.writer import write_store
 from dielectric_gnn.metrics.spectral import DrudeR2, MaterialTable, material_metrics
 from dielectric_gnn.models.backbones import OptiMetal2B
@@ -63,7 +64,7 @@ def one_of_each(metals: list[CrystalRecord], tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("order", ["fit predict test", "predict fit predict validate", "test predict"])
 def test_stages_are_independent(order: str, tmp_path: Path, repository: Path) -> None:
-    data = CrystalDataModule(crystals=[str(repository / SILVER)], train_size=8)
+    data = CrystalDataModule(ExampleMetals(parts=1), crystals=[str(repository / SILVER)], train_size=8)
     model, report, writer = small_model(), TestReport(), PredictionWriter(figures=False)
     for place, stage in enumerate(order.split()):
         folder = tmp_path / f"{place}-{stage}"
@@ -103,7 +104,7 @@ def test_a_table_of_one_material_keeps_its_shape() -> None:
 
 def test_a_training_does_not_go_on_without_its_average(tmp_path: Path) -> None:
     """The weights in the checkpoint are those of the average, which nothing would take any more."""
-    data, model = CrystalDataModule(train_size=8), small_model()
+    data, model = CrystalDataModule(ExampleMetals(parts=1), train_size=8), small_model()
     average = EMAWeightAveraging()
     launch = trainer(tmp_path, average, BestCheckpoint(tmp_path))
     launch.fit(model, datamodule=data)
@@ -114,7 +115,7 @@ def test_a_training_does_not_go_on_without_its_average(tmp_path: Path) -> None:
     assert check_callbacks(StoredTraining.from_file(path), [EMAWeightAveraging(), BestCheckpoint(tmp_path)]) == ""
     other = EMAWeightAveraging()
     launch = trainer(tmp_path / "plain", BestCheckpoint(tmp_path / "plain"))
-    launch.fit(small_model(), datamodule=CrystalDataModule(train_size=8))
+    launch.fit(small_model(), datamodule=CrystalDataModule(ExampleMetals(parts=1), train_size=8))
     assert "EMAWeightAveraging" in check_callbacks(StoredTraining.from_file(tmp_path / "plain/best.ckpt"), [other])
 
 

@@ -1,0 +1,100 @@
+"""Kernel ridge regression of spectra and Drude frequencies on composition descriptors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dielectric_gnn.data.composition import descriptor_names
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
+from dielectric_gnn.models.baselines.base import Baseline, Standardisation, joined, known_rows, label_parts
+from dielectric_gnn.models.baselines.principal_components import PrincipalComponents
+from dielectric_gnn.models.baselines.ridge import KernelRidge, landmark_rows, laplacian_kernel
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.utils.errors import InputError
+
+_ROWS_PER_BLOCK = 1024
+
+
+class CompositionKernel(Baseline):
+    """Kernel ridge regression: k(x, x') = exp(−γ ‖x − x'‖₁ / F), on standardised descriptors that vary, F of them.
+
+    The targets are the first principal components of the training spectra, of Re ε and of Im ε, and ω_D, with their
+    means subtracted: c = (K + α 1)⁻¹ y. Each is fitted on the materials that have the label. For more than
+    `max_landmarks` training materials, the solution is restricted to the span of the kernels of as many of them, drawn
+    at random (Nyström approximation: C. Williams and M. Seeger, NIPS 13, 682 (2000)).
+
+    Args:
+        gamma: γ.
+        alpha: α; the kernel of a material with itself is 1.
+        components: Number of principal components of Re ε and of Im ε.
+        max_landmarks: Largest number of training materials in the exact solution.
+        cutoff: Neighbour cutoff of the graphs (Å), which a baseline does not use.
+
+    Raises:
+        InputError: An option is not positive.
+    """
+
+    landmarks: Tensor
+    coefficients: Tensor
+
+    def __init__(
+        self,
+        gamma: float = 0.3,
+        alpha: float = 0.03,
+        components: int = 15,
+        max_landmarks: int = 4000,
+        cutoff: float = DEFAULT_CUTOFF,
+    ) -> None:
+        super().__init__(cutoff)
+        options = {"gamma": gamma, "alpha": alpha, "components": components, "max_landmarks": max_landmarks}
+        for name, value in options.items():
+            if not value > 0:
+                raise InputError(f"CompositionKernel: {name} is {value}, expected a positive number")
+        self.gamma, self.alpha, self.max_landmarks = gamma, alpha, max_landmarks
+        self.standardise = Standardisation()
+        sizes = {"re": components, "im": components, "drude": 1}
+        self.parts = nn.ModuleDict({name: PrincipalComponents(size) for name, size in sizes.items()})
+        self.register_buffer("landmarks", torch.empty(0, 0))
+        self.register_buffer("coefficients", torch.empty(0, 0))
+
+    def fit(self, descriptors: Tensor, targets: Response) -> None:
+        """Solve the regression."""
+        self.standardise.fit(descriptors)
+        points = self.standardise(descriptors).double()
+        landmarks = landmark_rows(len(points), self.max_landmarks)
+        solutions, ridge = [], None
+        for components, part in zip(self._components(), label_parts(targets), strict=True):
+            rows = known_rows(part)
+            if ridge is None or not torch.equal(rows, ridge.rows):
+                ridge = KernelRidge(points, landmarks, rows, self._rate(), self.alpha)
+            solutions.append(ridge.solve(components.fit(part[rows])))
+        self.landmarks = points[landmarks].to(self.landmarks.dtype)
+        self.coefficients = torch.cat(solutions, dim=1).to(self.coefficients.dtype)
+
+    def _predict(self, descriptors: Tensor) -> Response:
+        """Responses by the kernels of the landmarks."""
+        blocks = torch.split(self.standardise(descriptors), _ROWS_PER_BLOCK)
+        rate = self._rate()
+        scores = torch.cat([laplacian_kernel(block, self.landmarks, rate) @ self.coefficients for block in blocks])
+        components = self._components()
+        own = torch.split(scores, [one.num for one in components], dim=1)
+        return joined([one(values) for one, values in zip(components, own, strict=True)])
+
+    def is_consistent(self) -> bool:
+        """Whether landmarks, coefficients, components and descriptors belong together."""
+        width, components = (len(descriptor_names()),), self._components()
+        re, im, drude = components
+        return (
+            self.standardise.centre.shape == self.standardise.scale.shape == self.landmarks.shape[1:] == width
+            and self.coefficients.shape == (len(self.landmarks), sum(one.num for one in components))
+            and all(one.is_consistent() for one in components)
+            and re.mean.shape == im.mean.shape
+            and drude.mean.shape == (1,)
+        )
+
+    def _components(self) -> list[PrincipalComponents]:
+        return list(self.parts.values())  # type: ignore[arg-type]
+
+    def _rate(self) -> float:
+        return self.gamma / self.standardise.num_varying

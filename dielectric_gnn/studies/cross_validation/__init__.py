@@ -1,0 +1,1 @@
+"""Cross-validation: folds without a common formula, predictions out of fold, and their statistics."""
