@@ -39,8 +39,10 @@ from dielectric_gnn.scaling.report import (
     parameter_rows,
     regime_rows,
     regimes_csv,
+    sensitivity_rows,
     to_json,
 )
+from dielectric_gnn.scaling.sensitivity import sensitivity_header
 from dielectric_gnn.utils.entry import command
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.files import write_text
@@ -136,6 +138,8 @@ def _print_analysis(analysis: GroupAnalysis) -> None:
     ]
     if analysis.held_out:
         tables.append(("", hold_out_header(analysis), hold_out_rows(analysis)))
+    if analysis.sensitivity:
+        tables.append(("", sensitivity_header(analysis.sensitivity), sensitivity_rows(analysis)))
     if analysis.regimes:
         tables.append(("", REGIMES, regime_rows(analysis)))
     for title, header, rows in tables:

@@ -21,6 +21,7 @@ from dielectric_gnn.scaling.lack_of_fit import does_not_describe, lack_of_fit
 from dielectric_gnn.scaling.laws import CURVES, UNIT_FREE_CURVES, FloatArray, Law
 from dielectric_gnn.scaling.noise import has_seeds
 from dielectric_gnn.scaling.points import Points
+from dielectric_gnn.scaling.sensitivity import sensitivity
 from dielectric_gnn.scaling.surfaces import PUBLISHED_SURFACES, UNIT_FREE_SURFACES
 from dielectric_gnn.scaling.verdict import objection
 from dielectric_gnn.utils.errors import InputError
@@ -46,6 +47,7 @@ class FitOptions:
         epochs: Number of epochs, for a cost of 6 FLOPs per parameter, datum and epoch, if the runs state no FLOPs; None
             if unknown.
         hold_out: Number of the largest sizes that are held out and predicted; 0 takes a fifth of them.
+        sensitivity: Refit the followed law with single choices changed.
 
     Raises:
         InputError: A value is out of range.
@@ -60,6 +62,7 @@ class FitOptions:
     cost: Cost | None = None
     epochs: int | None = None
     hold_out: int = 0
+    sensitivity: bool = False
 
     def laws_in(self, variables: Sequence[str]) -> Sequence[Law]:
         """The laws that are compared for runs that vary one or two variables."""
@@ -115,6 +118,7 @@ class GroupAnalysis:
         findings: Answers to the questions of the options, and breaks.
         remarks: Limits of the data, and runs that were left out.
         regimes: Regime of each run, for laws in N and D.
+        sensitivity: Parameters of the followed law with single choices of its fit changed, if requested.
     """
 
     comparison: Comparison
@@ -124,6 +128,7 @@ class GroupAnalysis:
     findings: list[Finding]
     remarks: list[str]
     regimes: list[dict[str, Any]] = field(default_factory=list)
+    sensitivity: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def data(self) -> Points:
@@ -183,6 +188,7 @@ def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
         [],
         _remarks(comparison, options),
         regimes(comparison.best) if in_both else [],
+        sensitivity(comparison.best) if options.sensitivity else [],
     )
     breaks = find_breaks(comparison, analysis.profiles, analysis.bootstraps)
     analysis.findings.extend([breaks] if breaks else [])

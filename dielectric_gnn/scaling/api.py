@@ -118,6 +118,7 @@ def fit(
     hold_out: int = FitOptions.hold_out,
     column: Sequence[str] = (),
     one_minus: bool = False,
+    sensitivity: bool = False,
 ) -> ScalingFits:
     """Fit neural scaling laws, compare them, and derive what follows from them.
 
@@ -141,6 +142,7 @@ def fit(
         hold_out: Number of the largest sizes that are held out and predicted; 0 takes a fifth of them.
         column: Names of columns in a table, each as KNOWN=NAME, such as loss=val_loss.
         one_minus: Fit one minus the metric, for metrics that grow to one, such as an accuracy, r2_* and sc_*.
+        sensitivity: Refit the followed law with single choices changed: sizes, robustness, starting points.
 
     Returns:
         Verdict, groups, laws, data frame and figures.
@@ -158,6 +160,7 @@ def fit(
         _cost(flops_per_parameter_and_datum),
         epochs,
         hold_out,
+        sensitivity,
     )
     check_choice("axis", axis, (None, *get_args(Axis)))
     reading = Reading(metric, _column_names(column), one_minus)

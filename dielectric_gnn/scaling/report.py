@@ -13,6 +13,7 @@ from dielectric_gnn.scaling.findings import format_number
 from dielectric_gnn.scaling.fitting import Fit
 from dielectric_gnn.scaling.holdout_report import hold_out_details, hold_out_header, hold_out_rows
 from dielectric_gnn.scaling.lack_of_fit import LackOfFit, lack_of_fit
+from dielectric_gnn.scaling.sensitivity import sensitivity_header
 from dielectric_gnn.utils.csv_cells import csv_row
 from dielectric_gnn.utils.json_values import json_value
 
@@ -63,9 +64,18 @@ def markdown(analyses: Sequence[GroupAnalysis]) -> str:
         lines += [f"- {line}" for line in findings_and_remarks(analysis)]
         lines += ["", *_table(parameter_header(analysis), parameter_rows(analysis))]
         lines += ["", *_table(hold_out_header(analysis), hold_out_rows(analysis))] if analysis.held_out else []
+        if analysis.sensitivity:
+            lines += ["", *_table(sensitivity_header(analysis.sensitivity), sensitivity_rows(analysis))]
         lines += ["", *_table(REGIMES, regime_rows(analysis))] if analysis.regimes else []
         parts.append("\n".join(lines).rstrip() + "\n")
     return "\n".join(parts)
+
+
+def sensitivity_rows(analysis: GroupAnalysis) -> list[list[str]]:
+    """One row per choice, with the header of `sensitivity_header`."""
+    rows = analysis.sensitivity
+    values = ([v for name, v in row.items() if name != "choice"] for row in rows)
+    return [[row["choice"], *map(format_number, own)] for row, own in zip(rows, values, strict=True)]
 
 
 def findings_and_remarks(analysis: GroupAnalysis) -> list[str]:
@@ -152,6 +162,7 @@ def _group(analysis: GroupAnalysis) -> dict[str, Any]:
         "details": [row for finding in analysis.findings for row in finding.details],
         "remarks": analysis.remarks,
         "hold_out": hold_out_details(analysis),
+        "sensitivity": analysis.sensitivity,
         "regimes": analysis.regimes,
     }
 

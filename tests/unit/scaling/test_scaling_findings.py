@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from dielectric_gnn.scaling import fit as fit_table
 from dielectric_gnn.scaling.analysis import FitOptions, analyse
 from dielectric_gnn.scaling.figures import curves_figure
 from dielectric_gnn.scaling.fitting import fit
@@ -12,6 +14,8 @@ from dielectric_gnn.scaling.intervals import bootstrap, profile_intervals
 from dielectric_gnn.scaling.latex import latex, symbol
 from dielectric_gnn.scaling.laws import BROKEN, BROKEN_AMPLITUDE, POWER, POWER_FLOOR, general_broken
 from dielectric_gnn.scaling.points import Points, Run
+from dielectric_gnn.scaling.report import markdown
+from dielectric_gnn.utils.errors import InputError
 from tests.unit.scaling.test_scaling import ADDITION, DIGITS
 
 LAWS = (POWER, POWER_FLOOR, BROKEN, BROKEN_AMPLITUDE)
@@ -128,3 +132,35 @@ def test_regimes_are_listed_run_by_run() -> None:
     found = analyse(Points("grid", ("N", "D"), runs), FitOptions(()))
     assert [row["run"] for row in found.regimes] == [run.name for run in runs]
     assert {row["regime"] for row in found.regimes} == {"data-limited", "model-limited"}
+
+
+def test_the_sensitivity_to_choices_of_the_fit() -> None:
+    found = analyse(study(), FitOptions((POWER, BROKEN), draws=10, sensitivity=True))
+    rows = {row["choice"]: row for row in found.sensitivity}
+    assert len(rows) == 5 + 2 + 7
+    assert rows["least squares"]["a2"] == pytest.approx(rows["as fitted"]["a2"], rel=1e-3)
+    assert rows["without D = 1.6e+05"]["a2"] != pytest.approx(rows["as fitted"]["a2"], rel=1e-3)
+    assert all(row["loss_beyond"] == pytest.approx(BROKEN.loss(TRUTH, 3.2e5), rel=0.1) for row in rows.values())
+    assert "without D = 1.6e+05" in markdown([found])
+    assert not analyse(study(), FitOptions((POWER, BROKEN), "published", draws=10, sensitivity=True)).sensitivity
+
+
+def test_one_minus_a_metric_and_named_columns_must_exist() -> None:
+    table = pd.DataFrame({"D": SIZES, "score": 1.0 - (SIZES / 1e3) ** -0.3})
+    found = fit_table(table, column=["loss=score"], one_minus=True, draws=10)
+    assert found.groups[0].law.parameters["a"] == pytest.approx(0.3, abs=1e-3)
+    with pytest.raises(InputError, match="no column 'lost'; the columns are D, score"):
+        fit_table(table, column=["loss=lost"])
+    with pytest.raises(InputError, match="expected KNOWN=NAME"):
+        fit_table(table, column=["score"])
+
+
+def test_a_budget_requires_a_known_cost() -> None:
+    n, d = (grid.ravel() for grid in np.meshgrid([1e5, 1e6, 1e7], [1e3, 1e4, 1e5]))
+    table = pd.DataFrame({"N": n, "D": d, "loss": 0.1 + (1e4 / n) ** 0.4 + (1e3 / d) ** 0.3})
+    with pytest.raises(InputError, match="a budget requires the FLOPs of a training"):
+        fit_table(table, budget=[1e15])
+    found = fit_table(table, budget=[1e15], epochs=1, draws=10)
+    row = found.groups[0].findings[-1].details[0]
+    assert row["N"]["value"] * row["D"]["value"] == pytest.approx(1e15 / 6)
+    assert row["exponent_N"]["value"] == pytest.approx(0.3 / 0.7, abs=0.02)
