@@ -212,9 +212,8 @@ def _check_predictions(verdict: Verdict, supported: Sequence[Fit], held_out: Hol
     if shape_of(other.law) == shape_of(verdict.law.law) or own < _CLEARLY_WORSE * (error + held_out.noise_of_error):
         return verdict
     text = (
-        f"undecided: {verdict.law.law.name} has the {'lowest' if verdict.shape is None else 'better'} AICc, but "
-        f"predicts the largest sizes with an error of {own:.2g} when it is fitted without them, {other.law.name} with "
-        f"{error:.2g}"
+        f"undecided: {verdict.law.law.name} is preferred by AICc, but predicts the largest sizes with an error of "
+        f"{own:.2g} when it is fitted without them, {other.law.name} with {error:.2g}"
     )
     return Verdict(None, other, text)
 
