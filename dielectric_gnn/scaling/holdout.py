@@ -9,6 +9,7 @@ import numpy as np
 
 from dielectric_gnn.scaling.fitting import Fit, Mode, fit_all
 from dielectric_gnn.scaling.intervals import bootstrap
+from dielectric_gnn.scaling.lack_of_fit import does_not_describe
 from dielectric_gnn.scaling.laws import FloatArray, Law
 from dielectric_gnn.scaling.noise import Samples, summarise
 from dielectric_gnn.scaling.points import Points
@@ -131,7 +132,26 @@ def _draws(fitted: Fit, held: Samples, rng: np.random.Generator) -> FloatArray:
     """Bootstrap draws of ln L of the means at the held-out sizes, with their own noise (draws, K)."""
     theta = bootstrap(fitted, _NUM_DRAWS)
     noise = _noise_of_means(fitted, held) * rng.standard_normal((_NUM_DRAWS, held.num_sizes))
+    noise += _misfit(fitted, held) * rng.standard_normal((_NUM_DRAWS, 1))
     return np.asarray(fitted.law.log_loss(theta, held.x) + noise)
+
+
+def _misfit(fitted: Fit, held: Samples) -> FloatArray:
+    """Standard deviation of ln L at the held-out sizes that the curvature of the residuals implies (K,).
+
+    A law that does not describe the sizes is wrong by more beyond them than between them: the curve through its
+    residuals goes on. It is a parabola in ln x, orthogonal to straight lines; zero for laws that describe the sizes.
+    """
+    x = fitted.problem.x
+    if x.shape[1] > 1 or not does_not_describe(fitted):
+        return np.zeros(held.num_sizes)
+    middle, reach = x.mean(), float(np.ptp(x))
+    basis, beyond = (np.vander((at[:, 0] - middle) / reach, 3) for at in (x, held.x))
+    parabola, remainder = basis[:, 0], basis[:, 1:]
+    line = np.linalg.lstsq(remainder, parabola, rcond=None)[0]
+    curve = parabola - remainder @ line
+    coefficient = float(curve @ fitted.residuals / (curve @ curve))
+    return np.asarray(np.abs(coefficient * (beyond[:, 0] - beyond[:, 1:] @ line)))
 
 
 def _noise_of_means(fitted: Fit, held: Samples) -> FloatArray:
