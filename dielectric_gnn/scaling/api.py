@@ -119,6 +119,7 @@ def fit(
     column: Sequence[str] = (),
     one_minus: bool = False,
     sensitivity: bool = False,
+    checkpoints: bool = False,
 ) -> ScalingFits:
     """Fit neural scaling laws, compare them, and derive what follows from them.
 
@@ -143,6 +144,7 @@ def fit(
         column: Names of columns in a table, each as KNOWN=NAME, such as loss=val_loss.
         one_minus: Fit one minus the metric, for metrics that grow to one, such as an accuracy, r2_* and sc_*.
         sensitivity: Refit the followed law with single choices changed: sizes, robustness, starting points.
+        checkpoints: Fit the validation losses within each training against the number of processed materials x.
 
     Returns:
         Verdict, groups, laws, data frame and figures.
@@ -163,7 +165,7 @@ def fit(
         sensitivity,
     )
     check_choice("axis", axis, (None, *get_args(Axis)))
-    reading = Reading(metric, _column_names(column), one_minus)
+    reading = Reading(metric, _column_names(column), one_minus, checkpoints)
     runs, remarks = _read(source, reading)
     groups, errors = sound_groups(runs, axis)
     if (laws or breaks) and any(len(data.variables) == 2 for data in groups):

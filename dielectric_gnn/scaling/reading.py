@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from dielectric_gnn.scaling.checkpoints import runs_from_checkpoints
 from dielectric_gnn.scaling.grouping import check_compatible, group_records, run_name
 from dielectric_gnn.scaling.points import Run, shortened
 from dielectric_gnn.scaling.table import Row, Table, read_csv, table_from_dataframe
@@ -37,11 +38,13 @@ class Reading:
         metric: Metric of run records; None takes the lowest validation loss.
         columns: Names of columns of a table by known name, where they differ.
         one_minus: Whether one minus the metric is fitted, for metrics that grow to one.
+        checkpoints: Whether the validation losses within each training are read instead of one loss per training.
     """
 
     metric: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     one_minus: bool = False
+    checkpoints: bool = False
 
 
 def read_runs(source: Source, reading: Reading = Reading()) -> tuple[list[Run], list[str]]:
@@ -75,10 +78,16 @@ def _read(source: Source, reading: Reading) -> tuple[list[Run], list[str]]:
             raise InputError(f"{path}: no such file or folder; give a folder with run records, or a CSV file")
         if path.is_file():
             return runs_from_csv(path, metric, reading.columns)
-        return runs_from_records(read_records(path), metric or DEFAULT_METRIC)
+        return _from_records(read_records(path), reading)
     if hasattr(source, "columns"):
         return _runs_from_table(table_from_dataframe(source, _COLUMNS, reading.columns), metric)
-    return runs_from_records(source, metric or DEFAULT_METRIC)
+    return _from_records(source, reading)
+
+
+def _from_records(records: Iterable[RunRecord], reading: Reading) -> tuple[list[Run], list[str]]:
+    if reading.checkpoints:
+        return runs_from_checkpoints(list(records))
+    return runs_from_records(records, reading.metric or DEFAULT_METRIC)
 
 
 def _one_minus(run: Run) -> Run:

@@ -4,6 +4,7 @@ import logging
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,23 @@ def test_the_example_of_the_guide(repository: Path, monkeypatch: pytest.MonkeyPa
         "undeci",
         "satura",
     ]
+
+
+def test_checkpoints_within_runs_are_points() -> None:
+    """Validation losses (x/100)^-0.3 of the materials x processed so far: 50 epochs of 4 steps and 100 materials."""
+    noise = np.random.default_rng(0).standard_normal((2, 50))
+    curves = [
+        replace(
+            records()[0], name=f"run-{seed}", seed=seed, num_train=100, steps=200, samples_seen=5000, epochs=50,
+            learning_curve=tuple(
+                {"epoch": e, "step": 4.0 * e, "validation/loss": float(e**-0.3 * np.exp(0.01 * noise[seed, e - 1]))}
+                for e in range(1, 51)
+            ),
+        )
+        for seed in (0, 1)
+    ]  # fmt: skip
+    (group,) = fit(curves, checkpoints=True, draws=10).groups
+    assert group.data.variables == ("x",) and group.data.sizes.max() == 5000 and len(group.data.sizes) <= 12
+    assert group.profiles["power"]["a"].low < 0.3 < group.profiles["power"]["a"].high
+    with pytest.raises(InputError, match="no finished run has a learning curve"):
+        fit(records(), checkpoints=True)
