@@ -20,9 +20,9 @@ from dielectric_gnn.scaling.points import Points
 OUTLIER_STDS = 8.0
 """A run further away than this number of standard deviations of the seeds is an outlier, unless most seeds of its size
 are. The scatter may differ between sizes by a factor of a few, so that a smaller number would reject sound runs."""
-_SPREAD_OF_LOG_VARIANCE = 1.4
+_SPREAD_OF_LOG_VARIANCE = 2.5
 """Standard deviation of the prior of how much the logarithm of the variance of the seeds changes over all sizes: a
-factor of two in the standard deviation. Two or three seeds per size alone do not determine it."""
+factor of 3.5 in the standard deviation. Two or three seeds per size alone do not determine it."""
 _TINY = 1e-28
 """Variance of ln L that replaces zero."""
 _RATIOS = np.concatenate([[0.0], np.geomspace(1e-3, 1e5, 161)])
