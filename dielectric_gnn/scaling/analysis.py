@@ -11,19 +11,17 @@ from typing import Any, get_args
 import numpy as np
 
 from dielectric_gnn.scaling.budgets import find_optimum, regimes
-from dielectric_gnn.scaling.comparison import Comparison, compare, describe_outlier
+from dielectric_gnn.scaling.comparison import Comparison, compare
 from dielectric_gnn.scaling.compute import Cost, training_cost
 from dielectric_gnn.scaling.findings import Finding, find_breaks, find_size
 from dielectric_gnn.scaling.fitting import Fit, Mode
 from dielectric_gnn.scaling.holdout import HoldOut
 from dielectric_gnn.scaling.intervals import DEFAULT_LEVEL, Interval, bootstrap, bootstrap_intervals, profile_intervals
-from dielectric_gnn.scaling.lack_of_fit import does_not_describe, lack_of_fit
 from dielectric_gnn.scaling.laws import CURVES, UNIT_FREE_CURVES, FloatArray, Law
-from dielectric_gnn.scaling.noise import has_seeds
 from dielectric_gnn.scaling.points import Points
+from dielectric_gnn.scaling.remarks import remarks
 from dielectric_gnn.scaling.sensitivity import sensitivity
 from dielectric_gnn.scaling.surfaces import PUBLISHED_SURFACES, UNIT_FREE_SURFACES
-from dielectric_gnn.scaling.verdict import objection
 from dielectric_gnn.utils.errors import InputError
 
 _RISING_STANDARD_ERRORS = 3.0
@@ -186,7 +184,7 @@ def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
         {one.law.name: bootstrap(one, options.draws) for one in comparison.plausible},
         {one.law.name: profile_intervals(one, options.level) for one in comparison.plausible},
         [],
-        _remarks(comparison, options),
+        remarks(comparison, bool(options.target), bool(options.budget)),
         regimes(comparison.best) if in_both else [],
         sensitivity(comparison.best) if options.sensitivity else [],
     )
@@ -225,37 +223,6 @@ def _cost(data: Points, options: FitOptions) -> Cost:
             "column flops"
         )
     return cost
-
-
-def _remarks(comparison: Comparison, options: FitOptions) -> list[str]:
-    """Limits of the data, and runs and laws that were left out."""
-    data = comparison.best.points
-    remarks = [describe_outlier(run, predicted) for run, predicted in comparison.outliers]
-    remarks += [f"left out: {remark}." for remark in comparison.remarks]
-    remarks += _remarks_on_seeds(data)
-    misfit = lack_of_fit(comparison.best)
-    if misfit and all(does_not_describe(one) for one in comparison.fits):
-        remarks.append(
-            f"No law here describes these data within the noise of the seeds: {comparison.best.law.name} deviates from "
-            f"the sizes by {misfit.ratio:.1f} times what the seeds explain (F test, p = {misfit.probability:.1g}). "
-            "Intervals account for this scatter between sizes, as of a subset that all seeds of a size share."
-        )
-    for one in comparison.plausible:
-        if why := objection(one):
-            remarks.append(f"{one.law.name}: {why}.")
-    if options.budget and len(data.variables) == 1:
-        remarks.append(f"A budget requires runs that vary N and D; these vary {data.variables[0]} only.")
-    if options.target and len(data.variables) == 2:
-        remarks.append("A target requires a law in one variable; choose it with the axis D or N.")
-    return remarks
-
-
-def _remarks_on_seeds(data: Points) -> list[str]:
-    if not has_seeds(data):
-        return ["One seed per size: the noise is estimated from the residuals only."]
-    single = [size for size, losses in zip(data.sizes, data.losses_by_size, strict=True) if losses.size == 1]
-    where = "; ".join(" ".join(f"{k} = {v:g}" for k, v in zip(data.variables, s, strict=True)) for s in single)
-    return [f"One seed at {where}: its scatter is that of the other sizes."] if single else []
 
 
 def _is_rising(data: Points) -> bool:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.scaling.fitting import Fit, Noise, fit_samples
+from dielectric_gnn.scaling.fitting import Fit, fit_samples
 from dielectric_gnn.scaling.laws import FloatArray, Law
 from dielectric_gnn.scaling.noise import Samples
+from dielectric_gnn.scaling.shared_noise import Noise
 from dielectric_gnn.scaling.solver import solve
 
 _MAX_SIZES_LEFT_OUT = 12
