@@ -1,12 +1,15 @@
 """The benchmark tool through its real command, as small as it gets; nothing is asserted about times."""
 
+import inspect
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from dielectric_gnn.cli.benchmark.command import BENCHMARKS, main
 from tests.commands import run_command
 
 
@@ -132,14 +135,28 @@ def test_startup_times_pages_first_step_and_imports() -> None:
     ("args", "message"),
     [
         (("cost", "--batch", "1000"), "--batch is 1000, but there are 102 embedded metals; give 1 to 102"),
-        (("cost", "--models", "schnet"), "invalid choice: 'schnet'"),
-        (("cost", "--repeats", "0"), "0 is less than 1"),
-        (("predict", "--threads", "0"), "0 is less than 1"),
+        (("cost", "--models", "schnet"), "--models: expected one of 'optimetal2b_cgc'"),
+        (("cost", "--repeats", "0"), "--repeats: 0, expected > 0"),
+        (("predict", "--threads", "0"), "--threads: 0, expected > 0"),
         (("training", "--width", "9", "--models", "optimetal2b_tc"), "error: "),
-        ((), "the following arguments are required: BENCHMARK"),
+        ((), "cost,training"),
+        (("entries",), "required: file"),
+        (("schnet",), "schnet"),
     ],
 )
 def test_mistakes_are_named(args: tuple[str, ...], message: str) -> None:
     result = benchmark(*args)
     assert result.returncode != 0
     assert message in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_every_help_page_explains_its_options_and_shows_a_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    page = capsys.readouterr().out
+    options = page.partition("\noptions:\n")[2]
+    assert ended.value.code == 0 and f"    dielectric-gnn benchmark {name}" in page
+    module = import_module(f"dielectric_gnn.cli.benchmark.{name}")
+    names = [f"--{parameter.replace('_', '-')}" for parameter in inspect.signature(module.run).parameters]
+    assert all(re.search(rf"{option}\b[^-]*[A-Z]", options) for option in names), options

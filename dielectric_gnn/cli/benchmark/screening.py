@@ -10,19 +10,17 @@ materials, and is launched again: it must predict the others only and end with t
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from jsonargparse.typing import PositiveInt
 from pymatgen.core import Lattice, Structure
 
-from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.utils.errors import InputError
-from dielectric_gnn.utils.files import user_path
 
 _COMMAND = [sys.executable, "-m", "dielectric_gnn"]
 
@@ -58,39 +56,36 @@ def told(output: str) -> str:
     return next(line for line in output.splitlines() if line.startswith("Predicted")).split(";")[0]
 
 
-def run(options: argparse.Namespace) -> None:
-    """Measure, and print a few lines."""
+def run(number: PositiveInt = 1000, batch_size: PositiveInt = 64, config: Path = Path("quickstart.yaml")) -> None:
+    """Measure, and print a few lines.
+
+    Args:
+        number: How many structures.
+        batch_size: Structures that are predicted at a time.
+        config: Configuration of the model.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_structures(options.number, folder / "structures")
-        fit = [*_COMMAND, "fit", "--config", str(options.config), "--config", "data/example.yaml"]
+        write_structures(number, folder / "structures")
+        fit = [*_COMMAND, "fit", "--config", str(config), "--config", "data/example.yaml"]
         fit += ["--config", "trainer/cpu.yaml", "--trainer.max_epochs", "1", "--figures.every_n_epochs", "0"]
         subprocess.run([*fit, "--run_dir", str(folder / "model")], check=True, stdout=subprocess.DEVNULL)
         checkpoint = folder / "model" / "checkpoints" / "last.ckpt"
         predict = [*_COMMAND, "predict", "--ckpt_path", str(checkpoint), "--crystals", str(folder / "structures")]
-        predict += ["--data.eval_batch_size", str(options.batch_size)]
+        predict += ["--data.eval_batch_size", str(batch_size)]
 
         start = time.perf_counter()
         whole = [*predict, "--run_dir", str(folder / "whole")]
         shown = subprocess.run(whole, check=True, capture_output=True, text=True).stdout
         seconds = time.perf_counter() - start
         print(told(shown))
-        print(f"from start to end: {seconds:.1f} s, {options.number / seconds:.0f} structures per second")
+        print(f"from start to end: {seconds:.1f} s, {number / seconds:.0f} structures per second")
 
         again = [*predict, "--run_dir", str(folder / "killed")]
-        done = killed_after(again, folder / "killed", int(0.3 * options.number))
+        done = killed_after(again, folder / "killed", int(0.3 * number))
         shown = subprocess.run(again, check=True, capture_output=True, text=True).stdout
         print(
             f"killed after {done}, launched again: {next(x for x in shown.splitlines() if x.startswith('Predicted'))}"
         )
         one, other = ((folder / name / "predictions" / "summary.csv").read_bytes() for name in ("whole", "killed"))
         print(f"the two summaries are {'equal, byte for byte' if one == other else 'DIFFERENT'}")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `screening`."""
-    add = parser.add_argument
-    add("--number", type=positive, default=1000, metavar="N", help="structures (default: %(default)s)")
-    add("--batch-size", type=positive, default=64, metavar="N", help="structures at a time (default: %(default)s)")
-    default = Path("quickstart.yaml")
-    add("--config", type=user_path, default=default, metavar="FILE", help="of the model (default: %(default)s)")
