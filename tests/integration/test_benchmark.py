@@ -131,6 +131,27 @@ def test_startup_times_pages_first_step_and_imports() -> None:
     assert max(seconds, key=lambda name: seconds[name]) == "all, with the standard library"
 
 
+def test_gpu_benchmark_measures_everything_on_the_cpu(tmp_path: Path) -> None:
+    models = ["optimetal2b_cgc", "goten"]
+    result = benchmark(
+        "gpu", "--quick", "--device", "cpu", "--minutes", "30", "--models", *models, "--out", str(tmp_path)
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    tables = found["tables"]
+    assert list(tables) == ["equality", "orbits", "resident", "steps", "epoch", "DDP", "compile"]
+    assert not found["left_out"] and not any("failed" in row for rows in tables.values() for row in rows)
+    assert [row["backbone"] for row in tables["equality"]] == [models[0]] * 3 + [models[1]] * 5
+    assert all(0 < row["gradient, device"] < 1e-3 and row["output, bf16"] > 1e-4 for row in tables["equality"])
+    assert all(0 < row["output"] < 1e-6 for row in tables["orbits"])
+    assert [row["ms per step"] > 0 and row["launches"] > 100 for row in tables["steps"]] == [True, True]
+    assert ["ratio" in row for row in tables["steps"]] == [True, False]  # torch_geometric has no Goten
+    assert [row["backend"] for row in tables["DDP"]] == ["gloo", "gloo"]
+    rows = [row for row in (tmp_path / "gpu.md").read_text().splitlines() if row.startswith("| goten")]
+    assert len(rows) == 5 + 4
+    assert "equality: goten FreeFormTensorHead: " in result.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -151,7 +172,9 @@ def test_mistakes_are_named(args: tuple[str, ...], message: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))
-def test_every_help_page_explains_its_options_and_shows_a_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_help_page_explains_its_options_and_shows_a_command(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     page = capsys.readouterr().out

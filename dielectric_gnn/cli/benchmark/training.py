@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jsonargparse.typing import PositiveInt
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dielectric_gnn.cli.benchmark.options import TWO_HEADS, WARM_UP
@@ -69,19 +69,25 @@ class Training(nn.Module):
     def __init__(self, backbone: Backbone, graph: CrystalGraph, fused: bool) -> None:
         super().__init__()
         torch.manual_seed(1)
-        self.model = DielectricModule(backbone)
+        self.model = DielectricModule(backbone).to(graph.edge_vectors.device)
         self.graph = graph
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=fused or None)
 
     def step(self) -> float:
         """One training step; returns the loss."""
+        return self.update().item()
+
+    def update(self, bf16: bool = False) -> Tensor:
+        """One training step; the loss stays on the device of the graph, so that nothing waits for it."""
         self.model.train()
-        loss = self.model.objective.per_material(self.model(self.graph), labels_of(self.graph))["loss"].mean()
+        with torch.autocast(self.graph.edge_vectors.device.type, torch.bfloat16, enabled=bf16):
+            response = self.model(self.graph)
+        loss: Tensor = self.model.objective.per_material(response, labels_of(self.graph))["loss"].mean()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 100.0)
         self.optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     @torch.no_grad()
     def predict(self) -> float:
