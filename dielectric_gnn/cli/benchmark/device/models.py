@@ -39,6 +39,9 @@ BACKBONES: dict[Model, Callable[..., Backbone]] = {
 }
 """Backbones by their width; the last three accept `tensors=True` as well."""
 
+_NOISE = 0.01
+"""Standard deviation of what is added to weights: some heads begin with zeros, which hide all that precedes them."""
+
 _AVERAGE_HEADS = (FreeFormHead, LowRankHead, OscillatorHead)
 _TENSOR_HEADS = (FreeFormTensorHead, OscillatorTensorHead)
 _EQUIVARIANT: tuple[Model, ...] = ("goten", "escn", "cg")
@@ -67,6 +70,9 @@ def _builder(name: Model, head: Any, tensors: bool = False) -> Callable[[int], D
         store = _training_set()
         rows = np.arange(len(store))
         model.prepare(store, rows, training_statistics(store, rows))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(_NOISE * torch.randn_like(parameter))
         return model
 
     return build

@@ -40,8 +40,9 @@ class Report:
         """
         name = f"{table}: {' '.join(map(_text, key.values()))}"
         if time.monotonic() - self.started > 60 * self.minutes:
+            if not self.left_out:
+                print("the time is over: the other rows are left out", flush=True)
             self.left_out.append(name)
-            print(f"{name}: left out, the time is over", flush=True)
             return
         try:
             cells = dict(measure())
