@@ -84,8 +84,12 @@ def print_outcome(run: Path) -> int:
     """Print how many structures were predicted, rejected and flagged, and the size of the page; return the first."""
     with (run / "predictions" / "summary.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    # A warning may end with what to check, after a semicolon of its own.
     reasons = Counter(
-        re.split(r"[:(\d]", reason)[0].strip() for row in rows for reason in row["warnings"].split("; ") if reason
+        re.split(r"[:(\d]", reason)[0].strip()
+        for row in rows
+        for reason in row["warnings"].split("; ")
+        if reason and not reason.startswith("check ")
     )
     rejects = run / "rejects_predict.csv"
     if rejects.exists():
