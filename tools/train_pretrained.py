@@ -134,13 +134,13 @@ def errors(predictions: FoldPredictions, store: CrystalStore) -> tuple[NDArray[A
     for eps_inter, plasma in ((predictions.eps_inter, drude), (true.eps_inter, true.drude.double().numpy())):
         eps = torch.view_as_complex(eps_inter.double().contiguous()).numpy()
         total = optics.total_dielectric_function(energies, eps, plasma, optics.DEFAULT_DAMPING)
-        lab = optics.colour_lab(optics.response_colour_or_nan(energies, eps, plasma))
-        sides.append((optics.reflectivity(*optics.refractive_index(total)), lab))
-    (predicted, lab), (calculated, true_lab) = sides
+        xyz = optics.response_colour_or_nan(energies, eps, plasma)
+        sides.append((optics.reflectivity(*optics.refractive_index(total)), xyz))
+    (predicted, xyz), (calculated, true_xyz) = sides
     return (
         np.abs(drude - true.drude.double().numpy()),
         np.abs(predicted - calculated),
-        optics.colour_difference(lab, true_lab),
+        optics.colour_difference(xyz, true_xyz),
     )
 
 
@@ -175,7 +175,8 @@ Difference of the ensemble from the composition kernel, paired:
 
 **Not for** insulators and semiconductors, molecules, surfaces, magnetic effects, spin–orbit splittings, elements that
 are not in the training set, or reference values: the labels are of unrelaxed, partly hypothetical crystals on modest k
-meshes. Warnings in tables and `Spectrum.warnings` name structures unlike the training set.
+meshes, whose own error (38 against 60 Å per axis, eleven elements and simple alloys) is 0.33 in ε and 0.74 eV in ω_D in
+the median. Warnings in tables and `Spectrum.warnings` name structures unlike the training set.
 """
 
 

@@ -80,7 +80,7 @@ class FunctionParser(ArgumentParser):
         else:
             settings |= _type_settings(hint)
             if not required:
-                several = isinstance(parameter.default, tuple) and get_origin(hint) is not tuple
+                several = isinstance(parameter.default, tuple)  # jsonargparse assigns to the elements
                 settings["default"] = list(parameter.default) if several else parameter.default
         if required and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             self.add_argument(parameter.name, metavar=parameter.name.upper(), **settings)

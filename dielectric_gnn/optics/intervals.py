@@ -29,7 +29,7 @@ class Intervals:
         drude: Half width for ω_D in eV.
         energies: Photon energies (W,) in eV.
         reflectivity: Half widths for R (W,).
-        colour_difference: ΔE (CIEDE2000) between predicted and calculated colour that is not exceeded.
+        colour_difference: ΔE (CIE 1976) between predicted and calculated colour that is not exceeded.
     """
 
     level: float

@@ -1,12 +1,16 @@
 """The benchmark tool through its real command, as small as it gets; nothing is asserted about times."""
 
+import inspect
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
+from dielectric_gnn.cli.benchmark.command import BENCHMARKS, main
 from tests.commands import run_command
 
 
@@ -112,9 +116,28 @@ def test_training_steps_are_timed_with_every_allocator() -> None:
 def test_screening_is_timed_and_killed_half_way() -> None:
     result = benchmark("screening", "--number", "24", "--batch-size", "4")
     assert result.returncode == 0, result.stderr
-    assert "Predicted 24 materials\n" in result.stdout and "structures per second" in result.stdout
-    assert re.search(r"killed after \d+, launched again: Predicted 24 materials, \d+ of them in an", result.stdout)
+    assert "Predicted 24 materials" in result.stdout and "page: 24 rows" in result.stdout
+    assert re.search(r"killed after \d+, launched again: .* processor time", result.stdout)
+    assert re.search(r"Predicted 24 materials, \d+ of them in an", result.stdout)
     assert "equal, byte for byte" in result.stdout
+
+
+def test_screening_of_files_counts_rejects_and_unusual_cells(tmp_path: Path) -> None:
+    """Of 24 cells of aluminium eight are exploded, four are squeezed, and a further file holds plutonium."""
+    for number in range(24):
+        scale = 1.9 if number < 8 else 0.5 if number < 12 else 1.0
+        write_cubic("Al", 4.05 * scale ** (1 / 3), tmp_path / f"al{number}.cif")
+    write_cubic("Pu", 4.64, tmp_path / "pu.cif")
+    result = benchmark("screening", "--crystals", str(tmp_path), "--batch-size", "4")
+    assert result.returncode == 0, result.stderr
+    assert re.search("rejected: 1 structures: atomic number … is outside", result.stdout), result.stdout
+    assert "flagged: 12 structures: the volume is" in result.stdout
+    assert "page: 24 rows" in result.stdout and "equal, byte for byte" in result.stdout
+
+
+def write_cubic(element: str, length: float, path: Path) -> None:
+    """A face-centred cubic crystal as a CIF file; length in Å."""
+    Structure.from_spacegroup("Fm-3m", Lattice.cubic(length), [element], [[0, 0, 0]]).to(str(path), fmt="cif")
 
 
 def test_startup_times_pages_first_step_and_imports() -> None:
@@ -128,18 +151,55 @@ def test_startup_times_pages_first_step_and_imports() -> None:
     assert max(seconds, key=lambda name: seconds[name]) == "all, with the standard library"
 
 
+def test_gpu_benchmark_measures_everything_on_the_cpu(tmp_path: Path) -> None:
+    models = ["optimetal2b_cgc", "goten"]
+    result = benchmark(
+        "gpu", "--quick", "--device", "cpu", "--minutes", "30", "--models", *models, "--out", str(tmp_path)
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    tables = found["tables"]
+    assert list(tables) == ["equality", "orbits", "resident", "steps", "epoch", "DDP", "compile"]
+    assert not found["left_out"] and not any("failed" in row for rows in tables.values() for row in rows)
+    assert [row["backbone"] for row in tables["equality"]] == [models[0]] * 3 + [models[1]] * 5
+    assert all(0 < row["gradient, device"] < 1e-3 and row["output, bf16"] > 1e-4 for row in tables["equality"])
+    assert all(0 < row["output"] < 1e-6 for row in tables["orbits"])
+    assert [row["ms per step"] > 0 and row["launches"] > 100 for row in tables["steps"]] == [True, True]
+    assert ["ratio" in row for row in tables["steps"]] == [True, False]  # torch_geometric has no Goten
+    assert [row["backend"] for row in tables["DDP"]] == ["gloo", "gloo"]
+    rows = [row for row in (tmp_path / "gpu.md").read_text().splitlines() if row.startswith("| goten")]
+    assert len(rows) == 5 + 4
+    assert "equality: goten FreeFormTensorHead: " in result.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (("cost", "--batch", "1000"), "--batch is 1000, but there are 102 embedded metals; give 1 to 102"),
-        (("cost", "--models", "schnet"), "invalid choice: 'schnet'"),
-        (("cost", "--repeats", "0"), "0 is less than 1"),
-        (("predict", "--threads", "0"), "0 is less than 1"),
+        (("cost", "--models", "schnet"), "--models: expected one of 'optimetal2b_cgc'"),
+        (("cost", "--repeats", "0"), "--repeats: 0, expected > 0"),
+        (("predict", "--threads", "0"), "--threads: 0, expected > 0"),
         (("training", "--width", "9", "--models", "optimetal2b_tc"), "error: "),
-        ((), "the following arguments are required: BENCHMARK"),
+        ((), "cost,training"),
+        (("entries",), "required: file"),
+        (("schnet",), "schnet"),
     ],
 )
 def test_mistakes_are_named(args: tuple[str, ...], message: str) -> None:
     result = benchmark(*args)
     assert result.returncode != 0
     assert message in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_every_help_page_explains_its_options_and_shows_a_command(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    page = capsys.readouterr().out
+    options = page.partition("\noptions:\n")[2]
+    assert ended.value.code == 0 and f"    dielectric-gnn benchmark {name}" in page
+    module = import_module(f"dielectric_gnn.cli.benchmark.{name}")
+    names = [f"--{parameter.replace('_', '-')}" for parameter in inspect.signature(module.run).parameters]
+    assert all(re.search(rf"{option}\b[^-]*[A-Z]", options) for option in names), options

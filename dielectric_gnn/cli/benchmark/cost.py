@@ -14,17 +14,18 @@ some four atoms. What a model does once for each pair of atoms costs more in lar
 
 from __future__ import annotations
 
-import argparse
 import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
+from jsonargparse.typing import PositiveInt
 
-from dielectric_gnn.cli.benchmark.options import TWO_HEADS, WARM_UP, positive
+from dielectric_gnn.cli.benchmark.options import TWO_HEADS, WARM_UP
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -33,7 +34,9 @@ from dielectric_gnn.models.layers.message_passing import TransformerConv
 from dielectric_gnn.testing import supercell
 from dielectric_gnn.utils.errors import InputError
 
-MODELS: dict[str, Callable[[int, int], Backbone]] = {
+Model = Literal["optimetal2b_cgc", "optimetal2b_tc", "optimetal3b_tc", "goten", "escn", "cg"]
+
+MODELS: dict[Model, Callable[[int, int], Backbone]] = {
     "optimetal2b_cgc": lambda width, l_max: OptiMetal2B(width=width),
     "optimetal2b_tc": lambda width, l_max: OptiMetal2B(width=width, message_passing=TWO_HEADS),
     "optimetal3b_tc": lambda width, l_max: OptiMetal3B(width=width, message_passing=TransformerConv),
@@ -107,25 +110,44 @@ def first_crystals(kind: str, count: int, multiples: Sequence[int]) -> CrystalGr
     return CrystalStore.from_records(cells, DEFAULT_CUTOFF).gather(range(count))
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print processor times of the backbones, each measured in turns with the reference."""
+def run(
+    models: Sequence[Model] = tuple(MODELS),
+    reference: Model = "optimetal2b_cgc",
+    width: PositiveInt = 64,
+    l_max: PositiveInt = 2,
+    batch: PositiveInt = 64,
+    crystals: Literal["embedded", "synthetic"] = "embedded",
+    supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1),
+    repeats: PositiveInt = 15,
+    threads: PositiveInt = 1,
+) -> None:
+    """Print processor times of the backbones, each measured in turns with the reference.
+
+    Args:
+        models: Backbones to measure.
+        reference: Backbone with which each of them takes turns.
+        width: Channels of all models.
+        l_max: Largest degree of goten, escn and cg, 1 to 3.
+        batch: Number of materials in the batch.
+        crystals: Materials of the batch.
+        supercell: Repetitions of every cell along its three axes.
+        repeats: Pairs of runs that count.
+        threads: Threads of PyTorch.
+    """
     torch.manual_seed(0)
-    torch.set_num_threads(options.threads)
-    graph = first_crystals(options.crystals, options.batch, options.supercell)
-    reference = MODELS[options.reference](options.width, options.l_max)
-    print(
-        f"{options.batch} {options.crystals} metals: {graph.num_atoms} atoms, {graph.edge_index.shape[1]:,} edges; ",
-        end="",
-    )
-    print(f"width {options.width}, l_max {options.l_max}; median of {options.repeats}. {machine()}\n")
+    torch.set_num_threads(threads)
+    graph = first_crystals(crystals, batch, supercell)
+    reference_backbone = MODELS[reference](width, l_max)
+    print(f"{batch} {crystals} metals: {graph.num_atoms} atoms, {graph.edge_index.shape[1]:,} edges; ", end="")
+    print(f"width {width}, l_max {l_max}; median of {repeats}. {machine()}\n")
     print("| backbone | parameters | forward (ms per structure) | ratio | training step (ms per structure) | ratio |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
-    for name in options.models:
-        backbone = MODELS[name](options.width, options.l_max)
+    for name in models:
+        backbone = MODELS[name](width, l_max)
         cells = [name, f"{sum(parameter.numel() for parameter in backbone.parameters()):,}"]
         for kind in (forward_pass, training_step):
-            times = measure_in_turns(kind(backbone, graph), kind(reference, graph), options.repeats)
-            cells += [f"{1000 * times.median / options.batch:.3f}", f"{times.ratio:.2f}"]
+            times = measure_in_turns(kind(backbone, graph), kind(reference_backbone, graph), repeats)
+            cells += [f"{1000 * times.median / batch:.3f}", f"{times.ratio:.2f}"]
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
@@ -136,18 +158,3 @@ def machine() -> str:
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.processor() or platform.machine()
     return f"{processor}, PyTorch {torch.__version__}, threads: {torch.get_num_threads()}."
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `cost`."""
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
-    parser.add_argument("--reference", choices=MODELS, default="optimetal2b_cgc", help="default: %(default)s")
-    parser.add_argument("--width", type=positive, default=64, help="channels of all models (default: %(default)s)")
-    parser.add_argument("--l-max", type=positive, default=2, help="of goten, escn and cg, to 3 (default: %(default)s)")
-    parser.add_argument("--batch", type=positive, default=64, help="structures (default: %(default)s)")
-    parser.add_argument(
-        "--crystals", choices=["embedded", "synthetic"], default="embedded", help="default: %(default)s"
-    )
-    parser.add_argument("--supercell", type=positive, nargs=3, default=[1, 1, 1], help="repeat every cell so often")
-    parser.add_argument("--repeats", type=positive, default=15, help="pairs of runs counted (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, default=1, help="threads of PyTorch (default: %(default)s)")

@@ -10,24 +10,22 @@ of its own, in turns.
 
 from __future__ import annotations
 
-import argparse
 import bz2
 import gc
 import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jsonargparse.typing import PositiveInt
 
-from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.sources import EntryJson
-from dielectric_gnn.utils.errors import InputError
 
 
 def write_copies(sample: Path, number: int, folder: Path) -> None:
@@ -49,42 +47,32 @@ def plainly(folder: Path) -> Iterator[Any]:
         yield labels, entry["structure"], data
 
 
-def read(form: str, folder: Path) -> None:
-    """Keep every record; print seconds and peak memory in MB, beyond what imports took."""
+def read(form: str, folder: Path) -> dict[str, float]:
+    """Keep every record; seconds, and peak memory in MB beyond that of the imports."""
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     kept = list(plainly(folder) if form == "plain" else EntryJson(str(folder)).records())
     seconds = time.perf_counter() - start
     gc.collect()
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(json.dumps({"files": len(kept), "seconds": seconds, "megabytes": peak}))
+    return {"files": len(kept), "seconds": seconds, "megabytes": peak}
 
 
-def run(options: argparse.Namespace) -> None:
-    """Measure, and print a table."""
-    if options.form is not None:
-        read(options.form, options.folder)
-        return
-    if options.file is None:
-        raise InputError("--file is missing: give an entry of the published layout, of which copies are read")
+def run(*, file: Path, number: PositiveInt = 2000, repeats: PositiveInt = 2) -> None:
+    """Measure, and print a table.
+
+    Args:
+        file: An entry of the published layout, of which copies are read.
+        number: How many files.
+        repeats: Processes of each form.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        write_copies(options.file, options.number, Path(scratch))
+        write_copies(file, number, Path(scratch))
         results: dict[str, list[dict[str, float]]] = {"plain": [], "EntryJson": []}
-        for _ in range(options.repeats):
+        for _ in range(repeats):
             for form, found in results.items():
-                command = [sys.executable, "-m", "dielectric_gnn", "benchmark", "entries", "--form", form]
-                done = subprocess.run([*command, "--folder", scratch], check=True, capture_output=True, text=True)
-                found.append(json.loads(done.stdout))
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # its peak memory is its own
+                    found.append(pool.submit(read, form, Path(scratch)).result())
     print("| reader | files | ms per file | peak memory beyond imports (MB) |\n| --- | --- | --- | --- |")
     for form, found in results.items():
-        milliseconds = 1000 * min(one["seconds"] for one in found) / options.number
+        milliseconds = 1000 * min(one["seconds"] for one in found) / number
         print(f"| {form} | {found[0]['files']} | {milliseconds:.1f} | {max(one['megabytes'] for one in found):.0f} |")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `entries`."""
-    add = parser.add_argument
-    add("--number", type=positive, default=2000, metavar="N", help="files (default: %(default)s)")
-    add("--file", type=Path, metavar="FILE", help="an entry of the published layout, of which copies are read")
-    add("--repeats", type=positive, default=2, metavar="N", help="processes of each form (default: %(default)s)")
-    add("--form", choices=["plain", "EntryJson"], help=argparse.SUPPRESS)
-    add("--folder", type=Path, help=argparse.SUPPRESS)

@@ -8,13 +8,13 @@ processor time per material, as the median of the repeats, and the ratio of both
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 
 import torch
+from jsonargparse.typing import PositiveInt
 
-from dielectric_gnn.cli.benchmark.options import WARM_UP, positive
+from dielectric_gnn.cli.benchmark.options import WARM_UP
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
 from dielectric_gnn.data.sources import ExampleMetals
@@ -36,30 +36,29 @@ def seconds(model: DielectricModule, graph: CrystalGraph) -> float:
     return elapsed
 
 
-def measure(name: str, symmetry: Symmetry, options: argparse.Namespace) -> list[str]:
+def measure(name: str, symmetry: Symmetry, width: int, batch: int, repeats: int) -> list[str]:
     """The cells of one row."""
-    records = list(ExampleMetals(parts=1).records())[: options.batch]
+    records = list(ExampleMetals(parts=1).records())[:batch]
     graph = CrystalStore.from_records(records, DEFAULT_CUTOFF, symmetry=symmetry).gather(range(len(records)))
-    auto = DielectricModule(MODELS[name](options.width)).train()
-    off = DielectricModule(MODELS[name](options.width, fused="off")).train()
+    auto = DielectricModule(MODELS[name](width)).train()
+    off = DielectricModule(MODELS[name](width, fused="off")).train()
     off.load_state_dict(auto.state_dict())
-    rows = [(seconds(auto, graph), seconds(off, graph)) for _ in range(WARM_UP + options.repeats)][WARM_UP:]
+    rows = [(seconds(auto, graph), seconds(off, graph)) for _ in range(WARM_UP + repeats)][WARM_UP:]
     ratios = [plain / fused for fused, plain in rows]
     times = [f"{1e3 * statistics.median(column) / len(records):.2f}" for column in zip(*rows, strict=True)]
     return [name, symmetry, *times, f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"]
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print a table."""
+def run(width: PositiveInt = 128, batch: PositiveInt = 32, repeats: PositiveInt = 8) -> None:
+    """Print a table.
+
+    Args:
+        width: Channels of both models.
+        batch: Number of embedded metals in the batch.
+        repeats: Pairs of passes that count.
+    """
     torch.set_num_threads(1)
     print("| model | graphs | auto (ms) | off (ms) | off / auto |\n| --- | --- | --- | --- | --- |")
     for name in MODELS:
         for symmetry in GRAPHS:
-            print("| " + " | ".join(measure(name, symmetry, options)) + " |", flush=True)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `forms`."""
-    parser.add_argument("--width", type=positive, default=128, help="channels (default: %(default)s)")
-    parser.add_argument("--batch", type=positive, default=32, help="embedded metals (default: %(default)s)")
-    parser.add_argument("--repeats", type=positive, default=8, help="pairs of passes counted (default: %(default)s)")
+            print("| " + " | ".join(measure(name, symmetry, width, batch, repeats)) + " |", flush=True)

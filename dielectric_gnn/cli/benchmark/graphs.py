@@ -17,7 +17,6 @@ by one; they take turns in one process of one thread.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 import warnings
@@ -25,13 +24,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from jsonargparse.typing import PositiveInt
 from numpy.typing import NDArray
 
-from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph, many_neighbour_edges
 from dielectric_gnn.data.graphs.orbits import find_orbits
 from dielectric_gnn.data.record import CrystalRecord
@@ -175,12 +174,23 @@ def processor_time(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print milliseconds per crystal."""
+def run(
+    crystals: Literal["synthetic", "embedded"] = "synthetic",
+    number: PositiveInt = 500,
+    rattle: float = 0.02,
+    repeats: PositiveInt = 5,
+) -> None:
+    """Print milliseconds per crystal.
+
+    Args:
+        crystals: Materials whose graphs are built.
+        number: How many materials.
+        rattle: Standard deviation (Å) of the displacements of synthetic atoms.
+        repeats: Turns that every way takes.
+    """
     torch.set_num_threads(1)
-    embedded = options.crystals == "embedded"
-    source = ExampleMetals(parts=1) if embedded else SyntheticMetals(options.number, rattle=options.rattle)
-    records = [replace(record, labels=None) for record in source.records()][: options.number]
+    source = ExampleMetals(parts=1) if crystals == "embedded" else SyntheticMetals(number, rattle=rattle)
+    records = [replace(record, labels=None) for record in source.records()][:number]
     structures = [pymatgen_structure(record) for record in records]
     edges_of = many_neighbour_edges(records, DEFAULT_CUTOFF)
     graphs = [(record.atomic_numbers, *ours) for record, ours in zip(records, edges_of, strict=True)]
@@ -192,8 +202,8 @@ def run(options: argparse.Namespace) -> None:
         "usual: neighbours alone": lambda: [structure.get_neighbor_list(DEFAULT_CUTOFF) for structure in structures],
         "ours: orbits, beside": lambda: our_orbits(graphs),
     }
-    rows = [[1000 * processor_time(work) / len(records) for work in works.values()] for _ in range(options.repeats)]
-    print(f"{len(records)} {options.crystals} metals, {edges:,} edges, {pairs:,} three-body pairs, equal in all ways\n")
+    rows = [[1000 * processor_time(work) / len(records) for work in works.values()] for _ in range(repeats)]
+    print(f"{len(records)} {crystals} metals, {edges:,} edges, {pairs:,} three-body pairs, equal in all ways\n")
     ours = len(USUAL)
     print("| | ms per crystal (processor time) | over ours |\n| --- | --- | --- |")
     for place, name in enumerate(works):
@@ -209,12 +219,3 @@ def pymatgen_structure(record: CrystalRecord) -> Any:
 
     numbers = record.atomic_numbers.tolist()
     return Structure(record.lattice, numbers, record.positions, coords_are_cartesian=True)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `graphs`."""
-    add = parser.add_argument
-    add("--crystals", choices=["synthetic", "embedded"], default="synthetic", help="default: %(default)s")
-    add("--number", type=positive, default=500, metavar="N", help="crystals (default: %(default)s)")
-    add("--rattle", type=float, default=0.02, metavar="A", help="of synthetic crystals in Å (default: %(default)s)")
-    add("--repeats", type=positive, default=5, metavar="N", help="turns (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""What a training step asks of a GPU, counted without one: kernels, memory traffic and synchronisations.
+"""Operations of a training step on a GPU, counted without one: kernels, memory traffic and synchronisations.
 
 Every operator that computes something is counted as one launch, with the bytes it reads and writes; views are free.
 Operators whose result decides the size of the next, or that bring a number to Python, make the processor wait for the
@@ -11,19 +11,18 @@ traffic.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jsonargparse.typing import PositiveInt
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dielectric_gnn.cli.benchmark.options import positive
-from dielectric_gnn.cli.benchmark.predict import MODELS
+from dielectric_gnn.cli.benchmark.predict import MODELS, Model
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -47,7 +46,7 @@ class Synchronisations(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Sequence[Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        # Repeating by numbers that lie on the device must ask for their sum, unless it is told.
+        # Repeating by numbers that lie on the device needs a synchronisation for their sum, unless it is given.
         unknown_sum = func in _REPEATS and isinstance(args[-1], Tensor) and "output_size" not in (kwargs or {})
         if func in _TO_PYTHON or unknown_sum:
             self.calls[func.__name__] += 1
@@ -79,17 +78,22 @@ def step(model: DielectricModule, optimizer: torch.optim.Optimizer, graph: Cryst
     optimizer.zero_grad()
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print a table."""
+def run(models: Sequence[Model] = tuple(MODELS), batch: PositiveInt = 256) -> None:
+    """Print a table.
+
+    Args:
+        models: Models whose training steps are counted.
+        batch: Number of rattled synthetic crystals in the batch.
+    """
     neighbour_list.MAX_BUCKETS = neighbour_list.MIN_BUCKETS
-    # On a GPU the losses are looked at every 50 steps, on the CPU in every one.
+    # On a GPU the losses are checked every 50 steps, on the CPU in every one.
     DielectricModule._check_losses = lambda self: None  # type: ignore[method-assign]
     angle_features.second_moments = second_moments.padded_second_moments  # type: ignore[attr-defined]
-    records = list(SyntheticMetals(options.batch, rattle=0.02).records())
-    graph = CrystalStore.from_records(records, DEFAULT_CUTOFF).gather(range(options.batch))
-    print(f"training step of {options.batch} rattled synthetic crystals\n")
+    records = list(SyntheticMetals(batch, rattle=0.02).records())
+    graph = CrystalStore.from_records(records, DEFAULT_CUTOFF).gather(range(batch))
+    print(f"training step of {batch} rattled synthetic crystals\n")
     print("| model | launches | traffic (MB) | synchronisations | of which |\n| --- | --- | --- | --- | --- |")
-    for name in options.models:
+    for name in models:
         model = DielectricModule(MODELS[name]()).train()
         model.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to log to
         optimizer = torch.optim.AdamW(model.parameters(), fused=True)
@@ -99,9 +103,3 @@ def run(options: argparse.Namespace) -> None:
         kinds = ", ".join(f"{kind} {count}" for kind, count in waits.calls.items())
         cells = [name, f"{launches.count:,}", f"{launches.bytes / 1e6:,.0f}", str(waits.calls.total()), kinds]
         print("| " + " | ".join(cells) + " |", flush=True)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `launches`."""
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
-    parser.add_argument("--batch", type=positive, default=256, metavar="N", help="crystals (default: %(default)s)")

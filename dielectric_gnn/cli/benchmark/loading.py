@@ -12,23 +12,21 @@ machine. Memory is that of fresh processes, one for each way.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from json import dumps as to_json
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from jsonargparse.typing import PositiveInt
 
-from dielectric_gnn.cli.benchmark.options import positive
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.sampling import TrainingBatches, TrainingLoader
 from dielectric_gnn.data.sources import SyntheticMetals
@@ -37,8 +35,7 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.files import map_array, open_store
 from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.prepare import BuildOptions, build_store
-from dielectric_gnn.utils.errors import InputError
-from dielectric_gnn.utils.files import user_path
+from dielectric_gnn.utils.files import write_text
 
 _MEMORY = Path("/proc/self/smaps_rollup")
 _MB = 1e6
@@ -183,49 +180,40 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def run(args: argparse.Namespace) -> None:
-    """Print one line per figure of all measurements that the options ask for."""
-    try:
-        found = _measured(args)
-    except (InputError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+def run(
+    store: Path | None = None,
+    number: PositiveInt = 20_000,
+    workers: PositiveInt = 2,
+    spectra: Literal["float32", "float16"] = "float16",
+    batch_size: PositiveInt = 256,
+    repeats: PositiveInt = 9,
+    no_list: bool = False,
+    json: Path | None = None,
+) -> None:
+    """Print one line per figure.
+
+    Args:
+        store: Folder of an existing store; otherwise one is built, and deleted at the end.
+        number: How many synthetic crystals are built.
+        workers: Processes that build.
+        spectra: Precision of the spectra on disk.
+        batch_size: Crystals per batch.
+        repeats: Epochs of each loader that count.
+        no_list: Leave out the usual way.
+        json: File to which the figures are written, too.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        found: dict[str, float] = {}
+        folder = store or Path(scratch) / "store"
+        if store is None:
+            found |= measure_preparation(number, folder, workers, spectra)
+        found |= measure_opening(folder)
+        if _MEMORY.exists():
+            found |= measure_memory(folder, not no_list, batch_size)
+        if not no_list:
+            found |= measure_loaders(folder, batch_size, repeats)
     print(f"allocator: {os.environ.get('LD_PRELOAD') or 'default'}")
     for name, figure in found.items():
         print(f"{name}: {figure:.4g}")
-    if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-
-def _measured(args: argparse.Namespace) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = args.store
-        found: dict[str, float] = {}
-        if folder is None:
-            folder = Path(scratch) / "store"
-            found |= measure_preparation(args.number, folder, args.workers, args.spectra)
-        found |= measure_opening(folder)
-        if _MEMORY.exists():
-            found |= measure_memory(folder, args.list, args.batch_size)
-        if args.list:
-            found |= measure_loaders(folder, args.batch_size, args.repeats)
-    return found
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `loading`."""
-    add = parser.add_argument
-    add("--store", type=user_path, metavar="FOLDER", help="a store that exists (default: one is built, and deleted)")
-    add(
-        "--number",
-        type=positive,
-        default=20_000,
-        metavar="N",
-        help="synthetic crystals to build (default: %(default)s)",
-    )
-    add("--workers", type=positive, default=2, metavar="N", help="processes that build (default: %(default)s)")
-    add("--spectra", choices=["float32", "float16"], default="float16", help="on disk (default: %(default)s)")
-    add("--batch-size", type=positive, default=256, metavar="N", help="crystals per batch (default: %(default)s)")
-    add("--repeats", type=positive, default=9, metavar="N", help="epochs of each loader (default: %(default)s)")
-    add("--no-list", dest="list", action="store_false", help="leave out the usual way")
-    add("--json", type=user_path, metavar="FILE", help="write the figures there, too")
+    if json is not None:
+        write_text(json, to_json(found, indent=1) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
 from dielectric_gnn.models.layers.message_passing import TransformerConv
@@ -12,11 +11,3 @@ TWO_HEADS = partial(TransformerConv, heads=2)
 
 WARM_UP = 2
 """Repeats that are not counted: the first ones allocate memory."""
-
-
-def positive(word: str) -> int:
-    """An integer of at least 1."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number

@@ -13,17 +13,18 @@ Linux tells it.
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from jsonargparse.typing import PositiveInt
 from numpy.typing import NDArray
 
-from dielectric_gnn.cli.benchmark.options import TWO_HEADS, positive
+from dielectric_gnn.cli.benchmark.options import TWO_HEADS
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.sampling import EvaluationBatches, evaluation_loader
 from dielectric_gnn.data.sources import SyntheticMetals
@@ -33,7 +34,9 @@ from dielectric_gnn.training.module import DielectricModule
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
-MODELS: dict[str, Callable[[], Backbone]] = {
+Model = Literal["optimate", "optimetal2b_cgc", "optimetal2b_tc", "optimetal3b_tc", "goten", "escn", "cg"]
+
+MODELS: dict[Model, Callable[[], Backbone]] = {
     "optimate": OptiMate,
     "optimetal2b_cgc": OptiMetal2B,
     "optimetal2b_tc": lambda: OptiMetal2B(message_passing=TWO_HEADS),
@@ -69,33 +72,38 @@ def peak_mb() -> float:
     return next(1024 * int(line.split()[1]) / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print a table."""
-    torch.set_num_threads(options.threads)
-    records = [replace(r, labels=None) for r in SyntheticMetals(options.number, rattle=options.rattle).records()]
+def run(
+    models: Sequence[Model] = tuple(MODELS),
+    number: PositiveInt = 10_000,
+    rattle: float = 0.0,
+    batch_size: PositiveInt = 64,
+    sorted: bool = False,
+    threads: PositiveInt = 2,
+) -> None:
+    """Print a table.
+
+    Args:
+        models: Models to measure.
+        number: How many synthetic crystals.
+        rattle: Standard deviation (Å) of the displacements of the atoms.
+        batch_size: Crystals per batch.
+        sorted: Sort the crystals by their number of edges.
+        threads: Threads of PyTorch.
+    """
+    torch.set_num_threads(threads)
+    records = [replace(r, labels=None) for r in SyntheticMetals(number, rattle=rattle).records()]
     store = CrystalStore.from_records(records, DEFAULT_CUTOFF, symmetry="orbit")
     full = replace(store, orbits=None)
-    rows = np.argsort(store.sizes[:, 1], kind="stable") if options.sorted else np.arange(len(store))
-    print(f"{options.number} synthetic metals, rattle {options.rattle:g} Å, {options.threads} threads\n")
+    rows = np.argsort(store.sizes[:, 1], kind="stable") if sorted else np.arange(len(store))
+    print(f"{number} synthetic metals, rattle {rattle:g} Å, {threads} threads\n")
     print("| model | graph | crystals per second | processor time (ms per crystal) | peak memory (MB) |")
     print("| --- | --- | --- | --- | --- |", flush=True)
-    for name in options.models:
+    for name in models:
         torch.manual_seed(0)
         model = DielectricModule(MODELS[name]()).eval()
         forms = {"full": full, "orbit": store} if model.supports_orbits else {"full": full}
         for form, crystals in forms.items():
             measured = forget_peak()
-            wall, processor = predict(model, crystals, rows, options.batch_size)
-            figures = f"{options.number / wall:.0f} | {1000 * processor / options.number:.2f}"
+            wall, processor = predict(model, crystals, rows, batch_size)
+            figures = f"{number / wall:.0f} | {1000 * processor / number:.2f}"
             print(f"| {name} | {form} | {figures} | {f'{peak_mb():.0f}' if measured else '–'} |", flush=True)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `predict`."""
-    add = parser.add_argument
-    add("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
-    add("--number", type=positive, default=10_000, metavar="N", help="crystals (default: %(default)s)")
-    add("--rattle", type=float, default=0.0, metavar="A", help="of the crystals in Å (default: %(default)s)")
-    add("--batch-size", type=positive, default=64, metavar="N", help="crystals per batch (default: %(default)s)")
-    add("--sorted", action="store_true", help="by number of edges")
-    add("--threads", type=positive, default=2, metavar="N", help="of PyTorch (default: %(default)s)")

@@ -2,7 +2,7 @@
 
 Every figure is wall time from the start of a process; the first run of each fills the page cache and does not count.
 A last launch lists which packages take how long to import until the first step, without what they import in turn;
-Python's own timer, which tells this, slows imports a little.
+Python's own timer, which measures this, slows imports a little.
 
     dielectric-gnn benchmark startup
     dielectric-gnn benchmark startup --repeats 9 --packages 20
@@ -10,7 +10,6 @@ Python's own timer, which tells this, slows imports a little.
 
 from __future__ import annotations
 
-import argparse
 import re
 import statistics
 import subprocess
@@ -20,7 +19,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from dielectric_gnn.cli.benchmark.options import positive
+from jsonargparse.typing import PositiveInt
+
 from dielectric_gnn.utils.errors import InputError
 
 _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", re.MULTILINE)
@@ -74,26 +74,23 @@ def import_seconds(timings: str) -> dict[str, float]:
     return {package: amount / 1e6 for package, amount in microseconds.most_common()}
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print a table."""
+def run(repeats: PositiveInt = 3, packages: PositiveInt = 8) -> None:
+    """Print a table.
+
+    Args:
+        repeats: Launches that count.
+        packages: How many imported packages are listed.
+    """
     words = [sys.executable, "-m", "dielectric_gnn"]
     print("| from the start of the process | seconds |\n| --- | --- |")
     for name, command in {"--help": [*words, "--help"], "fit --help": [*words, "fit", "--help"]}.items():
-        times = [wall(command) for _ in range(1 + options.repeats)][1:]
+        times = [wall(command) for _ in range(1 + repeats)][1:]
         print(f"| `dielectric-gnn {name}` ends | {statistics.median(times):.2f} |", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        times = [until_first_step(Path(scratch) / str(number))[0] for number in range(1 + options.repeats)][1:]
+        times = [until_first_step(Path(scratch) / str(number))[0] for number in range(1 + repeats)][1:]
         print(f"| first step of `fit` on the embedded metals | {statistics.median(times):.2f} |\n", flush=True)
         imports = import_seconds(until_first_step(Path(scratch) / "imports", "-X", "importtime")[1])
     print("| imports until the first step | seconds |\n| --- | --- |")
-    for package in list(imports)[: options.packages]:
+    for package in list(imports)[:packages]:
         print(f"| {package} | {imports[package]:.2f} |")
     print(f"| all, with the standard library | {sum(imports.values()):.2f} |")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `startup`."""
-    parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="runs counted (default: %(default)s)")
-    parser.add_argument(
-        "--packages", type=positive, default=8, metavar="N", help="imports listed (default: %(default)s)"
-    )

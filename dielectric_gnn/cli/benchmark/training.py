@@ -18,22 +18,23 @@ this machine multiplies large matrices, measured just before.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from jsonargparse.typing import PositiveInt
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dielectric_gnn.cli.benchmark.options import TWO_HEADS, WARM_UP, positive
+from dielectric_gnn.cli.benchmark.options import TWO_HEADS, WARM_UP
 from dielectric_gnn.cli.benchmark.torch_geometric_form import torch_geometric_form
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
@@ -48,12 +49,14 @@ from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
 
-MODELS: dict[str, Callable[[int], OptiMetal2B | OptiMetal3B]] = {
+Model = Literal["optimetal2b_cgc", "optimetal2b_tc", "optimetal3b_tc"]
+Crystals = Literal["rattled", "prototypes", "strained", "embedded"]
+
+MODELS: dict[Model, Callable[[int], OptiMetal2B | OptiMetal3B]] = {
     "optimetal2b_cgc": OptiMetal2B,
     "optimetal2b_tc": lambda width: OptiMetal2B(width, message_passing=TWO_HEADS),
     "optimetal3b_tc": OptiMetal3B,
 }
-CRYSTALS = ("rattled", "prototypes", "strained", "embedded")
 JEMALLOC = "dirty_decay_ms:-1,muzzy_decay_ms:-1"
 """Keep freed memory: page faults would otherwise cost as much as the arithmetic."""
 
@@ -66,19 +69,25 @@ class Training(nn.Module):
     def __init__(self, backbone: Backbone, graph: CrystalGraph, fused: bool) -> None:
         super().__init__()
         torch.manual_seed(1)
-        self.model = DielectricModule(backbone)
+        self.model = DielectricModule(backbone).to(graph.edge_vectors.device)
         self.graph = graph
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=fused or None)
 
     def step(self) -> float:
         """One training step; returns the loss."""
+        return self.update().item()
+
+    def update(self, bf16: bool = False) -> Tensor:
+        """One training step; the loss stays on the device of the graph, so that nothing waits for it."""
         self.model.train()
-        loss = self.model.objective.per_material(self.model(self.graph), labels_of(self.graph))["loss"].mean()
+        with torch.autocast(self.graph.edge_vectors.device.type, torch.bfloat16, enabled=bf16):
+            response = self.model(self.graph)
+        loss: Tensor = self.model.objective.per_material(response, labels_of(self.graph))["loss"].mean()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 100.0)
         self.optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     @torch.no_grad()
     def predict(self) -> float:
@@ -117,7 +126,7 @@ def multiplication_speed() -> float:
     return 2 * 8192 * 256 * 1536 / statistics.median(times)
 
 
-def batch(kind: str, size: int, seed: int, symmetry: Symmetry) -> CrystalGraph:
+def crystal_batch(kind: str, size: int, seed: int, symmetry: Symmetry) -> CrystalGraph:
     """Some crystals: embedded metals, or random intermetallics of known structure types."""
     rattle = 0.02 if kind == "rattled" else 0
     source = ExampleMetals(parts=1) if kind == "embedded" else SyntheticMetals(size, seed, rattle)
@@ -133,20 +142,20 @@ def stretched(record: CrystalRecord) -> CrystalRecord:
     return replace(record, lattice=record.lattice @ strain, positions=record.positions @ strain)
 
 
-def measure(name: str, full: CrystalGraph, graph: CrystalGraph, options: argparse.Namespace) -> None:
+def measure(name: Model, full: CrystalGraph, graph: CrystalGraph, width: int, repeats: int, allocator: str) -> None:
     """Print one row for training and one for prediction; the usual form has the full graph."""
     torch.manual_seed(0)
-    backbone = MODELS[name](options.width)
+    backbone = MODELS[name](width)
     usual, ours = Training(torch_geometric_form(backbone), full, False), Training(backbone, graph, True)
     crystals = graph.num_crystals
     speed = multiplication_speed()
     for kind, first, second in (("train", usual.step, ours.step), ("predict", usual.predict, ours.predict)):
-        rows = in_turns(first, second, options.repeats)
+        rows = in_turns(first, second, repeats)
         medians = [1000 * statistics.median(column) / crystals for column in zip(*rows, strict=True)]
         ratios = [statistics.median(row[i] / row[i + 2] for row in rows) for i in (0, 1)]
         counted = [flops(first) / crystals, flops(second) / crystals]
         floor = 1000 * counted[1] / speed
-        cells = [options.allocator, str(torch.get_num_threads()), name, kind]
+        cells = [allocator, str(torch.get_num_threads()), name, kind]
         cells += [f"{medians[0]:.2f}", f"{medians[2]:.2f}", f"**{ratios[0]:.2f}**", f"{ratios[1]:.2f}"]
         cells += [f"{counted[0] / 1e9:.3f}", f"{counted[1] / 1e9:.3f}", f"{100 * floor / medians[2]:.0f} %"]
         print("| " + " | ".join(cells) + " |", flush=True)
@@ -175,34 +184,42 @@ def with_both_allocators() -> None:
             sys.exit(status)  # it has said why
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `training`."""
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
-    parser.add_argument("--width", type=positive, default=256, help="channels (default: %(default)s)")
-    parser.add_argument("--batch", type=positive, default=64, help="crystals (default: %(default)s)")
-    parser.add_argument("--crystals", choices=CRYSTALS, default="rattled", help="default: %(default)s")
-    parser.add_argument("--symmetry", choices=["full", "orbit"], default="full", help="of ours (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the crystals (default: %(default)s)")
-    parser.add_argument("--repeats", type=positive, default=10, help="pairs of steps counted (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, nargs="+", default=[1], help="of PyTorch (default: 1)")
+def run(
+    models: Sequence[Model] = tuple(MODELS),
+    width: PositiveInt = 256,
+    batch: PositiveInt = 64,
+    crystals: Crystals = "rattled",
+    symmetry: Symmetry = "full",
+    seed: int = 0,
+    repeats: PositiveInt = 10,
+    threads: Sequence[PositiveInt] = (1,),
+) -> None:
+    """Print a table.
 
-
-def run(options: argparse.Namespace) -> None:
-    """Print a table."""
-    options.allocator = os.environ.get(_MARK)
-    if options.allocator is None:
+    Args:
+        models: Models to train.
+        width: Channels of both forms.
+        batch: Number of materials in the batch.
+        crystals: Materials of the batch.
+        symmetry: Graphs of ours: all atoms and edges, or one of each orbit.
+        seed: Seed of the synthetic crystals.
+        repeats: Pairs of steps that count.
+        threads: Threads of PyTorch; several numbers are measured one after the other.
+    """
+    allocator = os.environ.get(_MARK)
+    if allocator is None:
         with_both_allocators()
         return
-    full = batch(options.crystals, options.batch, options.seed, "full")
-    graph = full if options.symmetry == "full" else batch(options.crystals, options.batch, options.seed, "orbit")
+    full = crystal_batch(crystals, batch, seed, "full")
+    graph = full if symmetry == "full" else crystal_batch(crystals, batch, seed, "orbit")
     for name, described in {"full": full, **({} if graph.orbits is None else {"orbit": graph})}.items():
         counts = (described.num_atoms, described.edge_index.shape[1], num_pairs(described))
         sizes = "{:.1f} atoms, {:.1f} edges, {:.1f} pairs".format(*(count / full.num_crystals for count in counts))
-        print(f"{options.allocator}, {name} graph: {sizes} a crystal", file=sys.stderr)
-    for threads in options.threads:
-        torch.set_num_threads(threads)
-        for name in options.models:
-            measure(name, full, graph, options)
+        print(f"{allocator}, {name} graph: {sizes} a crystal", file=sys.stderr)
+    for count in threads:
+        torch.set_num_threads(count)
+        for model in models:
+            measure(model, full, graph, width, repeats, allocator)
 
 
 def num_pairs(graph: CrystalGraph) -> int:

@@ -34,9 +34,9 @@ def json_suffix(name: str) -> str | None:
     return next((name[-len(suffix) :] for suffix in JSON_SUFFIXES if name.lower().endswith(suffix)), None)
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object from a file; raises RecordError if the file is anything else."""
-    return load_document(JsonDocument(str(path), path))
+def load_any(path: Path) -> Any:
+    """Read one JSON value, of any type, from a file; raises RecordError if it cannot be read."""
+    return _load(JsonDocument(str(path), path), None, MATERIAL_MB)
 
 
 def load_document(
@@ -52,6 +52,13 @@ def load_document(
     Raises:
         RecordError: It cannot be read, is too large, or is not a JSON object.
     """
+    entry = _load(document, tables, max_mb)
+    if not isinstance(entry, dict):
+        raise RecordError(document[0], f"expected a JSON object, got a {type(entry).__name__}")
+    return entry
+
+
+def _load(document: JsonDocument, tables: Collection[str] | None, max_mb: float) -> Any:
     source, content, problem = document
     if problem:
         raise RecordError(source, problem)
@@ -62,14 +69,11 @@ def load_document(
         raw = content.open("rb") if isinstance(content, Path) else BytesIO(content)
         with raw, OPENERS[compression_suffix(suffix)](raw) as file:
             text = read_bounded(file, max_mb)
-        entry = json.loads(text if tables is None else without_tables(text, tables))
+        return json.loads(text if tables is None else without_tables(text, tables))
     except TooLargeError as error:
         raise RecordError(source, f"{error} of JSON; a source reads more if its max_mb is set higher") from error
     except _DAMAGE_ERRORS as error:
         raise RecordError(source, f"not readable JSON, truncated? ({first_line(error)})") from error
-    if not isinstance(entry, dict):
-        raise RecordError(source, f"expected a JSON object, got a {type(entry).__name__}")
-    return entry
 
 
 def without_tables(text: bytes, wanted: Collection[str]) -> bytes:

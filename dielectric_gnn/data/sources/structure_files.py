@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from dielectric_gnn.data.record import CrystalRecord
+from dielectric_gnn.data.sources.ase_database import is_ase_database, read_ase_database
 from dielectric_gnn.data.sources.base import OnError, Outcome, RecordSource, existing_path, unexpected_error
 from dielectric_gnn.data.sources.cif import Atoms, read_cif
-from dielectric_gnn.data.sources.formulas import check_formula, parse_formula
-from dielectric_gnn.data.sources.json_files import json_suffix, load_json
+from dielectric_gnn.data.sources.extended_xyz import is_extended_xyz, read_extended_xyz
+from dielectric_gnn.data.sources.json_files import json_suffix, load_any
 from dielectric_gnn.data.sources.other_formats import VASPRUN, is_other_format, read_other
 from dielectric_gnn.data.sources.poscar import read_poscar
-from dielectric_gnn.data.sources.structure_dict import parse_structure
+from dielectric_gnn.data.sources.structure_documents import structures_in
 from dielectric_gnn.data.sources.structure_folders import (
     READABLE,
     is_cif,
@@ -28,12 +27,9 @@ from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.files import encodable
 from dielectric_gnn.utils.text import path_text
 
-_FORMULAS = ("composition", "formula", "formula_pretty", "reduced_formula")
-"""Keys of JSON files that state the formula beside the structure."""
-
 
 class StructureFiles(RecordSource):
-    """Crystal structures from files (CIF, POSCAR, pymatgen JSON, …) and folders of them.
+    """Crystal structures from files (CIF, POSCAR, JSON of pymatgen and of databases, …) and folders of them.
 
     Nothing that a file names is imported. A material has the name of its file, see `material_ids`; in a file with
     several structures, the name of its data block is added.
@@ -86,13 +82,13 @@ def read_structure(path: Path) -> CrystalRecord:
 
 
 def read_structures(path: Path, material_id: str) -> Iterator[Outcome]:
-    """The crystals of a file, or why one is unusable: one per file, in CIF files one per data block with atoms.
+    """The crystals of a file, or why one is unusable: one per data block, document, frame or row with atoms.
 
     No exception of a parser ends the reading of other files.
 
     Args:
         path: The file.
-        material_id: Name of the material; of several, the names of data blocks are added.
+        material_id: Name of the material; of several, the names of data blocks or documents are added.
     """
     source = path_text(path)
     try:
@@ -117,39 +113,18 @@ def read_structures(path: Path, material_id: str) -> Iterator[Outcome]:
 def _structures(path: Path, source: str) -> list[tuple[str, Atoms | RecordError]]:
     """The structures of a file, or why one cannot be used, by the names of data blocks."""
     if json_suffix(path.name):
-        return [("", _from_json(path, source))]
+        return structures_in(load_any(path), source)
     if is_cif(path):
         return list(read_cif(read_text(path), source))
+    if is_extended_xyz(path):
+        return read_extended_xyz(read_text(path), source)
+    if is_ase_database(path):
+        return read_ase_database(path, source)
     if is_other_format(path):
         return [("", read_other(path))]
     if is_poscar(path):
         return [("", read_poscar(read_text(path), path))]
     raise RecordError(source, f"is not of a supported format; supported are {READABLE}")
-
-
-def _from_json(path: Path, source: str) -> Atoms:
-    content = load_json(path)
-    structure = content.get("structure", content)
-    for part in (content, structure):
-        periodic = part.get("pbc", True) if isinstance(part, dict) else True
-        if not (all(periodic) if isinstance(periodic, list) else periodic):
-            raise RecordError(source, f"pbc is {periodic}; models need periodicity in all directions")
-    atoms = Atoms(*parse_structure(structure, source))
-    try:
-        for key in _FORMULAS:
-            if (stated := _stated_formula(content, key)) is not None:
-                check_formula(stated, Counter(atoms.numbers.tolist()))
-    except ValueError as error:
-        raise RecordError(source, str(error)) from error
-    return atoms
-
-
-def _stated_formula(content: Mapping[str, Any], key: str) -> Mapping[int, float] | None:
-    """Amounts by atomic number under a key: as text, or by element; None if there is nothing."""
-    stated = content.get(key)
-    if isinstance(stated, dict) and stated:
-        return parse_formula(" ".join(f"{element}{amount}" for element, amount in stated.items()))
-    return parse_formula(stated) if isinstance(stated, str) and stated.strip() else None
 
 
 def _stem(path: Path) -> str:
@@ -166,4 +141,5 @@ def _stem_with_blanks(path: Path) -> str:
         return path.name.removesuffix(suffix)
     # Of POSCAR.Ag, what follows the dot is no ending.
     ends = is_structure_file(path) and Path(name).suffix.lower() in (".cif", ".mcif", ".vasp", ".poscar", ".contcar")
-    return Path(name).stem if ends or is_other_format(path) else name
+    others = is_other_format(path) or is_extended_xyz(path) or is_ase_database(path)
+    return Path(name).stem if ends or others else name

@@ -18,8 +18,9 @@ from dielectric_gnn.utils.text import printable
 log = logging.getLogger(__name__)
 
 READABLE = (
-    "CIF (.cif, .mcif), POSCAR (POSCAR and CONTCAR in the name, .vasp, .poscar), JSON of pymatgen (.json), CHGCAR, "
-    "LOCPOT, .xsf, .cssr, .res, vasprun.xml; also compressed (.gz, .bz2, .xz)"
+    "CIF (.cif, .mcif), POSCAR (POSCAR and CONTCAR in the name, .vasp, .poscar), JSON of pymatgen, Materials Project, "
+    "OPTIMADE and NOMAD (.json), CHGCAR, LOCPOT, .xsf, .cssr, .res, vasprun.xml, .extxyz; also compressed (.gz, .bz2, "
+    ".xz); by their own path .xyz and ASE databases (.db)"
 )
 """Description of the supported formats."""
 
@@ -45,7 +46,13 @@ def is_poscar(path: Path) -> bool:
 
 def is_structure_file(path: Path) -> bool:
     """Whether the name of a file is that of a supported format."""
-    return bool(json_suffix(path.name) or is_cif(path) or is_other_format(path) or is_poscar(path))
+    known = (is_cif, is_other_format, is_poscar, _is_extended_xyz)
+    return json_suffix(path.name) is not None or any(test(path) for test in known)
+
+
+def _is_extended_xyz(path: Path) -> bool:
+    """Of a folder, only `.extxyz`: files that end in `.xyz` are molecules as a rule, and `.db` may be any database."""
+    return without_compression(path.name).lower().endswith(".extxyz")
 
 
 def structure_files_in(folder: Path) -> list[Path]:
