@@ -2,7 +2,8 @@
 
     python tools/pack_example_data.py FOLDER [--leave_out FILE]
 
-FOLDER holds one ComputedStructureEntry per material (.json, .json.gz or .json.bz2). Materials that the set has are
+FOLDER holds one ComputedStructureEntry per material (.json, .json.gz or .json.bz2); a file as this tool writes it
+(.npz) may take its place. Materials that the set has are
 skipped, the others are appended in the order of a hash of their names, 100 to a file. Every material goes to the part
 of the split of its reduced formula: that of an earlier material of this formula, otherwise by a hash of the formula,
 70 % to training, 15 % to validation and 15 % to test. So nothing moves when the set grows.
@@ -95,11 +96,13 @@ def main() -> None:
 def pack() -> None:
     """Parse the command line, and pack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="folder with the JSON files")
+    parser.add_argument("folder", type=Path, help="folder with the JSON files, or an .npz file")
     parser.add_argument("--leave_out", type=Path, help="text file with reduced formulas to leave out, one to a line")
     options = parser.parse_args()
     left_out = set(options.leave_out.read_text(encoding="utf-8").split()) if options.leave_out else set()
-    records = [record for record in EntryJson(options.folder).records() if record.formula not in left_out]
+    source = options.folder
+    found = read_shard(source) if source.suffix == ".npz" else EntryJson(str(source)).records()
+    records = [record for record in found if record.formula not in left_out]
     counts = append(TARGET, records)
     print(f"appended {counts.total()} of {len(records)} materials to {TARGET}: {dict(counts)}")
 
