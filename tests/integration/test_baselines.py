@@ -18,7 +18,7 @@ from dielectric_gnn.training.baseline_module import BaselineModule
 from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
 from dielectric_gnn.training.run_record import RECORD, read_record
 from dielectric_gnn.utils.errors import InputError
-from tests.commands import Command
+from tests.commands import FIRST_PART, Command
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SILVER = Path(__file__).resolve().parents[2] / "docs" / "crystals" / "fcc_silver.cif"
@@ -32,7 +32,7 @@ def config(name: str) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def kernel(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("kernel") / "run"
-    command("fit", *BASE, *config("composition_kernel"), "--run_dir", str(run))
+    command("fit", *BASE, *FIRST_PART, *config("composition_kernel"), "--run_dir", str(run))
     return run
 
 
@@ -56,7 +56,7 @@ def test_kernel_is_fitted_tested_and_recorded(kernel: Path, command: Command) ->
 
 def test_the_same_command_again_changes_nothing(kernel: Path, command: Command) -> None:
     before = read_checkpoint(kernel / "checkpoints" / "best.ckpt")["state_dict"]
-    command("fit", *BASE, *config("composition_kernel"), "--run_dir", str(kernel))
+    command("fit", *BASE, *FIRST_PART, *config("composition_kernel"), "--run_dir", str(kernel))
     after = read_checkpoint(kernel / "checkpoints" / "best.ckpt")["state_dict"]
     assert all(torch.equal(before[key], after[key]) for key in before)
 

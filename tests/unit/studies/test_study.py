@@ -219,7 +219,7 @@ def test_shipped_studies(path: Path) -> None:
     seeds, sizes, widths = 3, 7, 7
     number = {
         "laptop": 30,
-        "metals": 4 * 5 * 4,
+        "metals": 4 * 9 * 4,
         "published_data_scaling": 4 * sizes * seeds,
         "published_width_scaling": 3 * widths * seeds,
         # Both axes of one model, which share a run; one axis of OptiMate; and two complete grids with their axes.
