@@ -22,7 +22,7 @@ STUDY = """\
 name: tiny
 configs: [configs/base.yaml]
 trainer: configs/trainer/cpu.yaml
-options: {{trainer.max_epochs: {epochs}, data.batch_size: 16, figures.every_n_epochs: 0}}
+options: {{trainer.max_epochs: {epochs}, data.batch_size: 16, data.max_batch_share: null, figures.every_n_epochs: 0}}
 models:
   cgc: {{configs: [configs/backbone/optimetal2b_cgc.yaml]}}
 grid: {{models: [cgc], sizes: {sizes}, widths: [8], seeds: {seeds}}}

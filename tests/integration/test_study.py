@@ -24,6 +24,7 @@ options:
   data.source.parts: 1
   trainer.max_epochs: 3
   data.batch_size: 16
+  data.max_batch_share: null
   figures.every_n_epochs: 0
 models:
   cgc: {configs: [configs/backbone/optimetal2b_cgc.yaml]}
