@@ -70,5 +70,6 @@ def test_gradients_are_those_of_the_joint_batch(world_size: int, tmp_path: Path)
         together = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert together.keys() == alone.keys() and len(alone) > 20
         for name, gradient in alone.items():
-            largest = max(float(gradient.abs().max()), 1e-3 * scale)
+            # Single precision rounds at about 1e-7 of the largest gradients, which small ones are sums of.
+            largest = max(float(gradient.abs().max()), 1e-2 * scale)
             assert float((together[name] - gradient).abs().max()) < 1e-5 * largest, name
