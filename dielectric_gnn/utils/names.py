@@ -15,7 +15,7 @@ _MAX_NAME_BYTES = 64
 _NAME_PATTERN = re.compile(r"\w[\w .+=,()-]*")
 
 
-def check_name(where: str, name: str, empty: bool = False) -> None:
+def check_name(where: str, name: str | None, empty: bool = False) -> None:
     """Check a name of a study, model or head, which becomes part of the names of folders and records.
 
     Args:
@@ -29,6 +29,7 @@ def check_name(where: str, name: str, empty: bool = False) -> None:
     """
     if empty and not name:
         return
+    name = name or ""
     matches = _NAME_PATTERN.fullmatch(name) and ".." not in name and name == name.strip()
     if not matches or len(name.encode()) > _MAX_NAME_BYTES:
         raise InputError(

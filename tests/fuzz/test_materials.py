@@ -33,7 +33,7 @@ from tests.fuzz.properties import (
     plain,
     reads_or_refuses,
 )
-from tests.unit.data.test_flipped_bits import SHARDS
+from tests.unit.data.test_flipped_bits import PART
 from tests.unit.data.test_prepared_hdf5 import write as write_hdf5
 from tests.unit.data.test_sources import entry
 
@@ -197,7 +197,7 @@ def test_prepared_hdf5(tmp_path: Path, data: st.DataObject) -> None:
 
 
 @examples(100)
-@given(content=damaged_bytes(SHARDS[0].read_bytes()))
+@given(content=damaged_bytes(PART.read_bytes()))
 def test_shards(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path, "a.npz", content)
     reads_or_refuses(lambda: read_npz(path))
