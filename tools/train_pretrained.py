@@ -34,11 +34,12 @@ from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.optics.intervals import Intervals
 from dielectric_gnn.pretrained.models import CARD, INTERVALS
-from dielectric_gnn.studies.cross_validation.folds import RUNS
+from dielectric_gnn.studies.cross_validation.folds import RUNS, run_name
 from dielectric_gnn.studies.cross_validation.results import ENSEMBLE, FoldPredictions, read_results
 from dielectric_gnn.studies.cross_validation.table import comparison_table, result_table
 from dielectric_gnn.training.checkpoint import SECTION, AtomicCheckpointIO, read_checkpoint
 from dielectric_gnn.training.evaluation import labels_of
+from dielectric_gnn.training.run_folder import CHECKPOINTS
 from dielectric_gnn.utils.entry import command
 from dielectric_gnn.utils.files import write_text
 
@@ -94,8 +95,6 @@ def store_member(checkpoint: Path, target: Path) -> None:
     section = content[SECTION]
     section["config"]["data"] = {"cutoff": section["config"]["data"]["cutoff"], "symmetry": "orbit"}
     state = {name: _half(value) for name, value in content["state_dict"].items()}
-    coverage = section["training_statistics"]["coverage"]
-    coverage["points"] = coverage["points"].half().float()
     AtomicCheckpointIO().save_checkpoint({"state_dict": state, SECTION: section}, target)
 
 
@@ -122,7 +121,7 @@ def _fold(work: Path, number: int) -> tuple[list[str], list[Path]]:
 
 def last_checkpoint(work: Path, member: Member, number: int) -> Path:
     """Checkpoint of a member in the run of a fold."""
-    return work / member.name / RUNS / f"fold{number}-s{member.seed}" / "checkpoints" / "last.ckpt"
+    return work / member.name / RUNS / run_name(number, member.seed) / CHECKPOINTS / "last.ckpt"
 
 
 def errors(predictions: FoldPredictions, store: CrystalStore) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -200,7 +199,7 @@ def _main() -> None:
         old.unlink()
     for place, member in enumerate(MEMBERS):
         store_member(
-            work / f"{member.name}-all" / "checkpoints" / "last.ckpt", options.target / f"{place}-{member.name}.ckpt"
+            work / f"{member.name}-all" / CHECKPOINTS / "last.ckpt", options.target / f"{place}-{member.name}.ckpt"
         )
     write_card(work, options.target)
     size = sum(path.stat().st_size for path in options.target.iterdir()) / 1e6

@@ -112,7 +112,7 @@ def cross_validate(
             return _unfinished(runs, outcomes)
         predictions = FoldPredictions(store, seeds)
         for fold, split in zip(listed, splits, strict=True):
-            paths = [out / RUNS / run_name(fold, seed) / CHECKPOINTS / checkpoint for seed in seeds]
+            paths = [out / RUNS / run_name(fold.number, seed) / CHECKPOINTS / checkpoint for seed in seeds]
             predictions.add(fold.number, split["test"], paths, configured.trusted)
         predictions.write(out)
         text = result_lines(out, predictions.results())

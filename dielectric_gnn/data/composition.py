@@ -88,6 +88,17 @@ def stored_descriptors(store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
     return composition_statistics(numbers, batch, torch.from_numpy(store.volumes[rows]))
 
 
+def standardisation(descriptors: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of descriptors (D, F), and the inverse of their standard deviation, in double precision, (F,) each.
+
+    The second is 0 for descriptors that do not vary, which become 0 by (x − mean) · scale.
+    """
+    values = descriptors.double()
+    std = values.std(dim=0, correction=0)
+    varies = std > 1e-6 * values.abs().amax(dim=0)
+    return values.mean(dim=0), torch.where(varies, 1 / std, 0)
+
+
 @cache
 def _properties(device: torch.device) -> Tensor:
     return element_properties().to(device)

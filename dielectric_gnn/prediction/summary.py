@@ -107,7 +107,7 @@ def summarise(
     figures |= quality_of(spectra, store, rows)
     xyz = optics.response_colour_or_nan(energies, eps_inter, drude, damping, *light)
     lab, srgb = optics.colour_lab(xyz, *light), optics.colour_srgb(xyz, *light)
-    reasons = reasons_to_doubt(spectra, store, rows, statistics)
+    reasons = reasons_to_doubt(spectra, figures["f_sum"].tolist(), store, rows, statistics)
     summaries: list[Row] = []
     for place, (row, spectrum) in enumerate(zip(rows, spectra, strict=True)):
         std = spectrum.std

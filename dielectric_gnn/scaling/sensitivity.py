@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dielectric_gnn.scaling.fitting import Fit, fit_samples
 from dielectric_gnn.scaling.laws import FloatArray, Law
 from dielectric_gnn.scaling.noise import Samples
-from dielectric_gnn.scaling.shared_noise import Noise
+from dielectric_gnn.scaling.shared_noise import Noise, start_points
 from dielectric_gnn.scaling.solver import solve
 
 _MAX_SIZES_LEFT_OUT = 12
@@ -42,7 +42,7 @@ def sensitivity(fitted: Fit) -> list[dict[str, Any]]:
 
 def _refits(fitted: Fit, noise: Noise) -> Iterator[tuple[str, FloatArray]]:
     law, samples, enough = fitted.law, fitted.samples, len(fitted.law.parameters) + 2
-    yield "one start", solve(fitted.problem, [np.array(law.starts(samples.x, samples.y)[0])])[0]
+    yield "one start", solve(fitted.problem, start_points(law, samples.x, samples.y)[:1])[0]
     for name, factor in (("half", 0.5), ("twice", 2.0)):
         changed = replace(fitted.problem, huber=factor * fitted.problem.huber)
         yield f"Huber's loss from {name} the deviation on", solve(changed, [fitted.theta])[0]

@@ -12,7 +12,6 @@ from dielectric_gnn.data.record import element_symbol
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
-from dielectric_gnn.training.spectra import quality_of
 
 SMALL_DRUDE_EV = 1.0
 """A smaller predicted Drude frequency is rare among metals: 1 of 448 embedded ones is below."""
@@ -23,18 +22,22 @@ LARGE_SPREAD_EV = 1.5
 
 
 def reasons_to_doubt(
-    spectra: Sequence[Spectrum], store: CrystalStore, rows: Sequence[int], statistics: TrainingStatistics | None
+    spectra: Sequence[Spectrum],
+    f_sums: Sequence[float],
+    store: CrystalStore,
+    rows: Sequence[int],
+    statistics: TrainingStatistics | None,
 ) -> list[list[str]]:
     """Reasons to doubt predictions, the most serious ones first; an empty list for each that has none.
 
     Args:
         spectra: Predictions for B materials, on one grid.
+        f_sums: Their share of the f-sum (`training.spectra.quality_of`), (B,).
         store: Holds the materials.
         rows: Their positions in it, (B,).
         statistics: Of the training set of the model; None if it is unknown.
     """
     far = _distant(store, rows, statistics)
-    f_sums = quality_of(spectra, store, rows)["f_sum"]
     return [
         [
             *store.remarks(row),

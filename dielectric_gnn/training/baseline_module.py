@@ -166,10 +166,18 @@ def fitted_to(store: CrystalStore, rows: NDArray[Any]) -> tuple[Tensor, Response
     Raises:
         InputError: The materials have no labels.
     """
+    return stored_descriptors(store, rows), training_labels(store, rows)
+
+
+def training_labels(store: CrystalStore, rows: NDArray[Any]) -> Response:
+    """Labels of materials of a store, in single precision.
+
+    Raises:
+        InputError: The materials have no labels.
+    """
     if store.eps_inter is None or store.drude is None:
         raise InputError("these materials have no spectra to train on; use a source with labels")
-    labels = Response(torch.from_numpy(store.eps_inter[rows]).float(), torch.from_numpy(store.drude[rows]))
-    return stored_descriptors(store, rows), labels
+    return Response(torch.from_numpy(store.eps_inter[rows]).float(), torch.from_numpy(store.drude[rows]))
 
 
 def _check_labels(statistics: TrainingStatistics, objective: Objective) -> None:

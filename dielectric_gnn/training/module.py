@@ -31,7 +31,7 @@ from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training import checkpoint as checkpoints
 from dielectric_gnn.training.averaging import check_averaging
-from dielectric_gnn.training.baseline_module import BaselineModule, fitted_to
+from dielectric_gnn.training.baseline_module import BaselineModule, training_labels
 from dielectric_gnn.training.evaluation import ResponseModule, trainable_parameters
 from dielectric_gnn.training.loss_monitor import LossMonitor, NonFiniteLoss
 from dielectric_gnn.training.objective import MaeObjective, Objective
@@ -228,11 +228,13 @@ class DielectricModule(_ModuleOfBackbone):
             statistics: Of these materials.
         """
         self.head.prepare(statistics)
+        if self.composition is not None or self.prior is not None:
+            descriptors = stored_descriptors(store, rows)
         if self.composition is not None:
-            self.composition.prepare(stored_descriptors(store, rows))
+            self.composition.prepare(descriptors)
         if self.prior is None and not self.head.needs_labels:
-            return
-        descriptors, labels = fitted_to(store, rows)
+            return  # the labels of a large training set need not be in memory
+        labels = training_labels(store, rows)
         if self.prior is not None:
             labels = self.prior.fit(store, rows, descriptors, labels)
         self.head.prepare_from_labels(labels)

@@ -13,7 +13,7 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.structures import to_record
 from dielectric_gnn.optics.spectrum import Spectrum
 from dielectric_gnn.training.applicability import reasons_to_doubt
-from dielectric_gnn.training.spectra import spectra_of
+from dielectric_gnn.training.spectra import quality_of, spectra_of
 
 if TYPE_CHECKING:
     from dielectric_gnn.training.evaluation import ResponseModule
@@ -61,7 +61,8 @@ def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> li
     spectra = spectra_of(response, module.grid, damping)
     tensors = statistics is not None and statistics.num_tensors > 0
     finite = module.finite_rows(response).tolist()
-    reasons = reasons_to_doubt(spectra, store, range(len(records)), statistics)
+    rows = range(len(records))
+    reasons = reasons_to_doubt(spectra, quality_of(spectra, store, rows)["f_sum"].tolist(), store, rows, statistics)
     return [
         replace(
             spectrum,

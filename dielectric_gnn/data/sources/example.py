@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import OnError, RecordSource
@@ -41,23 +42,21 @@ class ExampleMetals(RecordSource):
 
     def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
         """All materials, with the response along each axis; one file is held at a time."""
-        for part in self._used_parts():
-            with resources.as_file(_FOLDER / PART_NAME.format(part)) as path:
-                yield from read_shard(path, source="embedded metals")
+        for path in self._files():
+            yield from read_shard(path, source="embedded metals")
 
     def split(self) -> dict[str, list[str]]:
         """The fixed split."""
         split: dict[str, list[str]] = json.loads((_FOLDER / _SPLIT).read_text(encoding="utf-8"))
         if self.parts is None:
             return split
-        used: set[str] = set()
-        for part in self._used_parts():
-            with resources.as_file(_FOLDER / PART_NAME.format(part)) as path:
-                used.update(material_ids(path))
+        used = {material_id for path in self._files() for material_id in material_ids(path)}
         return {name: [material_id for material_id in ids if material_id in used] for name, ids in split.items()}
 
-    def _used_parts(self) -> range:
-        return range(num_parts() if self.parts is None else self.parts)
+    def _files(self) -> Iterator[Path]:
+        for part in range(num_parts() if self.parts is None else self.parts):
+            with resources.as_file(_FOLDER / PART_NAME.format(part)) as path:
+                yield path
 
 
 def num_parts() -> int:

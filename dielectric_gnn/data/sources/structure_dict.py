@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def parse_structure(
             raise RecordError(source, f"it has {len(structure['sites'])} sites, expected at most {MAX_ATOMS}")
         numbers, fractional = [], []
         for index, site in enumerate(structure["sites"]):
-            numbers.append(_element_of(site["species"], index, source))
+            species = [(one.get("element"), one.get("occu", 1)) for one in site["species"]]
+            numbers.append(element_of_site(species, index, source))
             fractional.append(site["abc"])
         with np.errstate(over="ignore", invalid="ignore"):  # the record refuses values that are not finite
             positions = plain_array(fractional).reshape(-1, 3) @ lattice
@@ -60,14 +62,23 @@ def parse_structure(
     return lattice, np.asarray(numbers, dtype=np.int64), positions
 
 
-def _element_of(species: list[dict[str, Any]], index: int, source: str) -> int:
-    """Atomic number of the element of a site."""
+def element_of_site(species: Sequence[tuple[Any, float]], index: int, source: str) -> int:
+    """Atomic number of the element of a site.
+
+    Args:
+        species: Symbols of the elements on the site, with their occupancies.
+        index: Number of the site, for messages.
+        source: Name of the file, for messages.
+
+    Raises:
+        RecordError: The site is disordered, or no element is on it.
+    """
     # NaN compares as false, so it is refused as well.
-    if len(species) != 1 or not abs(species[0].get("occu", 1) - 1) <= _OCCUPANCY_TOLERANCE:
-        shown = ", ".join(f"{one.get('element')}: {one.get('occu', 1)}" for one in species)
+    if len(species) != 1 or not abs(species[0][1] - 1) <= _OCCUPANCY_TOLERANCE:
+        shown = ", ".join(f"{name}: {occupancy}" for name, occupancy in species)
         raise RecordError(source, f"site {index} is disordered ({shown}); models need one element per site")
-    name = species[0]["element"]
+    name = species[0][0]
     try:
         return atomic_number(name)
-    except ValueError:
+    except (ValueError, TypeError):
         raise RecordError(source, f"site {index} is {name!r}, which is not an element") from None

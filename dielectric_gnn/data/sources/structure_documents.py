@@ -13,17 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from dielectric_gnn.data.record import atomic_number
 from dielectric_gnn.data.sources.cif import Atoms
 from dielectric_gnn.data.sources.formulas import check_formula, parse_formula
-from dielectric_gnn.data.sources.structure_dict import parse_structure, plain_array
+from dielectric_gnn.data.sources.structure_dict import element_of_site, parse_structure, plain_array
 from dielectric_gnn.utils.errors import RecordError
 
 _IDS = ("material_id", "mat_id", "entry_id", "immutable_id", "id")
 """Keys under which documents state their id, the first one that is there."""
 _FORMULAS = ("composition", "formula", "formula_pretty", "reduced_formula")
 """Keys that state the formula beside a pymatgen structure."""
-_CONCENTRATION_TOLERANCE = 1e-8
 _ANGSTROM_PER_METRE = 1e10
 
 
@@ -142,10 +140,7 @@ def _element_of_site(name: str, species: Mapping[str, Any] | None, place: int, s
         shares = list(species.get("concentration") or [1.0] * len(symbols))
         if species.get("attached"):
             raise RecordError(source, f"site {place} has attached atoms ({', '.join(species['attached'])})")
-    if len(symbols) != 1 or not abs(shares[0] - 1) <= _CONCENTRATION_TOLERANCE:
-        shown = ", ".join(f"{symbol}: {share}" for symbol, share in zip(symbols, shares, strict=False))
-        raise RecordError(source, f"site {place} is disordered ({shown}); models need one element per site")
-    return _number(symbols[0], place, source)
+    return element_of_site(list(zip(symbols, shares, strict=True)), place, source)
 
 
 def _nomad(document: Mapping[str, Any], source: str) -> Atoms:
@@ -161,7 +156,7 @@ def _nomad(document: Mapping[str, Any], source: str) -> Atoms:
         if not all(atoms.get("periodic", [True])):
             raise RecordError(source, f"periodic is {atoms['periodic']}; models need periodicity in all directions")
         labels, lattice, positions = atoms["labels"], atoms["lattice_vectors"], atoms["positions"]
-    numbers = [_number(label, place, source) for place, label in enumerate(labels)]
+    numbers = [element_of_site([(label, 1.0)], place, source) for place, label in enumerate(labels)]
     scale = _ANGSTROM_PER_METRE
     return _checked(scale * plain_array(lattice), numbers, scale * plain_array(positions).reshape(-1, 3), source)
 
@@ -169,13 +164,6 @@ def _nomad(document: Mapping[str, Any], source: str) -> Atoms:
 def _nomad_label(name: str, species: Mapping[str, Any] | None) -> str:
     symbols = [name] if species is None else list(species["chemical_symbols"])
     return str(symbols[0]) if len(symbols) == 1 else name
-
-
-def _number(symbol: Any, place: int, source: str) -> int:
-    try:
-        return atomic_number(symbol)
-    except (ValueError, TypeError):
-        raise RecordError(source, f"site {place} is {symbol!r}, which is not an element") from None
 
 
 def _checked(lattice: Any, numbers: list[int], positions: Any, source: str) -> Atoms:

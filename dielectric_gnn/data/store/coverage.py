@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.composition import stored_descriptors
+from dielectric_gnn.data.composition import standardisation, stored_descriptors
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import names_array
 from dielectric_gnn.targets.training_statistics import Coverage
@@ -24,11 +24,9 @@ def training_coverage(store: CrystalStore, train: NDArray[np.int64]) -> Coverage
     formulas = names_array(store.formulas)[train]
     if np.unique(formulas).size < 2:
         return None
-    descriptors = stored_descriptors(store, train).double()
-    std = descriptors.std(dim=0, correction=0)
-    varies = std > 1e-6 * descriptors.abs().amax(dim=0)
-    centre, scale = descriptors.mean(dim=0).float(), torch.where(varies, 1 / std, 0).float()
-    points = (descriptors.float() - centre) * scale
+    descriptors = stored_descriptors(store, train)
+    centre, scale = (part.float() for part in standardisation(descriptors))
+    points = (descriptors - centre) * scale
     distances = torch.cdist(points, points, p=1) / scale.count_nonzero()
     distances[torch.from_numpy(formulas[:, None] == formulas[None, :])] = torch.inf
     limit = float(distances.amin(dim=1).quantile(_LIMIT_SHARE))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dielectric_gnn.data.composition import graph_descriptors
+from dielectric_gnn.data.composition import graph_descriptors, standardisation
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.splits import grouped_folds
 from dielectric_gnn.models.backbone_or_baseline import BackboneOrBaseline
@@ -105,11 +105,8 @@ class Standardisation(FittedModule):
 
     def fit(self, descriptors: Tensor) -> None:
         """Take mean and standard deviation of descriptors (D, F)."""
-        values = descriptors.double()
-        std = values.std(dim=0, correction=0)
-        varies = std > 1e-6 * values.abs().amax(dim=0)
-        self.centre = values.mean(dim=0).to(self.centre.dtype)
-        self.scale = torch.where(varies, 1 / std, 0).to(self.scale.dtype)
+        centre, scale = standardisation(descriptors)
+        self.centre, self.scale = centre.to(self.centre.dtype), scale.to(self.scale.dtype)
 
     @property
     def num_varying(self) -> int:

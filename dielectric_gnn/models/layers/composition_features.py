@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dielectric_gnn.data.composition import descriptor_names, graph_descriptors
+from dielectric_gnn.data.composition import descriptor_names, graph_descriptors, standardisation
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 
 
@@ -37,12 +37,10 @@ class CompositionFeatures(nn.Module):
         """Take mean and standard deviation of the training materials (D, F); those of a continued model are kept."""
         if self.scale.any():
             return
-        values = descriptors.double()
-        std = values.std(dim=0, correction=0)
-        varies = std > 1e-6 * values.abs().amax(dim=0)
+        centre, scale = standardisation(descriptors)
         # In place, because DistributedDataParallel holds references to these tensors.
-        self.centre.copy_(values.mean(dim=0))
-        self.scale.copy_(torch.where(varies, 1 / std, 0))
+        self.centre.copy_(centre)
+        self.scale.copy_(scale)
 
     def forward(self, graph: CrystalGraph) -> Tensor:
         """Features of the materials of a batch."""

@@ -87,9 +87,9 @@ def write_folds(folder: Path, splits: Sequence[dict[str, list[str]]]) -> list[Fo
     return folds
 
 
-def run_name(fold: Fold, seed: int) -> str:
-    """Name of the run of a fold with a seed."""
-    return f"fold{fold.number}-s{seed}"
+def run_name(fold: int, seed: int) -> str:
+    """Name of the run of a fold, given by its number, with a seed."""
+    return f"fold{fold}-s{seed}"
 
 
 def plan_folds(
@@ -112,7 +112,7 @@ def plan_folds(
     """
     for seed in seeds:
         for fold in folds:
-            name = run_name(fold, seed)
+            name = run_name(fold.number, seed)
             run = folder / RUNS / name
             split = ("--data.split_ids", str(fold.path))
             own = ("--seed_everything", str(seed), "--run_dir", str(run), "--study", "cross-validation")

@@ -16,7 +16,7 @@ from dielectric_gnn.targets.training_statistics import TrainingStatistics
 from dielectric_gnn.training.applicability import reasons_to_doubt
 from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.training.module import DielectricModule
-from dielectric_gnn.training.spectra import spectra_of
+from dielectric_gnn.training.spectra import quality_of, spectra_of
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -63,7 +63,9 @@ def test_few_held_out_metals_are_doubted(everything: CrystalStore) -> None:
     train = np.array([place[material_id] for material_id in split["train"]])
     held_out = np.array([place[material_id] for material_id in (*split["val"], *split["test"])])
     spectra = spectra_of(labels_of(everything.gather(held_out)), everything.grid)
-    reasons = reasons_to_doubt(spectra, everything, held_out.tolist(), training_statistics(everything, train))
+    rows, statistics = held_out.tolist(), training_statistics(everything, train)
+    f_sums = quality_of(spectra, everything, rows)["f_sum"].tolist()
+    reasons = reasons_to_doubt(spectra, f_sums, everything, rows, statistics)
     assert sum(bool(found) for found in reasons) <= 0.05 * len(held_out), [found for found in reasons if found]
 
 
