@@ -57,9 +57,11 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start(repository: Path, tmp_path: Path) -> Start:
     """Launch `dielectric-gnn study` on a study that lies in the test's folder."""
 
-    def launch(*words: str, text: str = STUDY) -> "subprocess.Popen[str]":
-        (tmp_path / "study.yaml").write_text(text)
-        line = [sys.executable, "tools/run_study.py", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")]
+    def launch(*words: str, text: str = STUDY, study: Path | None = None) -> "subprocess.Popen[str]":
+        if study is None:
+            study = tmp_path / "study.yaml"
+            study.write_text(text)
+        line = [sys.executable, "tools/run_study.py", str(study), "--out", str(tmp_path / "out")]
         return subprocess.Popen(
             [*line, *words],
             cwd=repository, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -119,6 +121,25 @@ def test_killed_and_launched_again_it_repeats_nothing(start: Start, tmp_path: Pa
     }
     refused = finish(start("--set", "trainer.max_epochs=4"), 2)
     assert "with other settings ('--trainer.max_epochs 3', now '--trainer.max_epochs 4')" in refused
+    a_damaged_record_is_written_again(out, start)
+
+
+def a_damaged_record_is_written_again(out: Path, start: Start) -> None:
+    """`fit` resumes from the checkpoint, which is complete; the copy of the file of the study is used."""
+    damaged, other = out / "cgc-h8-d20-s1", out / "cgc-h8-d40-s1"
+    original, untouched = read_record(damaged / RECORD), contents(other)
+    (damaged / RECORD).write_text("{")
+    refused = run_command("-m", "dielectric_gnn", "test", "--ckpt_path", damaged / "checkpoints" / "best.ckpt")
+    assert refused.returncode == 2 and refused.stderr.splitlines()[-1].startswith(
+        f"error: {damaged / RECORD}: not a run"
+    )
+    assert "repeat the `fit` command of the run" in refused.stderr
+
+    shown = finish(start(study=out / "study.yaml"), 0)
+    assert "study tiny: 4 runs, 3 finished, 1 damaged" in shown and "4 of 4 runs are finished" in shown
+    made = read_record(damaged / RECORD)
+    assert made == replace(original, cost=made.cost) and contents(other) == untouched
+    assert (out / "study.yaml").read_text() == STUDY
 
 
 def test_interrupted_runs_continue(start: Start, tmp_path: Path) -> None:
@@ -163,11 +184,12 @@ def test_one_mistake_does_not_stop_the_others(start: Start, tmp_path: Path) -> N
     text = STUDY.replace(
         "models:\n", "models:\n  bad: {options: {model.backbone: dielectric_gnn.models.backbones.Nothing}}\n"
     )
-    text = text.replace("models: [cgc], sizes: [20, 40], widths: [8]", "models: [bad, cgc], sizes: [20, 5000]")
-    shown = finish(start("--only", "*-s1", "--set", "trainer.max_epochs=1", text=text), 1)
+    grid = "[{models: [bad], sizes: [20], seeds: [1]}, {models: [cgc], sizes: [20, 5000], seeds: [1]}]"
+    text = text[: text.index("grid:")] + f"grid: {grid}\n"
+    shown = finish(start("--set", "trainer.max_epochs=1", text=text), 1)
     assert "bad-d20-s1: failed (exit status 2;" in shown, "a mistake is not tried again"
     assert "train_size is 5000, expected 1 to 69, the training materials" in shown
-    assert "1 of 4 runs are finished" in shown
+    assert "1 of 3 runs are finished" in shown
 
 
 @pytest.mark.parametrize(
@@ -202,30 +224,6 @@ def test_options_that_submitit_does_not_have(start: Start, tmp_path: Path) -> No
     shown = finish(start("--executor", "slurm", "--slurm", "time=5", "partitoin=gpu"), 2)
     assert shown.startswith("error: --slurm partitoin=gpu: submitit has no such option; its options are account, ")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_damaged_record_is_written_again(start: Start, tmp_path: Path, repository: Path) -> None:
-    """`fit` resumes from the checkpoint, which is complete; the copy of the study's file is used."""
-    out, words = tmp_path / "out", ("--only", "*-s1")
-    finish(start(*words), 0)
-    damaged, other = out / "cgc-h8-d20-s1", out / "cgc-h8-d40-s1"
-    original, untouched = read_record(damaged / RECORD), contents(other)
-    (damaged / RECORD).write_text("{")
-    refused = run_command("-m", "dielectric_gnn", "test", "--ckpt_path", damaged / "checkpoints" / "best.ckpt")
-    assert refused.returncode == 2 and refused.stderr.splitlines()[-1].startswith(
-        f"error: {damaged / RECORD}: not a run"
-    )
-    assert "repeat the `fit` command of the run" in refused.stderr
-
-    line = [sys.executable, "tools/run_study.py", str(out / "study.yaml"), "--out", str(out), *words]
-    again = subprocess.Popen(
-        line, cwd=repository, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    shown = finish(again, 0)
-    assert "study tiny: 2 runs, 1 finished, 1 damaged" in shown and "2 of 2 runs are finished" in shown
-    made = read_record(damaged / RECORD)
-    assert made == replace(original, cost=made.cost) and contents(other) == untouched
-    assert (out / "study.yaml").read_text() == STUDY
 
 
 def test_dry_run_prints_commands_and_cost(start: Start, tmp_path: Path) -> None:
