@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,14 @@ def test_cross_validation_holds_out_the_highest_fidelity(
     with (tmp_path / "per_material.csv").open() as file:
         ids = [row["material_id"] for row in csv.DictReader(file)]
     assert len(ids) == 102 and all(name.startswith("gpaw-") for name in ids)
+
+
+def test_the_example_of_the_guide_is_valid(command: Command, repository: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (repository / "docs" / "data.md").read_text(), re.DOTALL)
+    (example,) = (block for block in blocks if "Fidelities" in block)
+    (tmp_path / "joint.yaml").write_text(example)
+    base = ("--config", "configs/base.yaml", "--config", str(tmp_path / "joint.yaml"))
+    assert "fidelities: 2" in command("fit", *base, "--print_config").stdout
 
 
 def test_a_model_of_one_fidelity_is_refused(command: Command, joint: tuple[str, ...], tmp_path: Path) -> None:
