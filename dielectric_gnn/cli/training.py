@@ -34,6 +34,7 @@ from dielectric_gnn.training.callbacks.progress import ProgressBar, TrainingLine
 from dielectric_gnn.training.callbacks.report import TestReport
 from dielectric_gnn.training.checkpoint import SECTION, AtomicCheckpointIO, fingerprint, read_checkpoint
 from dielectric_gnn.training.ensemble import Ensemble
+from dielectric_gnn.training.fine_tuning import load_weights
 from dielectric_gnn.training.former_training import check_no_training, discard_training, is_checkpoint_of, overwrites
 from dielectric_gnn.training.module import DielectricModule, without_unset
 from dielectric_gnn.training.resume import (
@@ -42,7 +43,6 @@ from dielectric_gnn.training.resume import (
     check_callbacks,
     checkpoint_to_continue,
     continuation,
-    load_weights,
 )
 from dielectric_gnn.training.run_folder import (
     CHECKPOINTS,
@@ -129,8 +129,9 @@ class DielectricCLI(LightningCLI):
             "--fine_tune_from",
             type=str | None,
             default=None,
-            help="A checkpoint whose weights a new training starts from: those whose name and shape fit. Optimiser, "
-            "schedule and data start anew. (--ckpt_path continues a training instead.)",
+            help="A checkpoint whose weights a new training starts from: those of its backbone, and of the other parts "
+            "that fit, such as a head on the same grid. Optimiser, schedule and data start anew. (--ckpt_path "
+            "continues a training instead.)",
         )
         self._parser("fit").add_argument("--study", type=str, default="", help="Name for the run record: of a study.")
         self._parser("fit").add_argument(

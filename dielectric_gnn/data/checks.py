@@ -30,6 +30,16 @@ def check_model(symmetry: Symmetry, model: object) -> None:
         )
 
 
+def check_fidelities(num: int, model: object) -> None:
+    """Raise InputError unless a model (or None) can be trained on labels of `num` fidelities."""
+    supported = getattr(model, "num_fidelities", 1)
+    if model is not None and num > supported:
+        raise InputError(
+            f"data.source joins {num} fidelities, but {type(model).__name__} is built for {supported}; set "
+            f"model.fidelities to {num} (networks only), or train on one source"
+        )
+
+
 def check_store(
     store: CrystalStore,
     folder: Path,

@@ -17,7 +17,13 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from dielectric_gnn.data.checks import check_model, check_store, check_training_size
+from dielectric_gnn.data.checks import check_fidelities, check_model, check_store, check_training_size
+from dielectric_gnn.data.fidelities import (
+    FidelityBatches,
+    describe_fidelities,
+    highest_fidelity_rows,
+    lower_fidelity_rows,
+)
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.graphs.orbits import Symmetry
 from dielectric_gnn.data.label_options import InsulatorRule, LabelOptions, read_records
@@ -214,7 +220,10 @@ class CrystalDataModule(LightningDataModule):
         """Read the materials of a stage, and build graphs and splits; materials of an earlier stage are kept."""
         if self.all_as == "test" and stage in ("fit", "validate"):
             raise InputError(f"data.all_as is test, so there are no materials for {stage}; set it to null")
-        check_model(self.symmetry, None if self.trainer is None else self.trainer.lightning_module)
+        model = None if self.trainer is None else self.trainer.lightning_module
+        check_model(self.symmetry, model)
+        if stage == "fit" and self.store_folder is None:
+            check_fidelities(len(self.source.fidelity_weights), model)
         crystals = tuple(self.crystals) if stage == "predict" and self.crystals is not None else None
         if crystals not in self._materials:
             self.indices = self._read_labelled(stage) if crystals is None else self._read_structures(crystals, stage)
@@ -253,6 +262,8 @@ class CrystalDataModule(LightningDataModule):
         """Check that every process can train, and write the ids of the training materials into the run's folder."""
         train = self.indices["train"]
         check_training_size(train.size, self._rank()[1])
+        if lower := self._lower_fidelities():
+            rank_zero_info(describe_fidelities(self.store, train, lower, self.source.fidelity_weights))
         if self.trainer is not None and self.trainer.is_global_zero:
             chosen = names_array(self.store.material_ids)[train].tolist()
             write_text(Path(self.trainer.default_root_dir) / TRAIN_IDS, "\n".join(chosen) + "\n")
@@ -288,12 +299,13 @@ class CrystalDataModule(LightningDataModule):
 
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
-        self._read(self.source, stage)
+        self._read(self.source if self.all_as is None else self.source.highest_fidelity(), stage)
         if self.all_as is not None or self.split_ids is not None:
             return {}
-        ids = self.store.material_ids
-        split = self.source.split() or self._drawn_split(ids, self.store.formulas)
-        position = {material_id: row for row, material_id in enumerate(ids)}
+        rows = highest_fidelity_rows(self.store).tolist()
+        position = {self.store.material_ids[row]: row for row in rows}
+        formulas = [self.store.formulas[row] for row in rows]
+        split = self.source.split() or self._drawn_split(list(position), formulas)
         return {
             name: np.array([position[m] for m in split[name] if m in position], dtype=np.int64) for name in SPLIT_NAMES
         }
@@ -325,6 +337,11 @@ class CrystalDataModule(LightningDataModule):
         return TrainingLoader(self._batch_store(), self._training_batches(self.indices["train"], seed), not overfit)
 
     def _training_batches(self, train: NDArray[np.int64], seed: int) -> TrainingBatches:
+        lower = self._lower_fidelities()
+        if lower and (self.batch_edges or self.batch_pairs):
+            raise InputError(
+                "data.batch_edges and data.batch_pairs do not apply to several fidelities; set data.batch_size instead"
+            )
         for column, budget in ((1, self.batch_edges), (2, self.batch_pairs)):
             if budget is not None:
                 costs = self.store.sizes[train, column]
@@ -335,7 +352,14 @@ class CrystalDataModule(LightningDataModule):
                 f"{self.max_batch_share:g} of the {train.size} training materials; set data.max_batch_share to null to "
                 "keep it"
             )
+        if lower:
+            weights = self.source.fidelity_weights
+            return FidelityBatches(train, lower, weights, size, seed, self._position, *self._rank())
         return TrainingBatches(train, size, seed, self._position, *self._rank())
+
+    def _lower_fidelities(self) -> list[NDArray[np.int64]]:
+        """Positions of training materials of every lower fidelity, which are not in `indices`."""
+        return lower_fidelity_rows(self.store, self.indices, len(self.source.fidelity_weights))
 
     @property
     def training_batch_size(self) -> int:

@@ -141,6 +141,7 @@ class CrystalRecord:
         labels: Computed response, if it is known.
         metadata: Other content of the file (plain values), kept but not interpreted.
         source: File or archive member of the record, named in errors; the identifier if not given.
+        fidelity: 0 for the best labels of a data set that joins several qualities of labels; see `Fidelities`.
 
     Raises:
         RecordError: An id that cannot be used, wrong shapes, non-finite or absurd values, a flat, enormous or crowded
@@ -155,6 +156,7 @@ class CrystalRecord:
     labels: OpticalLabels | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    fidelity: int = 0
 
     def __post_init__(self) -> None:
         if problem := id_problem(self.material_id):

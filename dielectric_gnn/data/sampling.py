@@ -98,13 +98,19 @@ class TrainingBatches(Sampler[NDArray[np.int64]]):
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         epoch, first = self.position()
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices.size)
+        rows = self.rows_of_epoch(epoch)
+        order = np.random.default_rng((self.seed, epoch)).permutation(rows.size)
         for chosen in self._cut(order)[first:]:
-            yield self.indices[chosen]
+            yield rows[chosen]
+
+    def rows_of_epoch(self, epoch: int) -> NDArray[np.int64]:
+        """Positions of the crystals of an epoch, not shuffled; their number is the same in every epoch."""
+        return self.indices
 
     def in_order(self) -> list[NDArray[np.int64]]:
         """The batches of an epoch that is not shuffled."""
-        return [self.indices[chosen] for chosen in self._cut(np.arange(self.indices.size))]
+        rows = self.rows_of_epoch(0)
+        return [rows[chosen] for chosen in self._cut(np.arange(rows.size))]
 
     def _cut(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """The batches of this process, from all crystals in the order of an epoch."""

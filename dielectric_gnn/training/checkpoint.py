@@ -223,13 +223,14 @@ def check_weights(
         return
     key = next(k for k in sorted({*saved_shapes, *own_shapes}) if saved_shapes.get(k) != own_shapes.get(k))
     raise InputError(
-        f"the checkpoint is of another architecture ({_architecture(section['config'])}) than the configured model "
-        f"({_architecture(config)}): {key} is {saved_shapes.get(key, 'absent')} in the checkpoint and "
+        f"the checkpoint is of another architecture ({architecture(section['config'])}) than the configured model "
+        f"({architecture(config)}): {key} is {saved_shapes.get(key, 'absent')} in the checkpoint and "
         f"{own_shapes.get(key, 'absent')} in the model; drop the model options to use the checkpoint's own"
     )
 
 
-def _architecture(config: Mapping[str, Any] | None) -> str:
+def architecture(config: Mapping[str, Any] | None) -> str:
+    """Backbone and head of a configuration with their options, for messages."""
     if config is None:
         return "built in Python"
     model = config["model"]

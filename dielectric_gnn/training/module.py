@@ -23,6 +23,7 @@ from dielectric_gnn.models.backbones import Backbone
 from dielectric_gnn.models.baselines import Baseline
 from dielectric_gnn.models.heads import FreeFormHead, Head
 from dielectric_gnn.models.layers.composition_features import CompositionFeatures
+from dielectric_gnn.models.layers.fidelity import FidelityEmbedding
 from dielectric_gnn.models.layers.fitted import take_shapes
 from dielectric_gnn.models.layers.mlp import Norm, set_norm
 from dielectric_gnn.models.layers.pooling import Pooling, TensorPooling, VectorAttentionPooling
@@ -40,7 +41,7 @@ from dielectric_gnn.training.schedule import LearningRateScaling, SchedulerConfi
 from dielectric_gnn.utils.described import CannotDescribeError, describe
 from dielectric_gnn.utils.errors import InputError
 
-_LATER_OPTIONS = ("lr_scheduler", "extra_metrics", "norm", "composition", "prior")
+_LATER_OPTIONS = ("lr_scheduler", "extra_metrics", "norm", "composition", "prior", "fidelities")
 """Options of the model that earlier checkpoints of this schema do not have."""
 
 
@@ -81,6 +82,8 @@ class DielectricModule(_ModuleOfBackbone):
         composition: Whether a linear map of composition descriptors is added to the pooled features; see
             `CompositionFeatures`.
         prior: A baseline by class path; the network learns the difference from its prediction. See `Prior`.
+        fidelities: Number of qualities of labels that are trained on jointly, for the data source `Fidelities`; see
+            `FidelityEmbedding`. Predictions are of the highest.
 
     Raises:
         InputError: Backbone, head, objective and prior do not fit together.
@@ -103,6 +106,7 @@ class DielectricModule(_ModuleOfBackbone):
         norm: Norm | None = None,
         composition: bool | None = None,
         prior: Baseline | None = None,
+        fidelities: int | None = None,
     ) -> None:
         if schedule is not None and lr_scheduler is not None:
             raise InputError(
@@ -131,6 +135,8 @@ class DielectricModule(_ModuleOfBackbone):
                 f"{type(built_head).__name__} cannot predict differences from model.prior; choose LowRankHead or "
                 "FreeFormHead, or set model.prior to null"
             )
+        if prior is not None and fidelities is not None:
+            raise InputError("model.prior and model.fidelities cannot be combined; set one of them to null")
         super().__init__(
             grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial, metrics, extra_metrics or ()
         )
@@ -142,6 +148,7 @@ class DielectricModule(_ModuleOfBackbone):
         self.tensor_pooling = TensorPooling(backbone.scalar_dim, backbone.tensor_dim) if built_head.tensorial else None
         self.head = built_head
         self.composition = CompositionFeatures(backbone.scalar_dim) if composition else None
+        self.fidelity = FidelityEmbedding(fidelities, backbone.scalar_dim) if fidelities is not None else None
         self.head.residual = prior is not None
         self.prior = None if prior is None else Prior(prior)
         if norm is not None:
@@ -154,7 +161,7 @@ class DielectricModule(_ModuleOfBackbone):
         parts = {"backbone": backbone, "pooling": pooling, "head": head, "objective": objective, "optimizer": optimizer}
         parts |= {"schedule": schedule, "lr_scaling": lr_scaling, "grid": grid, "metrics": metrics}
         parts |= {"lr_scheduler": lr_scheduler, "extra_metrics": extra_metrics}
-        parts |= {"norm": norm, "composition": composition, "prior": prior}
+        parts |= {"norm": norm, "composition": composition, "prior": prior, "fidelities": fidelities}
         self.config: dict[str, Any] | None = _described(parts, backbone.cutoff)
         self.train_loss = BatchMean()
         self._loss_monitor = LossMonitor()
@@ -175,6 +182,11 @@ class DielectricModule(_ModuleOfBackbone):
         """Whether backbone and pooling do."""
         return self.backbone.supports_orbits and self.pooling.supports_orbits
 
+    @property
+    def num_fidelities(self) -> int:
+        """Number of qualities of labels that the model can be trained on."""
+        return 1 if self.fidelity is None else self.fidelity.num
+
     def forward(self, graph: CrystalGraph) -> Response:
         """Response of every crystal of the batch."""
         features = self.backbone(graph)
@@ -182,6 +194,8 @@ class DielectricModule(_ModuleOfBackbone):
         pooled = self.pooling(features.scalars, graph.batch, graph.num_crystals, **counts)
         if self.composition is not None:
             pooled = pooled + self.composition(graph)
+        if self.fidelity is not None:
+            pooled = pooled + self.fidelity(graph.fidelities, graph.num_crystals)
         tensors = None
         if self.tensor_pooling is not None:
             tensors = self.tensor_pooling(features.scalars, features.tensors, graph.batch, graph.num_crystals)

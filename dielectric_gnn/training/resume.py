@@ -1,7 +1,6 @@
-"""Resuming a training, and fine-tuning from the weights of another.
+"""Resuming a training: weights, optimiser, schedule, position in the data and random states are restored.
 
-A resumed training restores weights, optimiser, schedule, position in the data and random states. A fine-tuned one loads
-weights only.
+`fine_tuning` loads weights only.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback, WeightAveraging
-from torch import Tensor, nn
 
 from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
 from dielectric_gnn.training.former_training import check_no_training, record_in, ways_on
@@ -227,48 +225,3 @@ def check_callbacks(training: StoredTraining, callbacks: Sequence[Callback]) -> 
 
 def _class_of(optimizer: Any) -> str | None:
     return optimizer.get("class_path") if isinstance(optimizer, Mapping) else None
-
-
-@dataclass(frozen=True)
-class LoadedWeights:
-    """The weights that fine-tuning loaded.
-
-    Args:
-        loaded: Weights that were loaded.
-        skipped: Weights of the checkpoint that the model lacks.
-        fresh: Weights of the model that the checkpoint lacks; they keep their initial values.
-        mismatched: Weights of another shape, with both shapes; the model keeps its own.
-    """
-
-    loaded: list[str]
-    skipped: list[str]
-    fresh: list[str]
-    mismatched: list[str]
-
-    def __str__(self) -> str:
-        lines = [f"fine-tuning: {len(self.loaded)} weights loaded"]
-        for name, keys in (("skipped", self.skipped), ("new", self.fresh), ("mismatched", self.mismatched)):
-            if keys:
-                lines.append(f"  {len(keys)} {name}: {', '.join(keys)}")
-        return "\n".join(lines) + "\n"
-
-
-def load_weights(model: nn.Module, path: str) -> LoadedWeights:
-    """Load every weight of a checkpoint whose name and shape fit the model.
-
-    Raises:
-        InputError: The checkpoint is unusable, or nothing in it fits.
-    """
-    saved: dict[str, Tensor] = read_checkpoint(path)["state_dict"]
-    own = model.state_dict()
-    fitting = {key: value for key, value in saved.items() if key in own and own[key].shape == value.shape}
-    if not fitting:
-        raise InputError(f"{path}: none of its {len(saved)} weights fits the model; configure the same backbone")
-    model.load_state_dict(fitting, strict=False)
-    clashing = [key for key in saved if key in own and key not in fitting]
-    return LoadedWeights(
-        loaded=list(fitting),
-        skipped=[key for key in saved if key not in own],
-        fresh=[key for key in own if key not in saved],
-        mismatched=[f"{key} {tuple(saved[key].shape)} for {tuple(own[key].shape)}" for key in clashing],
-    )

@@ -154,6 +154,9 @@ def _free_texts(settings: Mapping[str, Any], owner: type, where: str) -> Iterato
         place = f"{where}.{key}"
         if isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
             yield from _free_texts(value.get("init_args") or {}, _class_at(value["class_path"]), place)
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            numbered = {str(number): item for number, item in enumerate(value)}
+            yield from _free_texts(numbered, list, place)  # several instances, such as the sources of Fidelities
         elif isinstance(value, Mapping) and (kind := _dataclass_of(hints.get(key))) is not None:
             yield from _free_texts(value, kind, place)  # the names of its fields are no texts of the user
         elif _holds_text(value) and not (isinstance(value, str) and value in _choices(hints.get(key))):

@@ -136,7 +136,8 @@ class CrystalGraph:
         (`evaluation.labels_of` converts it), and drude: (B,); None without labels. anisotropy: the rest of the targets,
         if full tensors were read. orbits: multiplicities in an orbit graph, whose atoms and edges are classes of
         equivalent ones; such edges have no direction, only the lengths of edge_vectors are meaningful. volumes: (B,),
-        of the cells.
+        of the cells. fidelities: (B,) int64, which quality of labels each crystal has; None where all have the highest,
+        0.
 
     Units:
         edge_vectors Å, drude eV, volumes Å³.
@@ -152,6 +153,7 @@ class CrystalGraph:
     anisotropy: Anisotropy | None = None
     orbits: Orbits | None = None
     volumes: Tensor | None = None
+    fidelities: Tensor | None = None
 
     @property
     def num_crystals(self) -> int:

@@ -49,9 +49,12 @@ class RecordSource(ABC):
         rejects: After reading, the unusable materials that were skipped.
         grid: Photon energies of the data set; None until they are known. A source whose files may state any energies
             resamples its spectra onto them (`targets.resampling`); spectra of other sources are resampled afterwards.
+        fidelity_weights: Weights in training of the fidelities that the source joins, the highest first; see
+            `Fidelities`.
     """
 
     grid: EnergyGrid | None = None
+    fidelity_weights: tuple[float, ...] = (1.0,)
 
     def __init__(self) -> None:
         self.rejects: list[RecordError] = []
@@ -79,6 +82,10 @@ class RecordSource(ABC):
     def tasks(self) -> Tasks | None:
         """The same materials as independent tasks, for several processes; None if only `records` can read them."""
         return None
+
+    def highest_fidelity(self) -> RecordSource:
+        """The source of the materials with the best labels: this one, unless it joins several."""
+        return self
 
     def use_grid(self, grid: EnergyGrid | None) -> None:
         """Set the grid of the data set, before `records` or `tasks`; None leaves the source as it is.

@@ -33,6 +33,7 @@ class CrystalStore:
         volumes: (M,), cell volumes.
         atomic_numbers: (N,). edge_index: (2, E), atoms counted from 0 within their crystal.
         edge_vectors: (E, 3). eps_inter: (M, W, 2), float32 or float16, and drude: (M,), or None.
+        fidelities: (M,), or None where all are of the highest, 0.
 
     Units:
         Å, Å³ and eV.
@@ -65,6 +66,7 @@ class CrystalStore:
     anisotropy: StoredAnisotropy | None = None
     orbits: StoredOrbits | None = None
     checks: RowChecks | None = None
+    fidelities: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
@@ -103,6 +105,7 @@ class CrystalStore:
         edge_counts = [index.shape[1] for index, _ in edges]
         edge_index = np.concatenate([index.T for index, _ in edges]).T
         edge_vectors = np.concatenate([vectors for _, vectors in edges])
+        fidelities = np.array([record.fidelity for record in records], dtype=np.int64)
         orbits = None
         if symmetry == "orbit":
             found = (find_orbits(record.atomic_numbers, *graph) for record, graph in zip(records, edges, strict=True))
@@ -124,6 +127,7 @@ class CrystalStore:
             broadening=labels[0].broadening if labels else None,
             anisotropy=stacked_anisotropy(labels) if labels and tensors else None,
             orbits=orbits,
+            fidelities=fidelities if fidelities.any() else None,
         )
 
     def gather(self, indices: Sequence[int] | NDArray[np.int64]) -> CrystalGraph:
@@ -144,6 +148,7 @@ class CrystalStore:
             drude=None if self.drude is None else torch.from_numpy(self.drude.take(chosen)),
             anisotropy=None if self.anisotropy is None else self.anisotropy.gather(chosen),
             volumes=torch.from_numpy(self.volumes.take(chosen)),
+            fidelities=None if self.fidelities is None else torch.from_numpy(self.fidelities.take(chosen)),
         )
 
     def check(self, indices: Sequence[int] | NDArray[np.int64] | None = None) -> None:

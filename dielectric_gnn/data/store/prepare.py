@@ -161,6 +161,11 @@ def build_store(source: RecordSource, folder: Path, options: BuildOptions, title
     check_at_least(0, split_seed=options.split_seed)
     if options.split == "published" and options.split_seed is not None:
         raise InputError("split_seed applies to seeded splits; set split to seeded, or remove the seed")
+    if len(source.fidelity_weights) > 1:
+        raise InputError(
+            f"{type(source).__name__} joins several fidelities, which a store does not hold; prepare its first source "
+            "only, or use it as data.source"
+        )
     folder = folder.expanduser().resolve()
     check_target(folder, options.overwrite)
     split = _stated_split(source, options)

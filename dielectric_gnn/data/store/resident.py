@@ -51,6 +51,7 @@ class ResidentStore:
         self.eps_inter = None if store.eps_inter is None else self._to_device(store.eps_inter)
         self.drude = None if store.drude is None else self._to_device(store.drude)
         self.volumes = self._to_device(store.volumes)
+        self.fidelities = None if store.fidelities is None else self._to_device(store.fidelities)
         self.anisotropy = None
         if anisotropy is not None:
             eps, drude = self._to_device(anisotropy.eps_deviator), self._to_device(anisotropy.drude_root)
@@ -85,6 +86,7 @@ class ResidentStore:
             if self.anisotropy is None
             else self.anisotropy.map(lambda rows: rows.index_select(0, index)),
             volumes=self.volumes.index_select(0, index),
+            fidelities=None if self.fidelities is None else self.fidelities.index_select(0, index),
         )
 
     def _to_device(self, array: NDArray[np.generic]) -> Tensor:

@@ -224,3 +224,17 @@ def test_options_of_many_types() -> None:
 def test_shipped_configurations_are_all_tried() -> None:
     assert len(CONFIGURATIONS) > 20
     assert all(isinstance(yaml.safe_load((REPOSITORY / name).read_text()), dict) for name in CONFIGURATIONS)
+
+
+def test_paths_within_joined_sources_are_found() -> None:
+    sources = "dielectric_gnn.data.sources"
+    entries = {"class_path": f"{sources}.EntryJson", "init_args": {"path": "data/coarse"}}
+    joined = [{"class_path": f"{sources}.ExampleMetals", "init_args": {"parts": 1}}, entries]
+    source = {"class_path": f"{sources}.Fidelities", "init_args": {"sources": joined, "weights": [1.0, 0.5]}}
+    assert stored_paths({"data": {"source": source}}) == {"data.source.sources.1.path": "data/coarse"}
+    source["init_args"] = {"sources": joined[:1] * 2}
+    assert stored_paths({"data": {"source": source}}) == {}
+    for broken in ({"class_path": "os.system"}, {"class_path": f"{sources}.Absent"}, {"class_path": "a"}, "data/mine"):
+        source["init_args"] = {"sources": [joined[0], broken]}
+        with pytest.raises(InputError, match=r"data\.source\.sources\.1"):
+            check_stored("it.ckpt", {"data": {"source": source}})
