@@ -94,7 +94,8 @@ def test_run_records_state_their_epochs(tmp_path: Path) -> None:
     records = [
         RunRecord(
             name=f"{row.D:g}-{row.epochs:g}", status="finished", backbone="Net", head="Head", num_parameters=1000,
-            num_train=int(row.D), subset=f"{row.D:g}", seed=1, epochs=int(row.epochs), steps=int(row.D * row.epochs) // 10,
+            num_train=int(row.D), subset=f"{row.D:g}", seed=1, epochs=int(row.epochs),
+            steps=int(row.D * row.epochs) // 10,
             samples_seen=int(row.D * row.epochs), best_validation_loss=float(row.loss),
         )
         for row in rows
