@@ -123,7 +123,7 @@ def _decide_on_simple(simple: Fit, rivals: Sequence[Fit], fits: Sequence[Fit]) -
     others = [one for one in fits if shape_of(one.law) != shape]
     largest = min(others, key=lambda one: one.freedom)
     if largest.freedom < _MIN_FREEDOM:
-        return Verdict(None, min(simple, *rivals, key=lambda one: one.aicc), _too_few(largest, simple))
+        return Verdict(None, min([simple, *rivals], key=lambda one: one.aicc), _too_few(largest, simple))
     first = min(rivals or others, key=lambda one: one.aicc)
     lead = simple.aicc - first.aicc
     if rivals and lead >= _SUGGESTIVE_AICC:

@@ -123,3 +123,9 @@ def test_data_that_do_not_determine_the_value_of_repetitions(
 def test_checkpoints_and_repeats_exclude_each_other() -> None:
     with pytest.raises(InputError, match="checkpoints and repeats"):
         fit(table(REPEATS_IN_D[1], [0.3, 3.5, 0.2, 1.0]), repeats=True, checkpoints=True)
+
+
+def test_without_the_option_epochs_are_a_column_that_is_not_used() -> None:
+    """Nine sizes leave two beyond the parameters of a broken law, and its break lies outside them: undecided."""
+    found = fit(table(REPEATS_IN_BOTH[2], TRUTH), draws=10)
+    assert found.verdict.startswith("undecided") and any("not used: epochs" in remark for remark in found.remarks)
