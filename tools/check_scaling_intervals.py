@@ -1,12 +1,15 @@
 r"""Check coverage of the intervals and reliability of the verdict: fits of synthetic losses from known laws.
 
     python tools/check_scaling_intervals.py --draws 200
+    python tools/check_scaling_intervals.py --draws 20 --hold-out
 
 Eight sizes from 2,500 to 320,000, three seeds. The noise is independent (1 %), heteroscedastic (2 % at the smallest
 size, 0.5 % at the largest), of Student's t distribution with three degrees of freedom (1 %), or shared by the seeds
 of a size (1 %, and 0.5 % of each seed). For a power law, one with a floor, and a broken one: the share of draws whose
 intervals contain each true parameter and the size that a loss beyond the runs requires, and that of each verdict. For
 a law in N and D: the same for the optimum of a budget. A decisive break in the data of another law is a false one.
+With --hold-out: the share of held-out means that the 90 % band of the average of the laws contains, without 1 to 4
+sizes, and the median width of the band in ln L at the largest size.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from dielectric_gnn.scaling.comparison import compare
 from dielectric_gnn.scaling.compute import optimal_log_n
 from dielectric_gnn.scaling.derived import required_size
 from dielectric_gnn.scaling.fitting import Fit, fit
+from dielectric_gnn.scaling.holdout import hold_out
 from dielectric_gnn.scaling.intervals import minimises, predicts, profile_interval, profile_intervals, reaches
 from dielectric_gnn.scaling.laws import BROKEN_AMPLITUDE, POWER, POWER_FLOOR, UNIT_FREE_CURVES, FloatArray, Law
 from dielectric_gnn.scaling.points import Points, Run
@@ -138,6 +142,19 @@ def tally_optimum(kind: str, number: int, level: float = 0.9) -> Tally:
     return found
 
 
+def tally_hold_out(truth: str, kind: str, number: int, held: int) -> tuple[float, float]:
+    """Share of the held-out means within the band of the average, and median width in ln L at the largest size."""
+    inside, widths = 0, []
+    for data in draws(*TRUTHS[truth], number, kind):
+        found = hold_out(UNIT_FREE_CURVES, data, number=held)
+        if found is None:
+            raise RuntimeError(f"{len(SIZES)} sizes without {held} are too few")
+        average = found.predictions[-1]
+        inside += found.inside(average)
+        widths.append(float(np.log(average.high[-1] / average.low[-1])))
+    return inside / number / held, float(np.median(widths))
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Draw, fit and print the table."""
     command(lambda: check(words))
@@ -147,13 +164,26 @@ def check(words: Sequence[str] | None) -> None:
     """Parse the command line, draw, fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=200, help="number of draws of each row (default: %(default)s)")
+    parser.add_argument("--hold-out", action="store_true", help="check the bands of held-out sizes")
     options = parser.parse_args(words)
+    if options.hold_out:
+        _print_hold_out(options.draws)
+        return
     print("| law | noise | 90 % intervals contain the true value | verdicts |\n| --- | --- | --- | --- |")
     for truth in TRUTHS:
         for kind in NOISES:
             _print_row(truth, kind, tally(truth, kind, options.draws))
     for kind in NOISES:
         _print_row(SURFACE[0].name, kind, tally_optimum(kind, options.draws))
+
+
+def _print_hold_out(number: int) -> None:
+    print("| law | noise | without 1 size | 2 | 3 | 4 |\n| --- | --- | --- | --- | --- | --- |")
+    for truth in TRUTHS:
+        for kind in NOISES:
+            found = [tally_hold_out(truth, kind, number, held) for held in (1, 2, 3, 4)]
+            cells = " | ".join(f"{100 * share:.0f} % ({width:.2f})" for share, width in found)
+            print(f"| {truth} | {kind} | {cells} |", flush=True)
 
 
 def _print_row(truth: str, kind: str, found: Tally) -> None:

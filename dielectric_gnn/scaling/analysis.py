@@ -18,8 +18,10 @@ from dielectric_gnn.scaling.fitting import Fit, Mode
 from dielectric_gnn.scaling.holdout import HoldOut
 from dielectric_gnn.scaling.intervals import DEFAULT_LEVEL, Interval, bootstrap, bootstrap_intervals, profile_intervals
 from dielectric_gnn.scaling.laws import CURVES, UNIT_FREE_CURVES, FloatArray, Law
-from dielectric_gnn.scaling.points import Points
+from dielectric_gnn.scaling.points import EPOCHS, Points
 from dielectric_gnn.scaling.remarks import remarks
+from dielectric_gnn.scaling.repeat_value import find_value_of_repeats
+from dielectric_gnn.scaling.repeats import REPEATS_IN_BOTH, REPEATS_IN_D
 from dielectric_gnn.scaling.sensitivity import sensitivity
 from dielectric_gnn.scaling.surfaces import PUBLISHED_SURFACES, UNIT_FREE_SURFACES
 from dielectric_gnn.utils.errors import InputError
@@ -35,7 +37,7 @@ class FitOptions:
 
     Args:
         laws: Laws in one variable to be compared; empty takes those whose fits do not depend on units, in the published
-            mode those of the study. For runs that vary N and D the laws in both are compared.
+            mode those of the study. For runs that vary N and D, or epochs, all laws in these are compared.
         mode: Method of the fits.
         level: Probability of the intervals.
         draws: Number of bootstrap draws.
@@ -63,8 +65,10 @@ class FitOptions:
     sensitivity: bool = False
 
     def laws_in(self, variables: Sequence[str]) -> Sequence[Law]:
-        """The laws that are compared for runs that vary one or two variables."""
+        """The laws that are compared for runs that vary these variables."""
         published = self.mode == "published"
+        if variables[-1] == EPOCHS:
+            return REPEATS_IN_D if len(variables) == 2 else REPEATS_IN_BOTH
         if len(variables) == 2:
             return PUBLISHED_SURFACES if published else UNIT_FREE_SURFACES
         return self.laws or (tuple(CURVES.values()) if published else UNIT_FREE_CURVES)
@@ -171,8 +175,7 @@ def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
     Raises:
         InputError: No law can be fitted.
     """
-    in_both = len(data.variables) == 2
-    if not in_both and _is_rising(data):
+    if len(data.variables) == 1 and _is_rising(data):
         raise InputError(
             f"{data.title}: the loss rises with {data.variables[0]}, but scaling laws decrease; fit one minus a metric "
             "that grows to one (one_minus), or check the column or the metric"
@@ -185,12 +188,14 @@ def analyse(data: Points, options: FitOptions) -> GroupAnalysis:
         {one.law.name: profile_intervals(one, options.level) for one in comparison.plausible},
         [],
         remarks(comparison, bool(options.target), bool(options.budget)),
-        regimes(comparison.best) if in_both else [],
+        regimes(comparison.best) if data.in_both else [],
         sensitivity(comparison.best) if options.sensitivity else [],
     )
     breaks = find_breaks(comparison, analysis.profiles, analysis.bootstraps)
     analysis.findings.extend([breaks] if breaks else [])
-    if in_both:
+    if data.has_repeats:
+        analysis.findings.append(find_value_of_repeats(comparison, analysis.profiles))
+    elif data.in_both:
         analysis.findings.extend(_surface_findings(analysis, options))
     else:
         for target in options.target:

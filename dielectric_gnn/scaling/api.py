@@ -68,7 +68,10 @@ class ScalingFits:
         return pd.DataFrame(fit_rows(self.groups))
 
     def figure_names(self) -> list[str]:
-        """Names of the figures: `scaling_in_D` for groups with a law in D, `map_0` for the first in N and D."""
+        """Names of the figures: `scaling_in_D` for groups with a law in D, `map_0` for the first in N and D.
+
+        Of the first group with repeated data, it is `repeats_0`.
+        """
         return list(self._figure_groups())
 
     def figure(self, name: str | None = None) -> Figure:
@@ -82,6 +85,7 @@ class ScalingFits:
         """
         from dielectric_gnn.scaling.figures import curves_figure
         from dielectric_gnn.scaling.map_figure import map_figure
+        from dielectric_gnn.scaling.repeats_figure import repeats_figure
 
         figures = self._figure_groups()
         if name is None and len(figures) == 1:
@@ -89,15 +93,17 @@ class ScalingFits:
         if name not in figures:
             raise InputError(f"figure {name}: expected one of {', '.join(figures)}")
         groups = figures[name]
-        if len(groups[0].data.variables) == 2:
+        if groups[0].data.has_repeats:
+            return repeats_figure(groups[0])
+        if groups[0].data.in_both:
             return map_figure(groups[0], self.metric)
         return curves_figure(groups, self.metric)
 
     def _figure_groups(self) -> dict[str, list[GroupAnalysis]]:
         figures: dict[str, list[GroupAnalysis]] = {}
         for place, group in enumerate(self.groups):
-            in_both = len(group.data.variables) == 2
-            figures.setdefault(f"map_{place}" if in_both else f"scaling_in_{group.data.variables[0]}", []).append(group)
+            name = f"map_{place}" if group.data.in_both else f"scaling_in_{group.data.variables[0]}"
+            figures.setdefault(f"repeats_{place}" if group.data.has_repeats else name, []).append(group)
         return figures
 
 
@@ -120,6 +126,7 @@ def fit(
     one_minus: bool = False,
     sensitivity: bool = False,
     checkpoints: bool = False,
+    repeats: bool = False,
 ) -> ScalingFits:
     """Fit neural scaling laws, compare them, and derive what follows from them.
 
@@ -145,6 +152,8 @@ def fit(
         one_minus: Fit one minus the metric, for metrics that grow to one, such as an accuracy, r2_* and sc_*.
         sensitivity: Refit the followed law with single choices changed: sizes, robustness, starting points.
         checkpoints: Fit the validation losses within each training against the number of processed materials x.
+        repeats: Fit what repeated data are worth: a law in D, epochs, and N if it varies; a table needs the columns
+            `D`, of unique data, and `epochs`.
 
     Returns:
         Verdict, groups, laws, data frame and figures.
@@ -165,11 +174,11 @@ def fit(
         sensitivity,
     )
     check_choice("axis", axis, (None, *get_args(Axis)))
-    reading = Reading(metric, _column_names(column), one_minus, checkpoints)
+    reading = Reading(metric, _column_names(column), one_minus, checkpoints, repeats)
     runs, remarks = _read(source, reading)
     groups, errors = sound_groups(runs, axis)
-    if (laws or breaks) and any(len(data.variables) == 2 for data in groups):
-        remarks += _warn(["laws and breaks have no effect on runs that vary N and D: all laws in both are compared"])
+    if (laws or breaks) and any(len(data.variables) > 1 for data in groups):
+        remarks += _warn(["laws and breaks have no effect on laws in several variables: all of these are compared"])
     analyses, left_out = _analyses(groups, options, errors)
     return ScalingFits(tuple(analyses), metric_name(source, reading), (*remarks, *left_out))
 

@@ -98,6 +98,8 @@ class Fit:
         The scatter of the seeds is pooled with that of the sizes around the law unless the latter is larger: then there
         is a variance between sizes, and they alone determine it.
         """
+        if not self.freedom:
+            return self.samples.seed_variance, self.samples.freedom_within
         between = self.dispersion / self.freedom
         has_variance_between = between > self.samples.seed_variance or (self.noise is not None and self.noise.ratio > 0)
         if self.mode == "published" or not self.samples.freedom_within or has_variance_between:

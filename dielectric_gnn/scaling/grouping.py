@@ -49,8 +49,14 @@ def group_records(records: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
     return groups, remarks
 
 
-def check_compatible(group: str, records: Sequence[RunRecord], metric: str) -> list[str]:
+def check_compatible(group: str, records: Sequence[RunRecord], metric: str, varied_length: bool = False) -> list[str]:
     """Check that the runs of a group can share a scaling law of a metric.
+
+    Args:
+        group: Name of the group.
+        records: Its runs.
+        metric: The metric.
+        varied_length: Whether the epochs are a variable of the law.
 
     Returns:
         Remarks: differences that may distort the law.
@@ -81,7 +87,7 @@ def check_compatible(group: str, records: Sequence[RunRecord], metric: str) -> l
         subsets = _by_value(members, lambda record: record.subset)
         if len(subsets) > len(_by_value(members, _subset_seed) or [1]):
             remarks.append(f"{group}: different training sets at D = {size:,}: {_describe(subsets)}")
-    return [*remarks, *_lengths(group, records)]
+    return remarks if varied_length else [*remarks, *_lengths(group, records)]
 
 
 def _subset_seed(record: RunRecord) -> object:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dielectric_gnn.scaling.fitting import Fit, Mode, fit_all
-from dielectric_gnn.scaling.intervals import bootstrap
+from dielectric_gnn.scaling.intervals import bootstrap, draw_stds
 from dielectric_gnn.scaling.lack_of_fit import does_not_describe
 from dielectric_gnn.scaling.laws import FloatArray, Law
-from dielectric_gnn.scaling.noise import Samples, summarise
+from dielectric_gnn.scaling.noise import Samples, has_seeds, summarise
 from dielectric_gnn.scaling.points import Points
 
 AVERAGE = "average of the laws"
@@ -81,7 +81,7 @@ def hold_out(
     """Fit the laws without the largest sizes, and predict these.
 
     Args:
-        laws: The laws; those with too many parameters for the smaller sizes are left out.
+        laws: The laws; those that the smaller sizes do not determine are left out.
         data: The runs.
         mode: Method of the fits.
         number: Number K of held-out sizes; 0 takes a fifth of them, and at least one.
@@ -94,12 +94,25 @@ def hold_out(
     if number >= len(data.sizes):
         return None
     smaller, held = data.split_largest(number)
-    usable = [law for law in laws if len(law.parameters) + 2 <= len(smaller.sizes)]
+    usable = _usable(laws, smaller, mode)
     if not usable or np.ptp(smaller.log_loss) < 1e-12:
         return None
     fits = fit_all(usable, smaller, mode)
     found = _predictions(fits, average_weights(fits), summarise(held), level)
     return replace(found, sizes=held.sizes)
+
+
+def _usable(laws: Sequence[Law], smaller: Points, mode: Mode) -> list[Law]:
+    """The laws that the smaller sizes determine; none if no law leaves two of them to estimate the noise.
+
+    The weights of the average need no finite AICc. A law with as many parameters as there are sizes is uncertain, but
+    to leave it out would claim that it is wrong; the scatter of the seeds then is the noise.
+    """
+    free = [len(smaller.sizes) - len(law.parameters) for law in laws]
+    if max(free, default=0) < 2:
+        return []
+    required = 2 if mode == "published" else 0 if has_seeds(smaller) else 1
+    return [law for law, own in zip(laws, free, strict=True) if own >= required]
 
 
 def average_weights(fits: Sequence[Fit]) -> FloatArray:
@@ -129,9 +142,10 @@ def _predictions(fits: Sequence[Fit], weights: FloatArray, held: Samples, level:
 
 
 def _draws(fitted: Fit, held: Samples, rng: np.random.Generator) -> FloatArray:
-    """Bootstrap draws of ln L of the means at the held-out sizes, with their own noise (draws, K)."""
+    """Bootstrap draws of ln L of the means at the held-out sizes, with the noise of each draw (draws, K)."""
     theta = bootstrap(fitted, _NUM_DRAWS)
-    noise = _noise_of_means(fitted, held) * rng.standard_normal((_NUM_DRAWS, held.num_sizes))
+    std = draw_stds(fitted, _NUM_DRAWS, np.random.default_rng(0))
+    noise = std * _scale_of_means(fitted, held) * rng.standard_normal((_NUM_DRAWS, held.num_sizes))
     noise += _misfit(fitted, held) * rng.standard_normal((_NUM_DRAWS, 1))
     return np.asarray(fitted.law.log_loss(theta, held.x) + noise)
 
@@ -156,10 +170,14 @@ def _misfit(fitted: Fit, held: Samples) -> FloatArray:
 
 def _noise_of_means(fitted: Fit, held: Samples) -> FloatArray:
     """Standard deviation of ln L of the means over seeds at the held-out sizes (K,)."""
-    variance, _ = fitted.variance
+    return np.asarray(np.sqrt(fitted.variance[0]) * _scale_of_means(fitted, held))
+
+
+def _scale_of_means(fitted: Fit, held: Samples) -> FloatArray:
+    """The same in units of the standard deviation of the scaled residuals."""
     if fitted.noise is None:
-        return np.full(held.num_sizes, float(np.sqrt(variance) * (fitted.problem.scale / fitted.problem.y).mean()))
-    return np.asarray(np.sqrt(variance * (1.0 / held.counts + fitted.noise.ratio)))
+        return np.full(held.num_sizes, float((fitted.problem.scale / fitted.problem.y).mean()))
+    return np.asarray(np.sqrt(1.0 / held.counts + fitted.noise.ratio))
 
 
 def _band(

@@ -206,13 +206,17 @@ def own_values(law: Law, theta: FloatArray, x: FloatArray) -> FloatArray:
 def bootstrap(best: Fit, draws: int = 200, seed: int = 0) -> FloatArray:
     """Parameters of the law fitted to bootstrap draws, (draws, k)."""
     rng = np.random.default_rng(seed)
-    variance, freedom = best.variance
-    std = np.sqrt(variance * freedom / rng.chisquare(freedom, (draws, 1)))
-    scatter = std * best.problem.scale * rng.standard_normal((draws, best.num_values))
+    scatter = draw_stds(best, draws, rng) * best.problem.scale * rng.standard_normal((draws, best.num_values))
     expected = best.law.log_loss(best.theta, best.problem.x)
     y = (np.exp(expected) if best.problem.of_loss else expected) + scatter
     problem = replace(best.problem, huber=np.inf)
     return minimise(problem, np.repeat(best.theta[None], draws, axis=0), y=y, iterations=60, tolerance=1e-6)[0]
+
+
+def draw_stds(best: Fit, draws: int, rng: np.random.Generator) -> FloatArray:
+    """Standard deviation of the scaled residuals of each bootstrap draw (draws, 1)."""
+    variance, freedom = best.variance
+    return np.asarray(np.sqrt(variance * freedom / rng.chisquare(freedom, (draws, 1))))
 
 
 def quantile_interval(values: FloatArray, level: float = DEFAULT_LEVEL) -> Interval:

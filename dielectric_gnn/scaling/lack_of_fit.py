@@ -40,7 +40,7 @@ def lack_of_fit(fitted: Fit) -> LackOfFit | None:
 
     samples = fitted.samples
     within = int(samples.freedom_within)
-    if fitted.mode == "published" or within < 1 or samples.within < 1e-18:
+    if fitted.mode == "published" or not fitted.freedom or within < 1 or samples.within < 1e-18:
         return None
     predicted = fitted.law.log_loss(fitted.theta, samples.x)
     between = float((samples.counts / samples.shape * (samples.y - predicted) ** 2).sum())

@@ -113,7 +113,7 @@ def log_floor(floor: FloatArray) -> FloatArray:
 
 def _power(theta: FloatArray, x: FloatArray) -> FloatArray:
     a, x0 = columns(theta)[:2]
-    return np.asarray(a * (LN10 * x0 - x[:, 0]))
+    return np.asarray(a * (LN10 * x0 - x[..., 0]))
 
 
 def _power_floor(theta: FloatArray, x: FloatArray) -> FloatArray:

@@ -13,6 +13,9 @@ import numpy as np
 from dielectric_gnn.scaling.laws import FloatArray
 from dielectric_gnn.utils.errors import InputError
 
+EPOCHS = "epochs"
+"""Name of the last variable of laws with repeated data; D then counts unique materials."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -21,7 +24,7 @@ class Run:
     Args:
         name: Name for messages.
         group: Runs of one group (backbone, head and their options) share a law.
-        values: Size of the training: `x`, `D` or `N`, or `N` and `D`.
+        values: Size of the training: `x`, `D` or `N`, or `N` and `D`; for laws with repeated data also `epochs`.
         loss: Its loss.
         seed: Its seed; None if unknown.
         flops: Floating-point operations of the training; None if they were not counted.
@@ -41,7 +44,7 @@ class Points:
 
     Args:
         title: What the runs have in common, for headings and messages.
-        variables: Names of the quantities that vary: one of them, or `N` and `D`.
+        variables: Names of the quantities that vary: one of them, or `N` and `D`; then `epochs`, for a law with them.
         runs: The runs.
     """
 
@@ -62,6 +65,16 @@ class Points:
         pairs = [(float(value), float(loss)) for value, loss in zip(x, losses, strict=True)]
         runs = (Run(f"{variable} = {value:g}", title, {variable: value}, loss) for value, loss in pairs)
         return cls(title, (variable,), tuple(runs))
+
+    @property
+    def in_both(self) -> bool:
+        """Whether the law is one in N and D."""
+        return self.variables == ("N", "D")
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether the law is one of repeated data: the epochs vary too."""
+        return self.variables[-1] == EPOCHS
 
     @cached_property
     def values(self) -> FloatArray:
@@ -132,12 +145,33 @@ def sound_groups(runs: Sequence[Run], axis: str | None = None) -> tuple[list[Poi
 def _group(group: str, members: tuple[Run, ...], axis: str | None) -> list[Points]:
     check_runs(members)
     names = tuple(members[0].values)
-    varying = tuple(axis) if axis else tuple(n for n in names if len({run.values[n] for run in members}) > 1)
+    varying = tuple(n for n in names if len({run.values[n] for run in members}) > 1)
+    if EPOCHS in names:
+        _check_repeats(group, names, varying, members)
+    if axis:
+        varying = (*axis, *(name for name in names if name == EPOCHS))
     if not varying:
         raise InputError(f"{group or 'the runs'}: all have the same {' and '.join(names)}; a law needs several sizes")
     if missing := [name for name in varying if name not in names]:
         raise InputError(f"{group or 'the runs'}: no column {missing[0]}; the columns are {', '.join(names)}")
     return _slices(group or "all runs", varying, members)
+
+
+def _check_repeats(group: str, names: Sequence[str], varying: Sequence[str], members: Sequence[Run]) -> None:
+    """Check that D and the epochs vary, without which the value of repetitions is unknown.
+
+    Raises:
+        InputError: They do not, or a run has less than one epoch.
+    """
+    where = group or "the runs"
+    if short := [run.name for run in members if run.values[EPOCHS] < 1.0]:
+        raise InputError(f"{where}: epochs is below 1 in {shortened(short)}; D counts the unique data of a run")
+    for name in ("D", EPOCHS):
+        if name not in varying:
+            raise InputError(
+                f"{where}: a law with repeated data requires several values of D and of epochs, and {name} "
+                + (f"is {members[0].values[name]:g} in all runs" if name in names else "is not stated")
+            )
 
 
 def _slices(title: str, varying: tuple[str, ...], members: tuple[Run, ...]) -> list[Points]:

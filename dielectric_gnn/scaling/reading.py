@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from dielectric_gnn.scaling.checkpoints import runs_from_checkpoints
 from dielectric_gnn.scaling.grouping import check_compatible, group_records, run_name
-from dielectric_gnn.scaling.points import Run, shortened
+from dielectric_gnn.scaling.points import EPOCHS, Run, shortened
 from dielectric_gnn.scaling.table import Row, Table, read_csv, table_from_dataframe
 from dielectric_gnn.training.run_record import RunRecord, read_records
 from dielectric_gnn.utils.errors import InputError
@@ -39,12 +39,23 @@ class Reading:
         columns: Names of columns of a table by known name, where they differ.
         one_minus: Whether one minus the metric is fitted, for metrics that grow to one.
         checkpoints: Whether the validation losses within each training are read instead of one loss per training.
+        repeats: Whether the epochs are a variable of the law.
     """
 
     metric: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     one_minus: bool = False
     checkpoints: bool = False
+    repeats: bool = False
+
+    def __post_init__(self) -> None:
+        if self.checkpoints and self.repeats:
+            raise InputError("checkpoints and repeats are two laws; give one of them")
+
+    @property
+    def known_columns(self) -> tuple[str, ...]:
+        """Names of the columns of a table that are read."""
+        return (*_COLUMNS, EPOCHS) if self.repeats else _COLUMNS
 
 
 def read_runs(source: Source, reading: Reading = Reading()) -> tuple[list[Run], list[str]]:
@@ -71,23 +82,22 @@ def read_runs(source: Source, reading: Reading = Reading()) -> tuple[list[Run], 
 
 
 def _read(source: Source, reading: Reading) -> tuple[list[Run], list[str]]:
-    metric = reading.metric
     if isinstance(source, str | Path):
         path = user_path(str(source))
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; give a folder with run records, or a CSV file")
         if path.is_file():
-            return runs_from_csv(path, metric, reading.columns)
+            return _runs_from_table(read_csv(path, reading.known_columns, reading.columns), reading)
         return _from_records(read_records(path), reading)
     if hasattr(source, "columns"):
-        return _runs_from_table(table_from_dataframe(source, _COLUMNS, reading.columns), metric)
+        return _runs_from_table(table_from_dataframe(source, reading.known_columns, reading.columns), reading)
     return _from_records(source, reading)
 
 
 def _from_records(records: Iterable[RunRecord], reading: Reading) -> tuple[list[Run], list[str]]:
     if reading.checkpoints:
         return runs_from_checkpoints(list(records))
-    return runs_from_records(records, reading.metric or DEFAULT_METRIC)
+    return runs_from_records(records, reading.metric or DEFAULT_METRIC, reading.repeats)
 
 
 def _one_minus(run: Run) -> Run:
@@ -114,16 +124,24 @@ def runs_from_csv(
     Raises:
         InputError: A column or a number is missing; the message names the line.
     """
-    return _runs_from_table(read_csv(path, _COLUMNS, columns), metric)
+    reading = Reading(metric, columns or {})
+    return _runs_from_table(read_csv(path, _COLUMNS, reading.columns), reading)
 
 
-def _runs_from_table(table: Table, metric: str | None) -> tuple[list[Run], list[str]]:
-    axes = [name for name in ("x", "N", "D") if name in table.columns]
+def _runs_from_table(table: Table, reading: Reading) -> tuple[list[Run], list[str]]:
+    metric = reading.metric
+    axes: list[str] = [name for name in ("x", "N", "D") if name in table.columns]
     if "loss" not in table.columns or not axes or ("x" in axes and len(axes) > 1):
         raise InputError(
             f"{table.name}: its columns are {', '.join(table.header)}; expected `loss` with `x`, `D`, `N`, or `N` and "
             "`D`; name others by the option column, such as --column loss=val_loss"
         )
+    if reading.repeats and not {"D", EPOCHS} <= set(table.columns):
+        raise InputError(
+            f"{table.name}: its columns are {', '.join(table.header)}; a law with repeated data requires `D`, of "
+            "unique data, and `epochs`; name others by the option column, such as --column epochs=passes"
+        )
+    axes += [EPOCHS] if reading.repeats else []
     remarks = [f"metric {metric} has no effect: the column `loss` of {table.name} is fitted"] if metric else []
     runs, repeated = _without_repeats([_run(row, axes) for row in table.rows])
     return runs, [*remarks, *table.remarks, *repeated]
@@ -152,7 +170,9 @@ def _run(row: Row, axes: Sequence[str]) -> Run:
     )
 
 
-def runs_from_records(records: Iterable[RunRecord], metric: str = DEFAULT_METRIC) -> tuple[list[Run], list[str]]:
+def runs_from_records(
+    records: Iterable[RunRecord], metric: str = DEFAULT_METRIC, repeats: bool = False
+) -> tuple[list[Run], list[str]]:
     """Runs from run records, and remarks: what was left out, and what may distort a law.
 
     Runs that are not finished are left out, and those that were continued on other materials than they began with.
@@ -177,7 +197,7 @@ def runs_from_records(records: Iterable[RunRecord], metric: str = DEFAULT_METRIC
     for group in dict.fromkeys(groups):
         members = [record for record, own in zip(finished, groups, strict=True) if own == group]
         try:
-            found, own_remarks = _runs_of_group(group, members, metric)
+            found, own_remarks = _runs_of_group(group, members, metric, repeats)
         except InputError as error:
             errors.append(error)
             continue
@@ -188,7 +208,7 @@ def runs_from_records(records: Iterable[RunRecord], metric: str = DEFAULT_METRIC
     return runs, remarks + [f"left out: {error}" for error in errors]
 
 
-def _runs_of_group(group: str, records: Sequence[RunRecord], metric: str) -> tuple[list[Run], list[str]]:
+def _runs_of_group(group: str, records: Sequence[RunRecord], metric: str, repeats: bool) -> tuple[list[Run], list[str]]:
     """Runs of one group, and remarks on what may distort its law."""
     losses = [_loss(record, metric) for record in records]
     if bad := [run_name(record) for record, loss in zip(records, losses, strict=True) if not math.isfinite(loss)]:
@@ -196,12 +216,16 @@ def _runs_of_group(group: str, records: Sequence[RunRecord], metric: str) -> tup
             f"{metric} is not finite in {shortened(bad)}: these trainings diverged; repeat them with a lower learning "
             "rate, or move their folders elsewhere"
         )
-    remarks = check_compatible(group, records, metric)
+    remarks = check_compatible(group, records, metric, varied_length=repeats)
     runs = [
         Run(
             run_name(record),
             group,
-            {"N": float(record.num_parameters), "D": float(record.num_train)},
+            {
+                "N": float(record.num_parameters),
+                "D": float(record.num_train),
+                **({EPOCHS: record.samples_seen / max(record.num_train, 1)} if repeats else {}),
+            },
             loss,
             record.seed,
             record.training_flops,

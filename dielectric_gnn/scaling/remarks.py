@@ -33,7 +33,9 @@ def remarks(comparison: Comparison, has_target: bool, has_budget: bool) -> list[
             found.append(f"{one.law.name}: {why}.")
     if has_budget and len(data.variables) == 1:
         found.append(f"A budget requires runs that vary N and D; these vary {data.variables[0]} only.")
-    if has_target and len(data.variables) == 2:
+    if has_budget and data.has_repeats:
+        found.append("A budget requires a law in N and D; leave out repeats.")
+    if has_target and len(data.variables) > 1:
         found.append("A target requires a law in one variable; choose it with the axis D or N.")
     return found
 

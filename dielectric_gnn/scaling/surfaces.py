@@ -48,16 +48,16 @@ class _Form:
         return (*_MODEL, *data, *((_FLOOR,) if self.floor else ()))
 
     def log_loss(self, theta: FloatArray, x: FloatArray) -> FloatArray:
-        """Ln L (..., n) for θ (..., k) and the logarithms of N and D (n, 2)."""
+        """Ln L (..., n) for θ (..., k) and the logarithms of N and D (..., n, 2)."""
         a_n, n_c, *others = columns(theta)
         floor = others.pop() if self.floor else None
         amplitude = others.pop() if self.amplitude else np.zeros(())
         *exponents, d_c = others
-        ratio = LN10 * d_c - x[:, 1]
+        ratio = LN10 * d_c - x[..., 1]
         data = exponents[-1] * ratio + LN10 * amplitude
         if self.broken:
             data = data + (exponents[0] - exponents[1]) * np.logaddexp(0.0, ratio)
-        model = a_n * (LN10 * n_c - x[:, 0])
+        model = a_n * (LN10 * n_c - x[..., 0])
         if floor is not None:
             return np.asarray(np.logaddexp(np.logaddexp(model, data), log_floor(floor)))
         return np.asarray(exponents[-1] * np.logaddexp(model / exponents[-1], data / exponents[-1]))

@@ -42,7 +42,13 @@ _SIZES_BESIDE_BREAK = 2
 _CLEARLY_WORSE = 2.0
 """Ratio of the errors of two predictions from which on one is clearly worse."""
 _SHAPES = {"power": "power", "power+floor": "saturating", "kaplan": "unbroken", "hoffmann": "unbroken"}
-_SIMPLE = {"power": "a power law suffices; no floor and no break is", "unbroken": "no break in D is"}
+_SHAPES |= {f"{base}-fresh": "fresh" for base in ("power+floor", "hoffmann")}
+_SHAPES |= {f"{base}-repeats": "repeats" for base in ("power+floor", "hoffmann")} | {"hoffmann-repeats+N": "repeats"}
+_SIMPLE = {
+    "power": "a power law suffices; no floor and no break is",
+    "unbroken": "no break in D is",
+    "fresh": "repeated data count as fresh data; no decrease of their value is",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class Verdict:
     """Result of the comparison.
 
     Args:
-        shape: `power`, `saturating` or `broken`, in N and D `unbroken` or `broken`; None if undecided.
+        shape: `power`, `saturating` or `broken`, in N and D `unbroken` or `broken`, with repeated data `fresh` or
+            `repeats`; None if undecided.
         law: The fit that findings follow.
         text: The verdict in a sentence.
     """
@@ -61,7 +68,7 @@ class Verdict:
 
 
 def shape_of(law: Law) -> str:
-    """Shape of a law: `power`, `saturating`, `unbroken` or `broken`; the verdict distinguishes shapes only."""
+    """Shape of a law, as in `Verdict`, which distinguishes shapes only."""
     return _SHAPES.get(law.name, "broken")
 
 
@@ -116,7 +123,7 @@ def _decide_on_simple(simple: Fit, rivals: Sequence[Fit], fits: Sequence[Fit]) -
     others = [one for one in fits if shape_of(one.law) != shape]
     largest = min(others, key=lambda one: one.freedom)
     if largest.freedom < _MIN_FREEDOM:
-        return Verdict(None, min(simple, *rivals, key=lambda one: one.aicc), _too_few(largest, simple))
+        return Verdict(None, min([simple, *rivals], key=lambda one: one.aicc), _too_few(largest, simple))
     first = min(rivals or others, key=lambda one: one.aicc)
     lead = simple.aicc - first.aicc
     if rivals and lead >= _SUGGESTIVE_AICC:

@@ -43,3 +43,9 @@ def test_a_decisive_verdict_is_not_given_if_the_seeds_share_noise(tool: ModuleTy
 
 def test_the_optimum_is_covered(tool: ModuleType) -> None:
     assert tool.tally_optimum("shared", 20).share("optimum") >= LOWEST_SHARE
+
+
+def test_bands_of_held_out_sizes_contain_the_means(tool: ModuleType) -> None:
+    """Four of eight sizes are left for a broken law, which has as many parameters."""
+    share, width = tool.tally_hold_out("broken", "independent", 10, 4)
+    assert share > 0.8 and 0.1 < width < 3.0
