@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 
 from dielectric_gnn import __version__
-from dielectric_gnn.utils.entry import begin, command
+from dielectric_gnn.utils.entry import begin, command, importing
 
 _TOOLS = {
     "prepare": "prepare",
@@ -17,7 +17,7 @@ _TOOLS = {
     "fit-laws": "fit_laws",
     "cross-validate": "cross_validate",
     "compare": "compare",
-    "doctor": "doctor.command",
+    "doctor": "doctor",
     "benchmark": "benchmark.command",
     "import-published": "import_published",
 }
@@ -74,9 +74,12 @@ def main(args: list[str] | None = None) -> None:
         command(lambda: _print(f"dielectric-gnn {__version__}\n"))
         return
     if words[0] in _TOOLS:
-        import_module(f"dielectric_gnn.cli.{_TOOLS[words[0]]}").main(words[1:])
+        with importing():
+            tool = import_module(f"dielectric_gnn.cli.{_TOOLS[words[0]]}")
+        tool.main(words[1:])
         return
-    from dielectric_gnn.cli.training import run
+    with importing():
+        from dielectric_gnn.cli.training import run
 
     command(lambda: run(args))
 

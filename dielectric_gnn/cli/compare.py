@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dielectric_gnn.cli.function_parser import parse_words
-from dielectric_gnn.studies.cross_validation.results import OutOfFold, read_results
-from dielectric_gnn.studies.cross_validation.table import comparison_table
 from dielectric_gnn.utils.entry import command
+
+if TYPE_CHECKING:
+    from dielectric_gnn.studies.cross_validation.results import OutOfFold
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -33,6 +35,10 @@ def compare(a: Path, b: Path) -> None:
         a: Folder of the first.
         b: Folder of the second.
     """
+    # Imported here, because Lightning takes seconds that the help page need not spend.
+    from dielectric_gnn.studies.cross_validation.results import read_results
+    from dielectric_gnn.studies.cross_validation.table import comparison_table
+
     first, second = read_results(a), read_results(b)
     table, num = comparison_table(first, second)
     print(f"A: {a}\nB: {b}\n{num} materials; means ± standard errors clustered by formula\n\n{table}")

@@ -23,10 +23,7 @@ from typing import Any
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from dielectric_gnn.cli.function_parser import parse_words
-from dielectric_gnn.cli.materials import read_configuration
 from dielectric_gnn.studies.cross_validation.folds import RUNS, make_folds, plan_folds, run_name, write_folds
-from dielectric_gnn.studies.cross_validation.results import FoldPredictions
-from dielectric_gnn.studies.cross_validation.table import result_lines
 from dielectric_gnn.studies.execute import Outcome, check_commands, state_of
 from dielectric_gnn.studies.local import run_locally
 from dielectric_gnn.studies.plan import PlannedRun
@@ -98,6 +95,11 @@ def cross_validate(
     Returns:
         Exit status of the command.
     """
+    # Imported here, because Lightning takes seconds that the help page need not spend.
+    from dielectric_gnn.cli.materials import read_configuration
+    from dielectric_gnn.studies.cross_validation.results import FoldPredictions
+    from dielectric_gnn.studies.cross_validation.table import result_lines
+
     _check(fit, seeds, validation)
     check_writable(out)
     with locked(out, _PROG):

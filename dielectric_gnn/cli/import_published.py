@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dielectric_gnn.cli.function_parser import FunctionParser, call_function
-from dielectric_gnn.cli.trainer_parts import quiet
-from dielectric_gnn.training.published import convert
 from dielectric_gnn.utils.entry import command
 from dielectric_gnn.utils.locks import locked
 
@@ -47,6 +45,10 @@ def import_file(file: Path, *, out: Path, store: Path | None = None, overwrite: 
             the model, and the elements in the training data.
         overwrite: Replace an existing checkpoint.
     """
+    # Imported here, because Lightning takes seconds that the help page need not spend.
+    from dielectric_gnn.cli.trainer_parts import quiet
+    from dielectric_gnn.training.published import convert
+
     quiet()
     with locked(out, "import_published.py"):
         checkpoint = convert(file, out, store, overwrite)

@@ -107,7 +107,8 @@ def summarise(
     figures |= quality_of(spectra, store, rows)
     xyz = optics.response_colour_or_nan(energies, eps_inter, drude, damping, *light)
     lab, srgb = optics.colour_lab(xyz, *light), optics.colour_srgb(xyz, *light)
-    reasons = reasons_to_doubt(spectra, figures["f_sum"].tolist(), store, rows, statistics)
+    remarks = [store.remarks(row) for row in rows]
+    reasons = reasons_to_doubt(spectra, figures["f_sum"].tolist(), store, rows, statistics, remarks)
     summaries: list[Row] = []
     for place, (row, spectrum) in enumerate(zip(rows, spectra, strict=True)):
         std = spectrum.std
@@ -125,7 +126,7 @@ def summarise(
             "broadening_ev": None if statistics is None else statistics.broadening,
             "warnings": "; ".join(reasons[place]),
             "unseen_elements": " ".join(unseen_elements(store, row, statistics)),
-            "remarks": "; ".join(store.remarks(row)),
+            "remarks": "; ".join(remarks[place]),
             **{key: values[place] for key, values in figures.items()},
             **dict(zip(("lab_l", "lab_a", "lab_b"), lab[place], strict=True)),
         }

@@ -27,6 +27,7 @@ def reasons_to_doubt(
     store: CrystalStore,
     rows: Sequence[int],
     statistics: TrainingStatistics | None,
+    remarks: Sequence[Sequence[str]],
 ) -> list[list[str]]:
     """Reasons to doubt predictions, the most serious ones first; an empty list for each that has none.
 
@@ -36,11 +37,12 @@ def reasons_to_doubt(
         store: Holds the materials.
         rows: Their positions in it, (B,).
         statistics: Of the training set of the model; None if it is unknown.
+        remarks: Those of the store on the structures (`CrystalStore.remarks`), (B,).
     """
     far = _distant(store, rows, statistics)
     return [
         [
-            *store.remarks(row),
+            *remarks[place],
             *_unseen_elements(store, row, statistics),
             *far[place],
             *_doubts_about_a_metal(store, row, spectrum),

@@ -62,7 +62,9 @@ def _batch(module: ResponseModule, records: Sequence[Any], damping: float) -> li
     tensors = statistics is not None and statistics.num_tensors > 0
     finite = module.finite_rows(response).tolist()
     rows = range(len(records))
-    reasons = reasons_to_doubt(spectra, quality_of(spectra, store, rows)["f_sum"].tolist(), store, rows, statistics)
+    remarks = [store.remarks(row) for row in rows]
+    f_sums = quality_of(spectra, store, rows)["f_sum"].tolist()
+    reasons = reasons_to_doubt(spectra, f_sums, store, rows, statistics, remarks)
     return [
         replace(
             spectrum,

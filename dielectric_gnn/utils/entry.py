@@ -7,6 +7,7 @@ calls `begin` before its other imports, and passes its main function to `command
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -49,6 +50,20 @@ def begin() -> None:
     streams.guard()
     if _can_set_signals() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _exit_immediately)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import the modules of a command without garbage collection, which takes a seventh of the time of all imports.
+
+    Imported modules live as long as the process, so that later collections leave them out, too.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def command(call: Callable[[], None]) -> None:

@@ -29,6 +29,10 @@ class RecordError(InputError):
         self.source = source
         self.problem = problem
 
+    def skippable_by(self, option: str) -> RecordError:
+        """This error, with the option of the command that leaves out unusable materials as the cure."""
+        return type(self)(self.source, f"{self.problem}; correct it, or leave out unusable materials by {option}")
+
     def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
         """Return both parts for pickling, since an exception is rebuilt from its arguments."""
         return type(self), (self.source, self.problem)

@@ -25,6 +25,7 @@ def test_a_screening_goes_on_past_every_bad_crystal(
     words = ["predict", "--ckpt_path", checkpoint, "--crystals", str(crystals), "--run_dir", str(tmp_path / "run")]
     stopped = command(*words, status=2)
     assert "material id" in stopped.stderr and "Traceback" not in stopped.stderr
+    assert "--data.on_error skip" in stopped.stderr
     command(*words, "--data.on_error", "skip")
     with (tmp_path / "run" / "predictions" / "summary.csv").open(newline="", encoding="utf-8") as file:
         rows = {unguard_cell(row["material_id"]): row for row in csv.DictReader(file)}

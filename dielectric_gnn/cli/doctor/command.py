@@ -1,10 +1,4 @@
-r"""Check, before a long training, that it will run: packages, devices, data, memory, disk, processes.
-
-    dielectric-gnn doctor --config configs/base.yaml --config configs/backbone/goten.yaml --data.store data/mine
-
-Takes the options of `dielectric-gnn fit`, and two of its own: `--verify-store` reads every byte of the store, and
-`--quick` leaves out the measured steps. Nothing is trained and nothing is written. Exit status 1 if there is an error.
-"""
+"""The checks of `dielectric-gnn doctor` in turn, and their report."""
 
 from __future__ import annotations
 
@@ -27,7 +21,7 @@ from dielectric_gnn.cli.training import DielectricCLI
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.training.baseline_module import BaselineModule
 from dielectric_gnn.training.evaluation import trainable_parameters
-from dielectric_gnn.utils.entry import command, input_error_from
+from dielectric_gnn.utils.entry import input_error_from
 from dielectric_gnn.utils.errors import InputError
 from dielectric_gnn.utils.text import printable
 
@@ -154,20 +148,8 @@ def launch(accelerator: str, devices: str) -> tuple[str, int]:
     return "cuda" if cuda else "cpu", count
 
 
-def main(words: list[str]) -> None:
-    """Print the report.
-
-    Args:
-        words: Options of `fit`, and those of the check.
-    """
-    command(lambda: report(words))
-
-
 def report(words: list[str]) -> None:
     """Check, print, and end with status 1 if there is an error."""
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
-        return
     table = Table("", "subject", "found", "what to do", title="Preflight")
     worst = "ok"
     for finding in findings(words):

@@ -13,6 +13,7 @@ import spglib
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
+from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.remarks import structure_remarks
 from dielectric_gnn.data.sources import StructureFiles
@@ -422,6 +423,12 @@ def test_names_of_structure_files() -> None:
     ]
     assert all(is_structure_file(Path(name)) for name in yes)
     assert not any(is_structure_file(Path(name)) for name in no)
+
+
+def test_the_cure_for_an_unsupported_element_is_named(tmp_path: Path) -> None:
+    Structure(Lattice.cubic(3.5), ["U"], [[0, 0, 0]]).to(filename=str(tmp_path / "uranium.cif"))
+    with pytest.raises(RecordError, match=r"uranium.*atomic number 92.*--data\.on_error skip"):
+        CrystalDataModule(crystals=[str(tmp_path)]).setup("predict")
 
 
 def test_remarks_on_unusual_structures() -> None:

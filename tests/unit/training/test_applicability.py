@@ -65,7 +65,8 @@ def test_few_held_out_metals_are_doubted(everything: CrystalStore) -> None:
     spectra = spectra_of(labels_of(everything.gather(held_out)), everything.grid)
     rows, statistics = held_out.tolist(), training_statistics(everything, train)
     f_sums = quality_of(spectra, everything, rows)["f_sum"].tolist()
-    reasons = reasons_to_doubt(spectra, f_sums, everything, rows, statistics)
+    remarks = [everything.remarks(row) for row in rows]
+    reasons = reasons_to_doubt(spectra, f_sums, everything, rows, statistics, remarks)
     assert sum(bool(found) for found in reasons) <= 0.05 * len(held_out), [found for found in reasons if found]
 
 
