@@ -1,4 +1,4 @@
-"""JSON entries with spectra in closed form, at any energies: one Lorentz oscillator for each axis."""
+"""JSON entries: with spectra in closed form, one Lorentz oscillator for each axis, or of a labelled material."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pymatgen.core import Structure
+
+from dielectric_gnn.data.record import CrystalRecord
 
 INSULATORS = {
     ("Li", "F"): 4.03,
@@ -81,3 +84,22 @@ def write_metals_and_insulators(folder: Path, **options: Any) -> list[str]:
         settings = {"symbols": symbols, "lattice_constant": length, "band_gap": 5.0 + place, "centre": 6.0}
         write_entry(folder / f"{''.join(symbols)}.json", "".join(symbols), drude=None, **settings, **options)
     return ["".join(symbols) for symbols in INSULATORS]
+
+
+def write_record(path: Path, record: CrystalRecord) -> Path:
+    """Write a labelled material as an entry."""
+    assert record.labels is not None
+    labels, omega = record.labels, record.labels.grid.energies()
+    structure = Structure(record.lattice, record.atomic_numbers.tolist(), record.positions, coords_are_cartesian=True)
+    content = entry(record.material_id) | {
+        "parameters": {"broadening_ev": labels.broadening},
+        "structure": structure.as_dict(),
+    }
+    content["data"] |= {
+        "drude_freq": labels.drude.tolist(),
+        "eps_inter_re": np.column_stack([omega, *labels.eps_inter.real]).tolist(),
+        "eps_inter_im": np.column_stack([omega, *labels.eps_inter.imag]).tolist(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path

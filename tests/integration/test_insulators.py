@@ -1,13 +1,15 @@
 """Metals and insulators in one training through the real command, some without Re ε."""
 
+import bz2
 import json
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from dielectric_gnn.data.sources import ExampleMetals
 from tests.commands import SMALL_MODEL, Command
-from tests.entries import write_entry, write_metals_and_insulators
+from tests.entries import write_entry, write_metals_and_insulators, write_record
 
 
 def test_metals_and_insulators_from_fit_to_predict(command: Command, tmp_path: Path) -> None:
@@ -38,3 +40,28 @@ def test_metals_and_insulators_from_fit_to_predict(command: Command, tmp_path: P
     assert (table["drude_error_percent"].isna() == table.index.isin([*insulators, "KCl", "Pt"])).all()
     command("predict", "--ckpt_path", str(best), "--crystals", "docs/crystals/fcc_silver.cif")
     assert (run / "predictions" / "fcc_silver.csv").is_file()
+
+
+def test_computed_insulators_are_learned_beside_computed_metals(command: Command, tmp_path: Path) -> None:
+    """LiF and Si, computed like the embedded metals (`tools/compute_metals.py`), with their band gaps in PBE."""
+    folder, run = tmp_path / "in", tmp_path / "run"
+    metals = [record.material_id for record in ExampleMetals(parts=1).records()][:14]
+    for record in list(ExampleMetals(parts=1).records())[:14]:
+        write_record(folder / f"{record.material_id}.json", record)
+    for name, gap in (("gpaw-lif", 8.9), ("gpaw-si", 0.6)):
+        content = json.loads(bz2.decompress(Path(f"tests/data/insulators/{name}.json.bz2").read_bytes()))
+        # The smearing of the calculation leaves silicon a Drude frequency of 0.3 eV; its gap says that it has none.
+        content["data"] |= {"drude_freq": None, "band_gap": gap}
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    trained = [*metals, "gpaw-lif", "gpaw-si"]
+    (tmp_path / "split.json").write_text(json.dumps({"train": trained, "val": [], "test": []}))
+    data = ["--data.source", "EntryJson", "--data.source.path", str(folder), "--data.insulators", "drude_zero"]
+    fit = ["fit", "--config", "configs/base.yaml", *SMALL_MODEL, *data, "--run_dir", str(run)]
+    fit += ["--data.split_ids", str(tmp_path / "split.json")]
+    command(*fit, "--trainer.max_epochs", "60", "--trainer.limit_val_batches", "0", "--figures.every_n_epochs", "0",
+            "--data.batch_size", "8", "--model.optimizer.init_args.lr", "0.01")  # fmt: skip
+    command("test", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *data, "--data.all_as", "test",
+            "--run_dir", str(tmp_path / "test"))  # fmt: skip
+    table = pd.read_csv(tmp_path / "test" / "evaluation" / "per_material.csv").set_index("material_id")
+    assert (table.loc[["gpaw-lif", "gpaw-si"], "drude_error"] < 0.2).all(), "neither has free electrons"
+    assert table.loc[metals, "drude_error"].mean() < 2.0
