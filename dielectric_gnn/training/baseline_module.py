@@ -100,7 +100,7 @@ class BaselineModule(ResponseModule):
         Raises:
             InputError: None of them has a label of a quantity that the objective compares.
         """
-        self.backbone.fit(*fitted_to(store, rows))
+        self.backbone.fit(self.backbone.stored_descriptors(store, rows), training_labels(store, rows))
 
     def setup(self, stage: str) -> None:
         """Check that data and model fit together; at the beginning of a training, fit the baseline.
@@ -161,7 +161,7 @@ class BaselineModule(ResponseModule):
 
 
 def fitted_to(store: CrystalStore, rows: NDArray[Any]) -> tuple[Tensor, Response]:
-    """What a baseline is fitted to: descriptors and labels of materials of a store, in single precision.
+    """What a composition kernel is fitted to: descriptors and labels of materials of a store, in single precision.
 
     Raises:
         InputError: The materials have no labels.

@@ -26,7 +26,7 @@ def fitted_kernel(module: ResponseModule, data: Any) -> CompositionKernel | None
         data: The data module of the test.
     """
     train, own = data.indices["train"], module.training_statistics
-    is_kernel = isinstance(module, BaselineModule) and isinstance(module.backbone, CompositionKernel)
+    is_kernel = isinstance(module, BaselineModule) and type(module.backbone) is CompositionKernel
     if is_kernel or own is None or not 2 <= train.size <= MAX_MATERIALS:
         return None
     if not _same_materials(own, data.training_statistics()):

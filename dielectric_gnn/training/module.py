@@ -242,15 +242,13 @@ class DielectricModule(_ModuleOfBackbone):
             statistics: Of these materials.
         """
         self.head.prepare(statistics)
-        if self.composition is not None or self.prior is not None:
-            descriptors = stored_descriptors(store, rows)
         if self.composition is not None:
-            self.composition.prepare(descriptors)
+            self.composition.prepare(stored_descriptors(store, rows))
         if self.prior is None and not self.head.needs_labels:
             return  # the labels of a large training set need not be in memory
         labels = training_labels(store, rows)
         if self.prior is not None:
-            labels = self.prior.fit(store, rows, descriptors, labels)
+            labels = self.prior.fit(store, rows, labels)
         self.head.prepare_from_labels(labels)
 
     def _warn_of_untrained_outputs(self, statistics: TrainingStatistics) -> None:

@@ -33,13 +33,12 @@ class Prior(nn.Module):
         self._positions: Tensor | None = None
         self._out_of_fold: Response | None = None
 
-    def fit(self, store: CrystalStore, rows: NDArray[np.int64], descriptors: Tensor, labels: Response) -> Response:
+    def fit(self, store: CrystalStore, rows: NDArray[np.int64], labels: Response) -> Response:
         """Fit the baseline to training materials.
 
         Args:
             store: Holds the materials.
             rows: Their positions in it, (D,).
-            descriptors: Of these materials, (D, F).
             labels: Of these materials.
 
         Returns:
@@ -51,6 +50,7 @@ class Prior(nn.Module):
         formulas = names_array(store.formulas)[rows].tolist()
         if len(set(formulas)) < 2:
             raise InputError("model.prior needs training materials of at least two formulas; train on more, or drop it")
+        descriptors = self.baseline.stored_descriptors(store, rows)
         self.baseline.fit(descriptors, labels)
         predicted = self.baseline.out_of_fold(descriptors, labels, formulas)
         self._positions = torch.full((len(store),), -1)

@@ -8,11 +8,13 @@ from copy import deepcopy
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dielectric_gnn.data.composition import graph_descriptors, standardisation
+from dielectric_gnn.data.composition import descriptor_names, graph_descriptors, standardisation, stored_descriptors
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.splits import grouped_folds
+from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.backbone_or_baseline import BackboneOrBaseline
 from dielectric_gnn.models.layers.fitted import FittedModule
 from dielectric_gnn.targets.response import Response
@@ -22,7 +24,7 @@ RE, IM, DRUDE = range(3)
 
 
 class Baseline(BackboneOrBaseline, FittedModule, ABC):
-    """A predictor of responses from composition descriptors (`data.composition`), fitted in closed form.
+    """A predictor of responses from descriptors of the composition (`data.composition`), fitted in closed form.
 
     It takes the place of the backbone in a configuration; `fit` of the command then fits it in one pass over the
     training set. It has no parameters: its state is in buffers, which checkpoints contain as plain tensors.
@@ -59,7 +61,25 @@ class Baseline(BackboneOrBaseline, FittedModule, ABC):
 
     def forward(self, graph: CrystalGraph) -> Response:
         """Responses of the materials of a batch."""
-        return self.predict(graph_descriptors(graph))
+        return self.predict(self.descriptors(graph))
+
+    @property
+    def num_descriptors(self) -> int:
+        """Number F of descriptors."""
+        return len(descriptor_names())
+
+    def descriptors(self, graph: CrystalGraph) -> Tensor:
+        """Descriptors of the materials of a batch (B, F)."""
+        return graph_descriptors(graph)
+
+    def stored_descriptors(self, store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
+        """Descriptors of materials of a store (D, F).
+
+        Args:
+            store: The store.
+            rows: Positions of the materials, (D,).
+        """
+        return stored_descriptors(store, rows)
 
     @property
     def num_fitted(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dielectric_gnn.data.composition import descriptor_names
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.models.baselines.base import Baseline, Standardisation, joined, known_rows, label_parts
 from dielectric_gnn.models.baselines.principal_components import PrincipalComponents
@@ -50,7 +49,7 @@ class CompositionKernel(Baseline):
         options = {"gamma": gamma, "alpha": alpha, "components": components, "max_landmarks": max_landmarks}
         for name, value in options.items():
             if not value > 0:
-                raise InputError(f"CompositionKernel: {name} is {value}, expected a positive number")
+                raise InputError(f"{type(self).__name__}: {name} is {value}, expected a positive number")
         self.gamma, self.alpha, self.max_landmarks = gamma, alpha, max_landmarks
         self.standardise = Standardisation()
         sizes = {"re": components, "im": components, "drude": 1}
@@ -60,7 +59,7 @@ class CompositionKernel(Baseline):
 
     def fit(self, descriptors: Tensor, targets: Response) -> None:
         """Solve the regression."""
-        self.standardise.fit(descriptors)
+        self._fit_scale(descriptors)
         points = self.standardise(descriptors).double()
         landmarks = landmark_rows(len(points), self.max_landmarks)
         solutions, ridge = [], None
@@ -83,7 +82,7 @@ class CompositionKernel(Baseline):
 
     def is_consistent(self) -> bool:
         """Whether landmarks, coefficients, components and descriptors belong together."""
-        width, components = (len(descriptor_names()),), self._components()
+        width, components = (self.num_descriptors,), self._components()
         re, im, drude = components
         return (
             self.standardise.centre.shape == self.standardise.scale.shape == self.landmarks.shape[1:] == width
@@ -92,6 +91,9 @@ class CompositionKernel(Baseline):
             and re.mean.shape == im.mean.shape
             and drude.mean.shape == (1,)
         )
+
+    def _fit_scale(self, descriptors: Tensor) -> None:
+        self.standardise.fit(descriptors)
 
     def _components(self) -> list[PrincipalComponents]:
         return list(self.parts.values())  # type: ignore[arg-type]

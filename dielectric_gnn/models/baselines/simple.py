@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dielectric_gnn.data.composition import descriptor_names
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.models.baselines.base import Baseline, Standardisation, joined, known_rows, label_parts
 from dielectric_gnn.targets.response import Response
@@ -74,7 +73,7 @@ class NearestMaterial(Baseline):
 
     def is_consistent(self) -> bool:
         """Whether every point has a label."""
-        width = (len(descriptor_names()),)
+        width = (self.num_descriptors,)
         parts = [(self.get_buffer(f"points_{name}"), self.get_buffer(f"values_{name}")) for name in _NAMES]
         return (
             self.standardise.centre.shape == self.standardise.scale.shape == width

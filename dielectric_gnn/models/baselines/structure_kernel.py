@@ -1,0 +1,71 @@
+"""Kernel ridge regression on composition and pair distances."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dielectric_gnn.data.composition import descriptor_names
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
+from dielectric_gnn.data.pair_descriptors import num_pair_descriptors, pair_descriptors, stored_pair_descriptors
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.baselines.kernel import CompositionKernel
+from dielectric_gnn.utils.errors import InputError
+
+
+class StructureKernel(CompositionKernel):
+    """The composition kernel times one of the structure, so that it tells phases of one composition apart.
+
+    k(x, x') = exp(−γ ‖x − x'‖₁ / F − γ_s ‖s − s'‖₁ / F_s), with composition descriptors x and pair descriptors s
+    (`data.pair_descriptors`), both standardised. Everything else is as in `CompositionKernel`.
+
+    Args:
+        gamma: γ.
+        structure_gamma: γ_s.
+        alpha: α; the kernel of a material with itself is 1.
+        components: Number of principal components of Re ε and of Im ε.
+        max_landmarks: Largest number of training materials in the exact solution.
+        cutoff: Distance up to which pairs count (Å).
+
+    Raises:
+        InputError: An option is not positive.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 0.4,
+        structure_gamma: float = 0.15,
+        alpha: float = 0.03,
+        components: int = 15,
+        max_landmarks: int = 4000,
+        cutoff: float = DEFAULT_CUTOFF,
+    ) -> None:
+        super().__init__(gamma, alpha, components, max_landmarks, cutoff)
+        if not structure_gamma > 0:
+            raise InputError(f"StructureKernel: structure_gamma is {structure_gamma}, expected a positive number")
+        self.structure_gamma = structure_gamma
+
+    @property
+    def num_descriptors(self) -> int:
+        """Number of composition and of pair descriptors."""
+        return super().num_descriptors + num_pair_descriptors()
+
+    def descriptors(self, graph: CrystalGraph) -> Tensor:
+        """Composition descriptors and pair descriptors of a batch."""
+        return torch.cat([super().descriptors(graph), pair_descriptors(graph, self.cutoff)], dim=1)
+
+    def stored_descriptors(self, store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
+        """The same, of materials of a store."""
+        pairs = stored_pair_descriptors(store, rows, self.cutoff)
+        return torch.cat([super().stored_descriptors(store, rows), pairs], dim=1)
+
+    def _fit_scale(self, descriptors: Tensor) -> None:
+        """Scale the pair descriptors so that one rate, that of the composition, applies to all."""
+        super()._fit_scale(descriptors)
+        pairs = self.standardise.scale[len(descriptor_names()) :]
+        pairs *= self.structure_gamma / max(1, int(pairs.count_nonzero())) / self._rate()
+
+    def _rate(self) -> float:
+        return self.gamma / max(1, int(self.standardise.scale[: len(descriptor_names())].count_nonzero()))
