@@ -13,7 +13,7 @@ import torch
 
 import dielectric_gnn as dg
 from dielectric_gnn.data.sources import ExampleMetals
-from dielectric_gnn.models.baselines import CompositionKernel, MeanSpectrum
+from dielectric_gnn.models.baselines import CompositionKernel, MeanSpectrum, StructureKernel
 from dielectric_gnn.training.baseline_module import BaselineModule
 from dielectric_gnn.training.checkpoint import SECTION, read_checkpoint
 from dielectric_gnn.training.run_record import RECORD, read_record
@@ -114,11 +114,12 @@ def test_a_state_that_does_not_fit_is_refused(kernel: Path, tmp_path: Path) -> N
         dg.load(tmp_path / "bad.ckpt")
 
 
-def test_baselines_in_python() -> None:
-    model = dg.DielectricModule(backbone=CompositionKernel(alpha=0.1))
+@pytest.mark.parametrize("kernel", [CompositionKernel, StructureKernel])
+def test_baselines_in_python(kernel: type[CompositionKernel]) -> None:
+    model = dg.DielectricModule(backbone=kernel(alpha=0.1))
     assert isinstance(model, BaselineModule) and model.config is not None
     assert model.config["model"]["backbone"]["init_args"] == {"alpha": 0.1}
-    data = dg.CrystalDataModule(source=ExampleMetals())
+    data = dg.CrystalDataModule(source=ExampleMetals(parts=1))
     data.setup("fit")
     model.fit_baseline(data.store, data.indices["train"])
     assert model.predict(str(SILVER)).drude > 5

@@ -1,0 +1,67 @@
+"""The structure kernel against its formula in NumPy, and what the composition kernel cannot tell apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dielectric_gnn.data.composition import descriptor_names
+from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.baselines import Baseline, CompositionKernel, StructureKernel
+from dielectric_gnn.targets.response import Response
+from dielectric_gnn.utils.errors import InputError
+
+NUM_TRAIN = 80
+CUTOFF = 5.5
+
+
+@pytest.fixture(scope="module")
+def store() -> CrystalStore:
+    return CrystalStore.from_records(list(ExampleMetals(parts=1).records()), CUTOFF, symmetry="orbit")
+
+
+def fit(baseline: Baseline, store: CrystalStore) -> torch.Tensor:
+    """Descriptors of all materials; the baseline is fitted to the first `NUM_TRAIN`."""
+    assert store.eps_inter is not None and store.drude is not None
+    descriptors = baseline.stored_descriptors(store, np.arange(len(store)))
+    labels = Response(torch.from_numpy(store.eps_inter).float(), torch.from_numpy(store.drude))
+    baseline.fit(descriptors[:NUM_TRAIN], labels.map(lambda values: values[:NUM_TRAIN]))
+    assert baseline.is_consistent()
+    return descriptors
+
+
+def test_predictions_are_those_of_the_formula(store: CrystalStore) -> None:
+    kernel = StructureKernel(gamma=0.5, structure_gamma=0.2, alpha=0.1)
+    x = fit(kernel, store).double().numpy()
+    exponents = np.zeros((len(x), len(x)))
+    for rate, part in ((0.5, x[:, : len(descriptor_names())]), (0.2, x[:, len(descriptor_names()) :])):
+        mean, std = part[:NUM_TRAIN].mean(axis=0), part[:NUM_TRAIN].std(axis=0)
+        varies = std > 1e-6 * np.abs(part[:NUM_TRAIN]).max(axis=0)
+        scaled = (part[:, varies] - mean[varies]) / std[varies]
+        exponents += rate / varies.sum() * np.abs(scaled[:, None] - scaled[None]).sum(axis=-1)
+    products = np.exp(-exponents)
+    assert store.drude is not None
+    drude = store.drude[:NUM_TRAIN].astype(np.float64)
+    inside = products[:NUM_TRAIN, :NUM_TRAIN] + 0.1 * np.eye(NUM_TRAIN)
+    expected = drude.mean() + products[NUM_TRAIN:, :NUM_TRAIN] @ np.linalg.solve(inside, drude - drude.mean())
+    found = kernel.predict(torch.from_numpy(x[NUM_TRAIN:]).float()).drude
+    np.testing.assert_allclose(found.numpy(), expected.clip(min=0), rtol=1e-3, atol=1e-3)
+
+
+def test_phases_of_one_element_differ(store: CrystalStore) -> None:
+    """Face- and body-centred crystals of an element have one composition and volume."""
+    phases = [store.material_ids.index(f"gpaw-{phase}-Cu") for phase in ("bcc", "fcc")]
+    graph = store.gather(np.array(phases))
+    for kernel, same in ((CompositionKernel(), True), (StructureKernel(), False)):
+        fit(kernel, store)
+        first, second = kernel(graph).drude
+        assert (abs(float(first - second)) < 1e-3) == same
+
+
+def test_a_rate_that_is_not_positive_is_refused() -> None:
+    with pytest.raises(InputError, match="structure_gamma"):
+        StructureKernel(structure_gamma=0.0)
+    with pytest.raises(InputError, match="StructureKernel: alpha"):
+        StructureKernel(alpha=-1)
