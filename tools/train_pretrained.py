@@ -176,7 +176,7 @@ Difference of the ensemble from the composition kernel, paired:
 
 **Not for** insulators and semiconductors, molecules, surfaces, magnetic effects, spin–orbit splittings, elements that
 are not in the training set, or reference values: the labels are of unrelaxed, partly hypothetical crystals on modest k
-meshes, whose own error (38 against 60 Å per axis, eleven elements and simple alloys) is 0.33 in ε and 0.74 eV in ω_D in
+meshes, whose own error (38 against 60 Å per axis, twelve elements and simple alloys) is 0.33 in ε and 0.61 eV in ω_D in
 the median. Warnings in tables and `Spectrum.warnings` name structures unlike the training set.
 """
 
