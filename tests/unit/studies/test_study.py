@@ -220,6 +220,7 @@ def test_shipped_studies(path: Path) -> None:
     number = {
         "laptop": 30,
         "metals": 4 * 9 * 4,
+        "metals_backbones": 4 * 4 * seeds,
         "published_data_scaling": 4 * sizes * seeds,
         "published_width_scaling": 3 * widths * seeds,
         # Both axes of one model, which share a run; one axis of OptiMate; and two complete grids with their axes.
