@@ -1,6 +1,6 @@
 """`prepare_data.py build`, killed without warning at random moments, and repeated: the store is as if nothing happened.
 
-DIELECTRIC_GNN_KILLS sets the number of kills, three by default.
+DIELECTRIC_GNN_KILLS sets the number of kills, two by default.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dielectric_gnn.data.store.builder import partial_folder
 from dielectric_gnn.data.store.check import verify_store
 from tests.commands import environment
 
-KILLS = int(os.environ.get("DIELECTRIC_GNN_KILLS", "3"))
+KILLS = int(os.environ.get("DIELECTRIC_GNN_KILLS", "2"))
 NUMBER = 600 * (KILLS + 1)
 
 
