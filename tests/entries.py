@@ -71,9 +71,7 @@ def entry(
 
 def write_entry(path: Path, material_id: str, **options: Any) -> Path:
     """Write an entry; see `entry`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(entry(material_id, **options)), encoding="utf-8")
-    return path
+    return _write(path, entry(material_id, **options))
 
 
 def write_metals_and_insulators(folder: Path, **options: Any) -> list[str]:
@@ -100,6 +98,10 @@ def write_record(path: Path, record: CrystalRecord) -> Path:
         "eps_inter_re": np.column_stack([omega, *labels.eps_inter.real]).tolist(),
         "eps_inter_im": np.column_stack([omega, *labels.eps_inter.imag]).tolist(),
     }
+    return _write(path, content)
+
+
+def _write(path: Path, content: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path

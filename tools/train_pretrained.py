@@ -215,9 +215,9 @@ def write_card(work: Path, target: Path) -> None:
     intervals = Intervals.from_errors(energies, *found)
     write_text(target / INTERVALS, json.dumps(intervals.to_plain()) + "\n")
     results = predictions.results()
-    by_name = {one.seed: one for one in results}
+    (ensemble,) = (one for one in results if one.seed == ENSEMBLE)
     table = result_table(results).replace("seed  ", "member", 1)
-    comparison, _ = comparison_table([replace(by_name[ENSEMBLE], seed="mean")], read_results(work / REFERENCE.name)[:1])
+    comparison, _ = comparison_table([replace(ensemble, seed="mean")], read_results(work / REFERENCE.name)[:1])
     shares = coverage(energies, found, predictions.folds)
     text = CARD_TEXT.format(
         num=len(store),

@@ -51,7 +51,7 @@ from dielectric_gnn.data.store.prepare import (
 from dielectric_gnn.data.store.upgrade import upgrade_store
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.utils.entry import command
-from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.errors import InputError, naming_skip
 from dielectric_gnn.utils.limits import MATERIAL_MB
 from dielectric_gnn.utils.locks import locked
 
@@ -142,12 +142,8 @@ def build(
         grid=grid,
         insulators=insulators,
     )
-    try:
+    with naming_skip(on_error, "--on-error"):
         rejects = build_store(source, out, options, _title(source, name))
-    except RecordError as error:
-        if on_error == "skip":
-            raise
-        raise error.skippable_by("--on-error skip") from error
     print(describe_store(out))
     print(f"rejected: {len(rejects)}")
     cutoffs = "" if cutoff == DEFAULT_CUTOFF else f" --data.cutoff {cutoff} --model.backbone.cutoff {cutoff}"

@@ -45,9 +45,9 @@ def composition_statistics(
     num = volumes.shape[0]
     properties = _properties(atomic_numbers.device).index_select(0, atomic_numbers)
     weights = torch.ones_like(properties[:, :1]) if counts is None else counts.double()[:, None]
-    totals = _sums(weights, batch, num)
-    mean = _sums(weights * properties, batch, num) / totals
-    spread = _sums(weights * (properties - mean.index_select(0, batch)).abs(), batch, num) / totals
+    totals = sums_over(weights, batch, num)
+    mean = sums_over(weights * properties, batch, num) / totals
+    spread = sums_over(weights * (properties - mean.index_select(0, batch)).abs(), batch, num) / totals
     rows = batch[:, None].expand_as(properties)
     extremes = [
         torch.empty_like(mean).scatter_reduce(0, rows, properties, reduce=reduce, include_self=False)
@@ -66,12 +66,8 @@ def graph_descriptors(graph: CrystalGraph) -> Tensor:
     Raises:
         InputError: The graphs were built without the volumes of the cells.
     """
-    if graph.volumes is None:
-        raise InputError(
-            "these graphs have no volumes, which composition descriptors need; build them by a CrystalStore"
-        )
     counts = None if graph.orbits is None else graph.orbits.atom_counts
-    return composition_statistics(graph.atomic_numbers, graph.batch, graph.volumes, counts)
+    return composition_statistics(graph.atomic_numbers, graph.batch, volumes_of(graph), counts)
 
 
 def stored_descriptors(store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
@@ -104,5 +100,17 @@ def _properties(device: torch.device) -> Tensor:
     return element_properties().to(device)
 
 
-def _sums(values: Tensor, batch: Tensor, num: int) -> Tensor:
+def volumes_of(graph: CrystalGraph) -> Tensor:
+    """Volumes of the cells of a batch (B,) in Å³.
+
+    Raises:
+        InputError: The graphs were built without them.
+    """
+    if graph.volumes is None:
+        raise InputError("these graphs have no volumes, which descriptors need; build them by a CrystalStore")
+    return graph.volumes
+
+
+def sums_over(values: Tensor, batch: Tensor, num: int) -> Tensor:
+    """Sums of rows (N, F) over the materials that they belong to (N,): (num, F)."""
     return values.new_zeros(num, values.shape[1]).index_add(0, batch, values)

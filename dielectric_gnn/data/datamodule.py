@@ -58,7 +58,7 @@ from dielectric_gnn.data.store.metadata import read_metadata
 from dielectric_gnn.data.store.resident import ResidentStore
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
-from dielectric_gnn.utils.errors import InputError, RecordError
+from dielectric_gnn.utils.errors import InputError, naming_skip
 from dielectric_gnn.utils.files import write_text
 from dielectric_gnn.utils.progress import ProgressReporter
 
@@ -276,12 +276,8 @@ class CrystalDataModule(LightningDataModule):
         return f"{self.store_folder} ({read_metadata(self.store_folder).source})"
 
     def _read(self, source: RecordSource, stage: str) -> None:
-        try:
+        with naming_skip(self.on_error, "--data.on_error"):
             records = list(self._with_progress(source, read_records(source, self.on_error, self.labels)))
-        except RecordError as error:
-            if self.on_error == "skip":
-                raise
-            raise error.skippable_by("--data.on_error skip") from error
         if self.trainer is None:  # no folder of a run to write into
             if source.rejects:
                 log.warning("%d materials were rejected, the first: %s", len(source.rejects), source.rejects[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dielectric_gnn.data.sampling import TrainingBatches, batch_bounds
+from dielectric_gnn.data.sampling import TrainingBatches
 from dielectric_gnn.data.splits import SPLIT_NAMES
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import names_array
@@ -103,8 +103,6 @@ class FidelityBatches(TrainingBatches):
         super().__init__(indices, batch_size, seed, position, rank, world_size)
         self.lower = lower
         self.samples = [max(1, round(indices.size * weight / weights[0])) for weight in weights[1:]]
-        num = indices.size + sum(self.samples)
-        self.bounds = batch_bounds(num // world_size, batch_size, fold_single=True)
 
     def rows_of_epoch(self, epoch: int) -> NDArray[np.int64]:
         """The materials of the highest fidelity, and those that are drawn from the others."""

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dielectric_gnn.data.composition import sums_over, volumes_of
 from dielectric_gnn.data.elements import element_properties, property_names
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.utils.errors import InputError
 
 PAIR_PROPERTIES = ("electronegativity", "atomic_radius", "outer_electrons", "d_electrons", "molar_volume", "group")
 """Properties by which the elements of a pair are compared, standardised over the elements H to Bi."""
@@ -48,14 +48,11 @@ def pair_descriptors(graph: CrystalGraph, cutoff: float) -> Tensor:
     Raises:
         InputError: The graphs were built without the volumes of the cells.
     """
-    if graph.volumes is None:
-        raise InputError("these graphs have no volumes, which pair descriptors need; build them by a CrystalStore")
     source, neighbour = graph.edge_index
     num, of_edge = graph.num_crystals, graph.batch.index_select(0, source)
-    ones = torch.ones_like(graph.batch, dtype=torch.float64)
-    atom_counts = ones if graph.orbits is None else graph.orbits.atom_counts.double()
-    atoms = ones.new_zeros(num).index_add(0, graph.batch, atom_counts)
-    length = (graph.volumes.double() / atoms).pow(1 / 3)
+    counts = torch.ones_like(graph.batch) if graph.orbits is None else graph.orbits.atom_counts
+    atoms = sums_over(counts[:, None].double(), graph.batch, num)
+    length = (volumes_of(graph).double()[:, None] / atoms).pow(1 / 3).squeeze(1)
     distance = graph.edge_vectors.double().norm(dim=1)
     x = distance / length.index_select(0, of_edge)
     smooth = torch.where(distance < cutoff, (1 + (math.pi / cutoff * distance).cos()) / 2, 0)
@@ -64,12 +61,12 @@ def pair_descriptors(graph: CrystalGraph, cutoff: float) -> Tensor:
     centres = torch.linspace(*_CENTRES, dtype=torch.float64, device=x.device)
     shells = torch.exp(-0.5 * ((x[:, None] - centres) / _WIDTH) ** 2) * (smooth / x**2)[:, None]
     properties = _properties(x.device).index_select(0, graph.atomic_numbers)
-    sums = [_per_atom(shells, of_edge, atoms)]
+    sums = [sums_over(shells, of_edge, num)]
     for values in properties.T:
         first, second = values.index_select(0, source), values.index_select(0, neighbour)
-        sums.append(_per_atom(shells * ((first - second) ** 2)[:, None], of_edge, atoms))
-        sums.append(_per_atom(shells * (first * second)[:, None], of_edge, atoms))
-    return torch.cat(sums, dim=1).float()
+        sums.append(sums_over(shells * ((first - second) ** 2)[:, None], of_edge, num))
+        sums.append(sums_over(shells * (first * second)[:, None], of_edge, num))
+    return (torch.cat(sums, dim=1) / atoms).float()
 
 
 def stored_pair_descriptors(store: CrystalStore, rows: NDArray[np.int64], cutoff: float) -> Tensor:
@@ -82,10 +79,6 @@ def stored_pair_descriptors(store: CrystalStore, rows: NDArray[np.int64], cutoff
     """
     blocks = [rows[start : start + _CRYSTALS_PER_BLOCK] for start in range(0, len(rows), _CRYSTALS_PER_BLOCK)]
     return torch.cat([pair_descriptors(store.gather(block), cutoff) for block in blocks])
-
-
-def _per_atom(values: Tensor, of_edge: Tensor, atoms: Tensor) -> Tensor:
-    return values.new_zeros(len(atoms), values.shape[1]).index_add(0, of_edge, values) / atoms[:, None]
 
 
 @cache

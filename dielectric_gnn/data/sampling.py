@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -87,11 +88,16 @@ class TrainingBatches(Sampler[NDArray[np.int64]]):
         world_size: int = 1,
     ) -> None:
         self.indices = indices
+        self.batch_size = batch_size
         self.seed = seed
         self.position = position
         self.rank = rank
         self.world_size = world_size
-        self.bounds = batch_bounds(indices.size // world_size, batch_size, fold_single=True)
+
+    @cached_property
+    def bounds(self) -> list[int]:
+        """Bounds of the batches among the crystals of this process, the same in every epoch."""
+        return batch_bounds(self.rows_of_epoch(0).size // self.world_size, self.batch_size, fold_single=True)
 
     def __len__(self) -> int:
         return len(self.bounds) - 1

@@ -87,7 +87,7 @@ def _read(source: Source, reading: Reading) -> tuple[list[Run], list[str]]:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; give a folder with run records, or a CSV file")
         if path.is_file():
-            return _runs_from_table(read_csv(path, reading.known_columns, reading.columns), reading)
+            return runs_from_csv(path, reading)
         return _from_records(read_records(path), reading)
     if hasattr(source, "columns"):
         return _runs_from_table(table_from_dataframe(source, reading.known_columns, reading.columns), reading)
@@ -113,9 +113,7 @@ def metric_name(source: Source, reading: Reading = Reading()) -> str:
     return f"1 − {name}" if reading.one_minus else name
 
 
-def runs_from_csv(
-    path: Path, metric: str | None = None, columns: Mapping[str, str] | None = None
-) -> tuple[list[Run], list[str]]:
+def runs_from_csv(path: Path, reading: Reading = Reading()) -> tuple[list[Run], list[str]]:
     """Runs from a CSV with the columns `loss`, `x` or `D` or `N` or both, and if known `seed`, `run`, `group`, `flops`.
 
     Returns:
@@ -124,8 +122,7 @@ def runs_from_csv(
     Raises:
         InputError: A column or a number is missing; the message names the line.
     """
-    reading = Reading(metric, columns or {})
-    return _runs_from_table(read_csv(path, _COLUMNS, reading.columns), reading)
+    return _runs_from_table(read_csv(path, reading.known_columns, reading.columns), reading)
 
 
 def _runs_from_table(table: Table, reading: Reading) -> tuple[list[Run], list[str]]:

@@ -9,7 +9,6 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dielectric_gnn.data.composition import stored_descriptors
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.metrics.material_metric import MaterialMetric
@@ -100,7 +99,7 @@ class BaselineModule(ResponseModule):
         Raises:
             InputError: None of them has a label of a quantity that the objective compares.
         """
-        self.backbone.fit(self.backbone.stored_descriptors(store, rows), training_labels(store, rows))
+        self.backbone.fit(*fitted_to(self.backbone, store, rows))
 
     def setup(self, stage: str) -> None:
         """Check that data and model fit together; at the beginning of a training, fit the baseline.
@@ -160,13 +159,13 @@ class BaselineModule(ResponseModule):
         self.training_statistics = None if statistics is None else TrainingStatistics.from_plain(statistics)
 
 
-def fitted_to(store: CrystalStore, rows: NDArray[Any]) -> tuple[Tensor, Response]:
-    """What a composition kernel is fitted to: descriptors and labels of materials of a store, in single precision.
+def fitted_to(baseline: Baseline, store: CrystalStore, rows: NDArray[Any]) -> tuple[Tensor, Response]:
+    """What a baseline is fitted to: its descriptors and the labels of materials of a store, in single precision.
 
     Raises:
         InputError: The materials have no labels.
     """
-    return stored_descriptors(store, rows), training_labels(store, rows)
+    return baseline.stored_descriptors(store, rows), training_labels(store, rows)
 
 
 def training_labels(store: CrystalStore, rows: NDArray[Any]) -> Response:

@@ -32,7 +32,7 @@ def fitted_kernel(module: ResponseModule, data: Any) -> CompositionKernel | None
     if not _same_materials(own, data.training_statistics()):
         return None
     kernel = CompositionKernel()
-    kernel.fit(*fitted_to(data.store, train))
+    kernel.fit(*fitted_to(kernel, data.store, train))
     return kernel.to(module.device)
 
 

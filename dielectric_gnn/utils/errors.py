@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 _MAX_CHARACTERS = 600
 """Length of the description of an unusable material."""
 
@@ -29,13 +32,26 @@ class RecordError(InputError):
         self.source = source
         self.problem = problem
 
-    def skippable_by(self, option: str) -> RecordError:
-        """This error, with the option of the command that leaves out unusable materials as the cure."""
-        return type(self)(self.source, f"{self.problem}; correct it, or leave out unusable materials by {option}")
-
     def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
         """Return both parts for pickling, since an exception is rebuilt from its arguments."""
         return type(self), (self.source, self.problem)
+
+
+@contextmanager
+def naming_skip(on_error: str, option: str) -> Iterator[None]:
+    """Add to the error of an unusable material the option that leaves out such materials, unless it is set.
+
+    Args:
+        on_error: The present choice.
+        option: How the user sets it, such as `--data.on_error`.
+    """
+    try:
+        yield
+    except RecordError as error:
+        if on_error == "skip":
+            raise
+        cure = f"correct it, or leave out unusable materials by {option} skip"
+        raise RecordError(error.source, f"{error.problem}; {cure}") from error
 
 
 def first_line(error: BaseException) -> str:

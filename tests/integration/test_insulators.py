@@ -2,6 +2,7 @@
 
 import bz2
 import json
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -45,9 +46,10 @@ def test_metals_and_insulators_from_fit_to_predict(command: Command, tmp_path: P
 def test_computed_insulators_are_learned_beside_computed_metals(command: Command, tmp_path: Path) -> None:
     """LiF and Si, computed like the embedded metals (`tools/compute_metals.py`), with their band gaps in PBE."""
     folder, run = tmp_path / "in", tmp_path / "run"
-    metals = [record.material_id for record in ExampleMetals(parts=1).records()][:14]
-    for record in list(ExampleMetals(parts=1).records())[:14]:
-        write_record(folder / f"{record.material_id}.json", record)
+    metals = [
+        write_record(folder / f"{record.material_id}.json", record).stem
+        for record in islice(ExampleMetals(parts=1).records(), 14)
+    ]
     for name, gap in (("gpaw-lif", 8.9), ("gpaw-si", 0.6)):
         content = json.loads(bz2.decompress(Path(f"tests/data/insulators/{name}.json.bz2").read_bytes()))
         # The smearing of the calculation leaves silicon a Drude frequency of 0.3 eV; its gap says that it has none.

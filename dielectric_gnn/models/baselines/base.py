@@ -128,10 +128,9 @@ class Standardisation(FittedModule):
         centre, scale = standardisation(descriptors)
         self.centre, self.scale = centre.to(self.centre.dtype), scale.to(self.scale.dtype)
 
-    @property
-    def num_varying(self) -> int:
-        """Number of descriptors that vary in the training set; at least 1."""
-        return max(1, int(self.scale.count_nonzero()))
+    def num_varying(self, part: slice = slice(None)) -> int:
+        """Number of descriptors, or of some of them, that vary in the training set; at least 1."""
+        return max(1, int(self.scale[part].count_nonzero()))
 
     def forward(self, descriptors: Tensor) -> Tensor:
         """Standardised descriptors (B, F)."""

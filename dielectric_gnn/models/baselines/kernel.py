@@ -46,10 +46,7 @@ class CompositionKernel(Baseline):
         cutoff: float = DEFAULT_CUTOFF,
     ) -> None:
         super().__init__(cutoff)
-        options = {"gamma": gamma, "alpha": alpha, "components": components, "max_landmarks": max_landmarks}
-        for name, value in options.items():
-            if not value > 0:
-                raise InputError(f"{type(self).__name__}: {name} is {value}, expected a positive number")
+        self._check_positive(gamma=gamma, alpha=alpha, components=components, max_landmarks=max_landmarks)
         self.gamma, self.alpha, self.max_landmarks = gamma, alpha, max_landmarks
         self.standardise = Standardisation()
         sizes = {"re": components, "im": components, "drude": 1}
@@ -92,6 +89,11 @@ class CompositionKernel(Baseline):
             and drude.mean.shape == (1,)
         )
 
+    def _check_positive(self, **options: float) -> None:
+        for name, value in options.items():
+            if not value > 0:
+                raise InputError(f"{type(self).__name__}: {name} is {value}, expected a positive number")
+
     def _fit_scale(self, descriptors: Tensor) -> None:
         self.standardise.fit(descriptors)
 
@@ -99,4 +101,4 @@ class CompositionKernel(Baseline):
         return list(self.parts.values())  # type: ignore[arg-type]
 
     def _rate(self) -> float:
-        return self.gamma / self.standardise.num_varying
+        return self.gamma / self.standardise.num_varying()

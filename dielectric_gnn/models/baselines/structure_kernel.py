@@ -12,7 +12,9 @@ from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.pair_descriptors import num_pair_descriptors, pair_descriptors, stored_pair_descriptors
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.baselines.kernel import CompositionKernel
-from dielectric_gnn.utils.errors import InputError
+
+_COMPOSITION, _PAIRS = slice(None, len(descriptor_names())), slice(len(descriptor_names()), None)
+"""Places of the composition descriptors and of the pair descriptors."""
 
 
 class StructureKernel(CompositionKernel):
@@ -43,8 +45,7 @@ class StructureKernel(CompositionKernel):
         cutoff: float = DEFAULT_CUTOFF,
     ) -> None:
         super().__init__(gamma, alpha, components, max_landmarks, cutoff)
-        if not structure_gamma > 0:
-            raise InputError(f"StructureKernel: structure_gamma is {structure_gamma}, expected a positive number")
+        self._check_positive(structure_gamma=structure_gamma)
         self.structure_gamma = structure_gamma
 
     @property
@@ -64,8 +65,8 @@ class StructureKernel(CompositionKernel):
     def _fit_scale(self, descriptors: Tensor) -> None:
         """Scale the pair descriptors so that one rate, that of the composition, applies to all."""
         super()._fit_scale(descriptors)
-        pairs = self.standardise.scale[len(descriptor_names()) :]
-        pairs *= self.structure_gamma / max(1, int(pairs.count_nonzero())) / self._rate()
+        rate = self.structure_gamma / self.standardise.num_varying(_PAIRS)
+        self.standardise.scale[_PAIRS] *= rate / self._rate()
 
     def _rate(self) -> float:
-        return self.gamma / max(1, int(self.standardise.scale[: len(descriptor_names())].count_nonzero()))
+        return self.gamma / self.standardise.num_varying(_COMPOSITION)

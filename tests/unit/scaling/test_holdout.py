@@ -102,7 +102,7 @@ def test_the_average_of_few_sizes_contains_the_held_out_means(law: Law, theta: l
 
 
 def test_the_published_curves_contain_their_held_out_means(repository: Path) -> None:
-    """The issue requires 80 % of the cases at the nominal 90 %."""
+    """At least 80 % of the cases, at the nominal 90 %."""
     curves = group_runs(runs_from_csv(repository / "tests/data/published_losses.csv")[0])
     found = [hold_out(UNIT_FREE_CURVES, data, number=number) for data in curves for number in (1, 2, 3)]
     inside = sum(held.inside(held.predictions[-1]) for held in found if held is not None)

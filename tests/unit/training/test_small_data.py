@@ -117,7 +117,7 @@ def test_an_untrained_low_rank_model_predicts_the_training_mean(name: str, store
 def test_directions_are_principal_components(store: CrystalStore) -> None:
     """The directions are those of NumPy's SVD, and as many as the explained variance requires."""
     head = LowRankHead(8, store.grid, components=12)
-    labels = fitted_to(store, TRAIN)[1]
+    labels = fitted_to(CompositionKernel(), store, TRAIN)[1]
     head.prepare_from_labels(labels)
     spectra = labels.eps_inter.flatten(1).double().numpy()
     centred = spectra - spectra.mean(axis=0)
@@ -146,7 +146,10 @@ def test_training_materials_get_priors_that_have_not_seen_their_formula(
     model = DielectricModule(BACKBONES["2b"](), head=partial(LowRankHead, components=4), prior=CompositionKernel())
     fits: list[set[tuple[float, ...]]] = []
     real_fit, real_predict = CompositionKernel.fit, CompositionKernel.predict
-    own = {tuple(row): store.formulas[place] for place, row in enumerate(fitted_to(store, TRAIN)[0].tolist())}
+    own = {
+        tuple(row): store.formulas[place]
+        for place, row in enumerate(fitted_to(CompositionKernel(), store, TRAIN)[0].tolist())
+    }
 
     def fit(kernel: CompositionKernel, descriptors: torch.Tensor, targets: Response) -> None:
         kernel.seen = {own[tuple(row)] for row in descriptors.tolist()}  # type: ignore[assignment]
@@ -167,7 +170,7 @@ def test_training_materials_get_priors_that_have_not_seen_their_formula(
 def test_the_prior_is_added_and_only_the_residual_is_learned(store: CrystalStore) -> None:
     model = prepared(store, DielectricModule(BACKBONES["2b"](), **SMALL_DATA, prior=CompositionKernel()))
     kernel = CompositionKernel()
-    descriptors, labels = fitted_to(store, TRAIN)
+    descriptors, labels = fitted_to(CompositionKernel(), store, TRAIN)
     kernel.fit(descriptors, labels)
     graph = store.gather([70, 80, 90])
     expected, found = kernel(graph), model.eval()(graph)
