@@ -147,7 +147,7 @@ class GATv2Conv(nn.Module):
         out_dim: Channels per head.
         edge_dim: D.
         heads: Attention heads.
-        slope: Negative slope of the leaky ReLU.
+        slope: Negative slope of the leaky ReLU, a positive number.
     """
 
     def __init__(self, dim: int, out_dim: int, edge_dim: int, heads: int, slope: float = 0.2) -> None:
