@@ -11,6 +11,7 @@ traffic.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from dielectric_gnn.cli.benchmark.predict import MODELS, Model
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.sources import SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.models.fused import angle_features, neighbour_list, second_moments
+from dielectric_gnn.models.fused import angle_features, gatv2, neighbour_list, second_moments
 from dielectric_gnn.training.module import DielectricModule
 
 _WAITING = (
@@ -86,6 +87,7 @@ def run(models: Sequence[Model] = tuple(MODELS), batch: PositiveInt = 256) -> No
         batch: Number of rattled synthetic crystals in the batch.
     """
     neighbour_list.MAX_BUCKETS = neighbour_list.MIN_BUCKETS
+    gatv2.MIN_EDGES = sys.maxsize  # attention by pairs of atoms is used on the CPU only
     # On a GPU the losses are checked every 50 steps, on the CPU in every one.
     DielectricModule._check_losses = lambda self: None  # type: ignore[method-assign]
     angle_features.second_moments = second_moments.padded_second_moments  # type: ignore[attr-defined]

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from dielectric_gnn.data.graphs.graph import CrystalGraph
-from dielectric_gnn.models.backbones import AtomFeatures, Backbone, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.backbones import AtomFeatures, Backbone, OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.models.layers.interaction import InteractionBlock
-from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing, TransformerConv
+from dielectric_gnn.models.layers.message_passing import CGConv, GATv2Conv, MessagePassing, TransformerConv
 from dielectric_gnn.models.layers.mlp import MLP
 from dielectric_gnn.models.layers.norm import GraphLayerNorm
 from dielectric_gnn.models.layers.triplet_layer import PairUpdate, TripletLayer
@@ -136,6 +136,41 @@ class PyGTripletLayer(nn.Module):
         return x, edges, angles
 
 
+def pyg_gatv2(source: GATv2Conv) -> nn.Module:
+    """`torch_geometric.nn.GATv2Conv` without self loops."""
+    (heads, width), edge_dim = source.attention.shape, source.edge.in_features
+    conv = pyg.GATv2Conv(source.center.in_features, width, heads, edge_dim=edge_dim, add_self_loops=False)
+    conv.negative_slope = source.slope
+    conv.load_state_dict(
+        {
+            "att": source.attention[None],
+            "bias": source.bias,
+            "lin_l.weight": source.neighbour.weight,
+            "lin_l.bias": source.neighbour.bias,
+            "lin_r.weight": source.center.weight,
+            "lin_r.bias": source.center.bias,
+            "lin_edge.weight": source.edge.weight,
+        }
+    )
+    return conv.to(source.bias)
+
+
+class PyGOptiMate(Backbone):
+    """`OptiMate` from stock layers, with its own copy of the weights."""
+
+    def __init__(self, source: OptiMate) -> None:
+        super().__init__(source.scalar_dim, source.cutoff)
+        self.node_embedding, self.edge_embedding = deepcopy(source.node_embedding), deepcopy(source.edge_embedding)
+        self.node_mlp = pyg_mlp(source.node_mlp)
+        self.first, self.second = pyg_gatv2(source.first), pyg_gatv2(source.second)
+
+    def forward(self, graph: CrystalGraph) -> AtomFeatures:
+        """Features of every atom."""
+        x = self.node_mlp(self.node_embedding(graph.atomic_numbers))
+        edges, links = self.edge_embedding(graph.edge_lengths), graph.edge_index.flip(0)
+        return AtomFeatures(self.second(self.first(x, links, edges), links, edges))
+
+
 class PyGOptiMetal2B(Backbone):
     """`OptiMetal2B` from stock layers, with its own copy of the weights."""
 
@@ -176,6 +211,8 @@ class PyGOptiMetal3B(Backbone):
         return AtomFeatures(x)
 
 
-def torch_geometric_form(model: OptiMetal2B | OptiMetal3B) -> Backbone:
+def torch_geometric_form(model: OptiMate | OptiMetal2B | OptiMetal3B) -> Backbone:
     """The same model from stock layers."""
+    if isinstance(model, OptiMate):
+        return PyGOptiMate(model)
     return PyGOptiMetal3B(model) if isinstance(model, OptiMetal3B) else PyGOptiMetal2B(model)

@@ -42,17 +42,18 @@ from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources import ExampleMetals, SyntheticMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import THREE_BODY_CUTOFF
-from dielectric_gnn.models.backbones import Backbone, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.backbones import Backbone, OptiMate, OptiMetal2B, OptiMetal3B
 from dielectric_gnn.models.fused.angles import FullGraphAngles
 from dielectric_gnn.studies.flops import IN_PLACE_PRODUCTS
 from dielectric_gnn.training.evaluation import labels_of
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
 
-Model = Literal["optimetal2b_cgc", "optimetal2b_tc", "optimetal3b_tc"]
+Model = Literal["optimate", "optimetal2b_cgc", "optimetal2b_tc", "optimetal3b_tc"]
 Crystals = Literal["rattled", "prototypes", "strained", "embedded"]
 
-MODELS: dict[Model, Callable[[int], OptiMetal2B | OptiMetal3B]] = {
+MODELS: dict[Model, Callable[[int], OptiMate | OptiMetal2B | OptiMetal3B]] = {
+    "optimate": lambda width: OptiMate(),
     "optimetal2b_cgc": OptiMetal2B,
     "optimetal2b_tc": lambda width: OptiMetal2B(width, message_passing=TWO_HEADS),
     "optimetal3b_tc": OptiMetal3B,
@@ -198,7 +199,7 @@ def run(
 
     Args:
         models: Models to train.
-        width: Channels of both forms.
+        width: Channels of both forms; OptiMate has its published ones.
         batch: Number of materials in the batch.
         crystals: Materials of the batch.
         symmetry: Graphs of ours: all atoms and edges, or one of each orbit.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.models.backbones.base import AtomFeatures, Backbone
+from dielectric_gnn.models.fused import gatv2
+from dielectric_gnn.models.fused.atom_pairs import AtomPairs
 from dielectric_gnn.models.layers.embedding import GroupPeriodEmbedding
 from dielectric_gnn.models.layers.fusable import FusedOption
 from dielectric_gnn.models.layers.message_passing import GATv2Conv
@@ -39,8 +41,14 @@ class OptiMate(Backbone):
 
     def forward(self, graph: CrystalGraph) -> AtomFeatures:
         """Features of every atom: scalars (N, 384)."""
-        edges = self.edge_embedding(graph.edge_lengths)
         counts = graph.orbits.edge_counts if graph.orbits else None
         x = self.node_mlp(self.node_embedding(graph.atomic_numbers), graph.orbits.atom_counts if graph.orbits else 1)
+        if self.fused and gatv2.is_faster(graph.edge_index):
+            pairs = AtomPairs.from_edge_index(graph.edge_index, graph.num_atoms)
+            edges = self.edge_embedding(graph.edge_lengths.index_select(0, pairs.order))
+            counts = None if counts is None else counts.index_select(0, pairs.order)
+            x = self.first.forward_by_pairs(x, pairs, edges, counts)
+            return AtomFeatures(self.second.forward_by_pairs(x, pairs, edges, counts))
+        edges = self.edge_embedding(graph.edge_lengths)
         x = self.first(x, graph.edge_index, edges, counts)
         return AtomFeatures(self.second(x, graph.edge_index, edges, counts))

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dielectric_gnn.models.fused.cgconv import split_cgconv
+from dielectric_gnn.models.fused.gatv2 import attend_by_pairs
 from dielectric_gnn.models.fused.transformer_conv import gated_skip, weighted_sum_of_values
 from dielectric_gnn.models.layers.segment import segment_softmax, segment_sum, weight_by_count
 from dielectric_gnn.utils.errors import InputError
 
 if TYPE_CHECKING:
+    from dielectric_gnn.models.fused.atom_pairs import AtomPairs
     from dielectric_gnn.models.fused.edge_features import FactoredFeatures
 
 
@@ -145,7 +147,7 @@ class GATv2Conv(nn.Module):
         out_dim: Channels per head.
         edge_dim: D.
         heads: Attention heads.
-        slope: Negative slope of the leaky ReLU.
+        slope: Negative slope of the leaky ReLU, a positive number.
     """
 
     def __init__(self, dim: int, out_dim: int, edge_dim: int, heads: int, slope: float = 0.2) -> None:
@@ -169,6 +171,12 @@ class GATv2Conv(nn.Module):
         weights = segment_softmax((keys * self.attention).sum(dim=2), receiver, x.shape[0], counts)
         messages = values.view_as(keys) * weights[:, :, None]
         return segment_sum(messages.flatten(1), receiver, x.shape[0]) + self.bias
+
+    def forward_by_pairs(self, x: Tensor, pairs: AtomPairs, edges: Tensor, counts: Tensor | None = None) -> Tensor:
+        """The same for edges in the order of the pairs of atoms, whose sources are the receivers."""
+        projections = self.center(x), self.neighbour(x)
+        weights = self.edge.weight, self.attention
+        return attend_by_pairs(*projections, edges, *weights, self.slope, pairs, counts) + self.bias
 
 
 class ResidualGATv2(MessagePassing):

@@ -14,6 +14,7 @@ from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.backbones import ESCN, Backbone, ClebschGordan, Goten, OptiMate, OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.fused import gatv2
 from dielectric_gnn.models.fused.edge_features import FactoredFeatures, factored_edge_features
 from dielectric_gnn.models.layers.fusable import Fusable
 from dielectric_gnn.models.layers.message_passing import CGConv, MessagePassing, ResidualGATv2, TransformerConv
@@ -41,6 +42,12 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "escn_chiral": partial(ESCN, 8, tensors=True, chiral=True),
     "cg": partial(ClebschGordan, 8, l_max=3, tensors=True),
 }
+
+
+@pytest.fixture(autouse=True)
+def attention_by_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fused attention of OptiMate for graphs of any size."""
+    monkeypatch.setattr(gatv2, "MIN_EDGES", 0)
 
 
 def full_graph() -> CrystalGraph:
@@ -114,7 +121,7 @@ def test_off_uses_no_fused_form(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     fused, plain = both_forms(name)
     assert all(not part.fused for part in plain.modules() if isinstance(part, Fusable))
     outputs(plain.train(), full_graph())
-    if isinstance(fused, OptiMetal2B | OptiMetal3B):  # the check itself fails for the fused form
+    if isinstance(fused, OptiMate | OptiMetal2B | OptiMetal3B):  # the check itself fails for the fused form
         with pytest.raises(AssertionError, match="fused form"):
             outputs(fused.train(), full_graph())
 
