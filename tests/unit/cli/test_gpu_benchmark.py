@@ -12,9 +12,11 @@ from torch import nn
 from dielectric_gnn.cli.benchmark import gpu
 from dielectric_gnn.cli.benchmark.device import equality
 from dielectric_gnn.cli.benchmark.device.data_parallel import measure_data_parallel
-from dielectric_gnn.cli.benchmark.device.models import batch, combinations, crystals
+from dielectric_gnn.cli.benchmark.device.models import BACKBONES, batch, combinations, crystals
 from dielectric_gnn.cli.benchmark.device.report import Report
 from dielectric_gnn.cli.benchmark.device.steps import measure_epoch, measure_step
+from dielectric_gnn.cli.benchmark.predict import Model
+from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF
 from dielectric_gnn.data.store.resident import ResidentStore
 from dielectric_gnn.utils.errors import InputError
 
@@ -26,6 +28,12 @@ def test_tensors_are_combined_with_equivariant_backbones_only() -> None:
     average = ["FreeFormHead", "LowRankHead", "OscillatorHead"]
     tensor = ["FreeFormTensorHead", "OscillatorTensorHead"]
     assert heads == [*(("optimate", head) for head in average), *(("cg", head) for head in average + tensor)]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_all_models_have_one_cutoff(name: Model) -> None:
+    """The width is not taken for another argument of a backbone that has none."""
+    assert BACKBONES[name](16).cutoff == DEFAULT_CUTOFF
 
 
 def test_a_device_that_computes_something_else_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

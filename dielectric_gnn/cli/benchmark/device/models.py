@@ -29,7 +29,7 @@ from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.training.objective import TensorObjective
 
 BACKBONES: dict[Model, Callable[..., Backbone]] = {
-    "optimate": OptiMate,
+    "optimate": lambda width: OptiMate(),
     "optimetal2b_cgc": OptiMetal2B,
     "optimetal2b_tc": lambda width: OptiMetal2B(width, message_passing=TWO_HEADS),
     "optimetal3b_tc": OptiMetal3B,
@@ -37,7 +37,7 @@ BACKBONES: dict[Model, Callable[..., Backbone]] = {
     "escn": ESCN,
     "cg": ClebschGordan,
 }
-"""Backbones by their width; the last three accept `tensors=True` as well."""
+"""Backbones by their width, which OptiMate does not have; the last three accept `tensors=True` as well."""
 
 _NOISE = 0.01
 """Standard deviation of what is added to weights: some heads begin with zeros, which hide all that precedes them."""

@@ -18,7 +18,7 @@ from dielectric_gnn.cli.benchmark.torch_geometric_form import torch_geometric_fo
 from dielectric_gnn.cli.benchmark.training import Training, flops
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.resident import ResidentStore
-from dielectric_gnn.models.backbones import OptiMetal2B, OptiMetal3B
+from dielectric_gnn.models.backbones import OptiMate, OptiMetal2B, OptiMetal3B
 
 _WAITS = {"cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy"}
 """Calls of the CUDA runtime that wait; the profiler itself makes one `cudaDeviceSynchronize` at its end."""
@@ -99,7 +99,7 @@ def measure_step(name: Model, width: int, graph: CrystalGraph, bf16: bool, repea
         "peak memory (MB)": peak_memory_mb(lambda: ours.update(bf16), device),
         "share of matrix products (%)": 100 * flops(ours.step) / time_of_ours / product_speed,
     }
-    if isinstance(backbone, OptiMetal2B | OptiMetal3B):
+    if isinstance(backbone, OptiMate | OptiMetal2B | OptiMetal3B):
         plain = Training(torch_geometric_form(backbone), graph, False)
         time_of_plain = seconds(lambda: plain.update(bf16), device, repeats)
         row |= {"torch_geometric (ms)": 1e3 * time_of_plain, "ratio": time_of_plain / time_of_ours}
