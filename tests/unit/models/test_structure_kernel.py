@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from dielectric_gnn.data.composition import descriptor_names
 from dielectric_gnn.data.sources import ExampleMetals
@@ -33,7 +34,7 @@ def fit(baseline: Baseline, store: CrystalStore) -> torch.Tensor:
 
 
 def test_predictions_are_those_of_the_formula(store: CrystalStore) -> None:
-    kernel = StructureKernel(gamma=0.5, structure_gamma=0.2, alpha=0.1)
+    kernel = StructureKernel(gamma=0.5, structure_gamma=0.2, alpha=0.1, components=NUM_TRAIN, compression=2.0)
     x = fit(kernel, store).double().numpy()
     exponents = np.zeros((len(x), len(x)))
     for rate, part in ((0.5, x[:, : len(descriptor_names())]), (0.2, x[:, len(descriptor_names()) :])):
@@ -42,12 +43,19 @@ def test_predictions_are_those_of_the_formula(store: CrystalStore) -> None:
         scaled = (part[:, varies] - mean[varies]) / std[varies]
         exponents += rate / varies.sum() * np.abs(scaled[:, None] - scaled[None]).sum(axis=-1)
     products = np.exp(-exponents)
-    assert store.drude is not None
-    drude = store.drude[:NUM_TRAIN].astype(np.float64)
     inside = products[:NUM_TRAIN, :NUM_TRAIN] + 0.1 * np.eye(NUM_TRAIN)
-    expected = drude.mean() + products[NUM_TRAIN:, :NUM_TRAIN] @ np.linalg.solve(inside, drude - drude.mean())
-    found = kernel.predict(torch.from_numpy(x[NUM_TRAIN:]).float()).drude
-    np.testing.assert_allclose(found.numpy(), expected.clip(min=0), rtol=1e-3, atol=1e-3)
+
+    def regression(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        mean = values.mean(axis=0)
+        return mean + products[NUM_TRAIN:, :NUM_TRAIN] @ np.linalg.solve(inside, values - mean)
+
+    assert store.drude is not None and store.eps_inter is not None
+    found = kernel.predict(torch.from_numpy(x[NUM_TRAIN:]).float())
+    drude = regression(store.drude[:NUM_TRAIN].astype(np.float64)).clip(min=0)
+    np.testing.assert_allclose(found.drude.numpy(), drude, rtol=1e-3, atol=1e-3)
+    spectra = store.eps_inter[:NUM_TRAIN].reshape(NUM_TRAIN, -1).astype(np.float64)
+    expected = 2.0 * np.sinh(regression(np.arcsinh(spectra / 2.0)))
+    np.testing.assert_allclose(found.eps_inter.flatten(1).numpy(), expected, rtol=2e-3, atol=2e-3)
 
 
 def test_phases_of_one_element_differ(store: CrystalStore) -> None:
@@ -63,5 +71,7 @@ def test_phases_of_one_element_differ(store: CrystalStore) -> None:
 def test_a_rate_that_is_not_positive_is_refused() -> None:
     with pytest.raises(InputError, match="structure_gamma"):
         StructureKernel(structure_gamma=0.0)
+    with pytest.raises(InputError, match="compression"):
+        StructureKernel(compression=0.0)
     with pytest.raises(InputError, match="StructureKernel: alpha"):
         StructureKernel(alpha=-1)
