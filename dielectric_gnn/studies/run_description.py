@@ -103,7 +103,8 @@ def family_hash(model: Mapping[str, Any]) -> str:
     if not model:
         return ""
     parts = {"backbone": _without(model.get("backbone"), "width"), "pooling": model.get("pooling")}
-    later = {key: model[key] for key in ("norm", "composition", "prior") if model.get(key) is not None}
+    names = ("norm", "composition", "pair_features", "prior", "fidelities")
+    later = {key: model[key] for key in names if model.get(key) is not None}
     return _hash({**parts, "head": model.get("head"), **later})
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from dielectric_gnn.data.composition import stored_descriptors
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.metrics.material_metric import MaterialMetric
@@ -22,7 +21,7 @@ from dielectric_gnn.models.backbone_or_baseline import BackboneOrBaseline
 from dielectric_gnn.models.backbones import Backbone
 from dielectric_gnn.models.baselines import Baseline
 from dielectric_gnn.models.heads import FreeFormHead, Head
-from dielectric_gnn.models.layers.composition_features import CompositionFeatures
+from dielectric_gnn.models.layers.descriptor_features import CompositionFeatures, DescriptorFeatures, PairFeatures
 from dielectric_gnn.models.layers.fidelity import FidelityEmbedding
 from dielectric_gnn.models.layers.fitted import take_shapes
 from dielectric_gnn.models.layers.mlp import Norm, set_norm
@@ -41,7 +40,7 @@ from dielectric_gnn.training.schedule import LearningRateScaling, SchedulerConfi
 from dielectric_gnn.utils.described import CannotDescribeError, describe
 from dielectric_gnn.utils.errors import InputError
 
-_LATER_OPTIONS = ("lr_scheduler", "extra_metrics", "norm", "composition", "prior", "fidelities")
+_LATER_OPTIONS = ("lr_scheduler", "extra_metrics", "norm", "composition", "prior", "fidelities", "pair_features")
 """Options of the model that earlier checkpoints of this schema do not have."""
 
 
@@ -81,6 +80,8 @@ class DielectricModule(_ModuleOfBackbone):
             sets; null means `batch`, as published.
         composition: Whether a linear map of composition descriptors is added to the pooled features; see
             `CompositionFeatures`.
+        pair_features: Whether an MLP of composition and pair descriptors is added to the pooled features; see
+            `PairFeatures`.
         prior: A baseline by class path; the network learns the difference from its prediction. See `Prior`.
         fidelities: Number of qualities of labels that are trained on jointly, for the data source `Fidelities`; see
             `FidelityEmbedding`. Predictions are of the highest.
@@ -107,6 +108,7 @@ class DielectricModule(_ModuleOfBackbone):
         composition: bool | None = None,
         prior: Baseline | None = None,
         fidelities: int | None = None,
+        pair_features: bool | None = None,
     ) -> None:
         if schedule is not None and lr_scheduler is not None:
             raise InputError(
@@ -148,6 +150,7 @@ class DielectricModule(_ModuleOfBackbone):
         self.tensor_pooling = TensorPooling(backbone.scalar_dim, backbone.tensor_dim) if built_head.tensorial else None
         self.head = built_head
         self.composition = CompositionFeatures(backbone.scalar_dim) if composition else None
+        self.pair_features = PairFeatures(backbone.scalar_dim, backbone.cutoff) if pair_features else None
         self.fidelity = FidelityEmbedding(fidelities, backbone.scalar_dim) if fidelities is not None else None
         self.head.residual = prior is not None
         self.prior = None if prior is None else Prior(prior)
@@ -162,6 +165,7 @@ class DielectricModule(_ModuleOfBackbone):
         parts |= {"schedule": schedule, "lr_scaling": lr_scaling, "grid": grid, "metrics": metrics}
         parts |= {"lr_scheduler": lr_scheduler, "extra_metrics": extra_metrics}
         parts |= {"norm": norm, "composition": composition, "prior": prior, "fidelities": fidelities}
+        parts |= {"pair_features": pair_features}
         self.config: dict[str, Any] | None = _described(parts, backbone.cutoff)
         self.train_loss = BatchMean()
         self._loss_monitor = LossMonitor()
@@ -192,8 +196,8 @@ class DielectricModule(_ModuleOfBackbone):
         features = self.backbone(graph)
         counts = {} if graph.orbits is None else {"counts": graph.orbits.atom_counts}
         pooled = self.pooling(features.scalars, graph.batch, graph.num_crystals, **counts)
-        if self.composition is not None:
-            pooled = pooled + self.composition(graph)
+        for further in self._descriptor_features():
+            pooled = pooled + further(graph)
         if self.fidelity is not None:
             pooled = pooled + self.fidelity(graph.fidelities, graph.num_crystals)
         tensors = None
@@ -234,7 +238,7 @@ class DielectricModule(_ModuleOfBackbone):
             )
 
     def prepare(self, store: CrystalStore, rows: NDArray[np.int64], statistics: TrainingStatistics) -> None:
-        """Set what head, composition features and prior take from the training materials, before training.
+        """Set what head, descriptor features and prior take from the training materials, before training.
 
         Args:
             store: Holds the materials.
@@ -242,14 +246,17 @@ class DielectricModule(_ModuleOfBackbone):
             statistics: Of these materials.
         """
         self.head.prepare(statistics)
-        if self.composition is not None:
-            self.composition.prepare(stored_descriptors(store, rows))
+        for features in self._descriptor_features():
+            features.prepare(store, rows)
         if self.prior is None and not self.head.needs_labels:
             return  # the labels of a large training set need not be in memory
         labels = training_labels(store, rows)
         if self.prior is not None:
             labels = self.prior.fit(store, rows, labels)
         self.head.prepare_from_labels(labels)
+
+    def _descriptor_features(self) -> list[DescriptorFeatures]:
+        return [features for features in (self.composition, self.pair_features) if features is not None]
 
     def _warn_of_untrained_outputs(self, statistics: TrainingStatistics) -> None:
         missing = {"drude": statistics.num_drude == 0, "re": statistics.num_real == 0}

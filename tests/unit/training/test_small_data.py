@@ -16,7 +16,7 @@ from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.means import training_statistics
 from dielectric_gnn.models.backbones import ClebschGordan, OptiMate, OptiMetal2B, OptiMetal3B
-from dielectric_gnn.models.baselines import CompositionKernel
+from dielectric_gnn.models.baselines import CompositionKernel, StructureKernel
 from dielectric_gnn.models.heads import FreeFormHead, LowRankHead, OscillatorHead
 from dielectric_gnn.models.layers.embedding import ElementProperties
 from dielectric_gnn.models.layers.mlp import MLP, set_norm
@@ -112,6 +112,41 @@ def test_an_untrained_low_rank_model_predicts_the_training_mean(name: str, store
     mean_eps, mean_drude = training_statistics(store, TRAIN).means()
     torch.testing.assert_close(response.eps_inter, mean_eps.float().expand(2, -1, -1), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(response.drude, mean_drude.float().expand(2), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_pair_features_are_the_same_on_orbit_graphs(name: str, store: CrystalStore, orbit_store: CrystalStore) -> None:
+    torch.manual_seed(0)
+    model = prepared(store, DielectricModule(BACKBONES[name](), norm="layer", pair_features=True)).eval()
+    if model.supports_orbits:
+        close(model(store.gather(range(60, 80))), model(orbit_store.gather(range(60, 80))), rtol=1e-4, atol=1e-3)
+
+
+def test_pair_features_are_an_mlp_of_clipped_standardised_descriptors(store: CrystalStore) -> None:
+    """They add what NumPy computes from the descriptors of the structure kernel."""
+    torch.manual_seed(0)
+    model = prepared(store, DielectricModule(BACKBONES["2b"](), norm="none", pair_features=True)).eval()
+    graph = store.gather(range(60, 70))
+    kernel = StructureKernel()
+    inside = kernel.stored_descriptors(store, TRAIN).double().numpy()
+    varies = inside.std(axis=0) > 1e-6 * np.abs(inside).max(axis=0)
+    x = np.where(varies, (kernel.descriptors(graph).numpy() - inside.mean(axis=0)) / inside.std(axis=0), 0.0)
+    assert np.abs(x).max() > 5
+    first, last = (model.pair_features.mlp.layers[place] for place in (0, 3))
+    hidden = np.clip(x, -5, 5) @ first.weight.detach().numpy().T + first.bias.detach().numpy()
+    expected = hidden.clip(min=0) @ last.weight.detach().numpy().T + last.bias.detach().numpy()
+    np.testing.assert_allclose(model.pair_features(graph).detach().numpy(), expected, rtol=1e-3, atol=1e-3)
+
+    def pooled(module: DielectricModule) -> torch.Tensor:
+        found: list[torch.Tensor] = []
+        handle = module.head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        module(graph)
+        handle.remove()
+        return found[0]
+
+    together = pooled(model)
+    model.pair_features = None
+    torch.testing.assert_close(together - pooled(model), torch.from_numpy(expected).float(), rtol=1e-3, atol=1e-3)
 
 
 def test_directions_are_principal_components(store: CrystalStore) -> None:
