@@ -135,9 +135,9 @@ def _measure(run: PlannedRun, largest: int) -> KindCost:
     fitted_in_closed_form = isinstance(module, BaselineModule)
     started = _now()
     if fitted_in_closed_form:
-        module.fit_baseline(data.store, train)
+        module.fit_baseline(data.store, np.concatenate([train, *data.lower_fidelities()]))
     else:
-        module.prepare(data.store, train, data.training_statistics())
+        module.prepare(data.store, train, data.training_statistics(), data.lower_fidelities())
     seconds_per_fit = _now() - started
     module.to("cuda" if torch.cuda.is_available() else "cpu")
     flops = 0.0 if fitted_in_closed_form else count_training_flops(module, data.store, train).per_sample

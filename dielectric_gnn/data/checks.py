@@ -36,7 +36,7 @@ def check_fidelities(num: int, model: object) -> None:
     if model is not None and num > supported:
         raise InputError(
             f"data.source joins {num} fidelities, but {type(model).__name__} is built for {supported}; set "
-            f"model.fidelities to {num} (networks only), or train on one source"
+            f"model.fidelities to {num} (networks), or fidelity_correlation (kernels), or train on one source"
         )
 
 

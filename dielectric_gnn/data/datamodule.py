@@ -262,7 +262,7 @@ class CrystalDataModule(LightningDataModule):
         """Check that every process can train, and write the ids of the training materials into the run's folder."""
         train = self.indices["train"]
         check_training_size(train.size, self._rank()[1])
-        if lower := self._lower_fidelities():
+        if lower := self.lower_fidelities():
             rank_zero_info(describe_fidelities(self.store, train, lower, self.source.fidelity_weights))
         if self.trainer is not None and self.trainer.is_global_zero:
             chosen = names_array(self.store.material_ids)[train].tolist()
@@ -338,7 +338,7 @@ class CrystalDataModule(LightningDataModule):
         return TrainingLoader(self._batch_store(), self._training_batches(self.indices["train"], seed), not overfit)
 
     def _training_batches(self, train: NDArray[np.int64], seed: int) -> TrainingBatches:
-        lower = self._lower_fidelities()
+        lower = self.lower_fidelities()
         if lower and (self.batch_edges or self.batch_pairs):
             raise InputError(
                 "data.batch_edges and data.batch_pairs do not apply to several fidelities; set data.batch_size instead"
@@ -358,7 +358,7 @@ class CrystalDataModule(LightningDataModule):
             return FidelityBatches(train, lower, weights, size, seed, self._position, *self._rank())
         return TrainingBatches(train, size, seed, self._position, *self._rank())
 
-    def _lower_fidelities(self) -> list[NDArray[np.int64]]:
+    def lower_fidelities(self) -> list[NDArray[np.int64]]:
         """Positions of training materials of every lower fidelity, which are not in `indices`."""
         return lower_fidelity_rows(self.store, self.indices, len(self.source.fidelity_weights))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
@@ -75,6 +76,11 @@ class BaselineModule(ResponseModule):
         return True
 
     @property
+    def num_fidelities(self) -> int:
+        """Number of fidelities of labels that the baseline can be fitted to jointly."""
+        return self.backbone.num_fidelities
+
+    @property
     def num_parameters(self) -> int:
         """Number of values of the fitted state."""
         return self.backbone.num_fitted
@@ -120,7 +126,7 @@ class BaselineModule(ResponseModule):
         _check_labels(statistics, self.objective)
         rank_zero_info(statistics.describe_labels())
         self.training_statistics = statistics
-        self.fit_baseline(data.store, data.indices["train"])
+        self.fit_baseline(data.store, np.concatenate([data.indices["train"], *data.lower_fidelities()]))
         self.trainer.fit_loop.max_epochs = 1
 
     def configure_optimizers(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -137,8 +137,11 @@ class DielectricModule(_ModuleOfBackbone):
                 f"{type(built_head).__name__} cannot predict differences from model.prior; choose LowRankHead or "
                 "FreeFormHead, or set model.prior to null"
             )
-        if prior is not None and fidelities is not None:
-            raise InputError("model.prior and model.fidelities cannot be combined; set one of them to null")
+        if prior is not None and (fidelities or 1) > prior.num_fidelities:
+            raise InputError(
+                f"model.fidelities is {fidelities}, but model.prior is {type(prior).__name__}, fitted to labels of one "
+                "fidelity; give a kernel its fidelity_correlation, or set model.prior to null"
+            )
         super().__init__(
             grid, objective, built_head.outputs, backbone.cutoff, built_head.tensorial, metrics, extra_metrics or ()
         )
@@ -228,7 +231,7 @@ class DielectricModule(_ModuleOfBackbone):
         check_averaging(self, self.trainer.callbacks)  # type: ignore[attr-defined]
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.training_statistics = data.training_statistics()
-        self.prepare(data.store, data.indices["train"], self.training_statistics)
+        self.prepare(data.store, data.indices["train"], self.training_statistics, data.lower_fidelities())
         rank_zero_info(self.training_statistics.describe_labels())
         self._warn_of_untrained_outputs(self.training_statistics)
         if self.tensorial and self.training_statistics.num_tensors == 0:
@@ -237,23 +240,32 @@ class DielectricModule(_ModuleOfBackbone):
                 "exported; set data.tensors to true, or build the store with --tensors"
             )
 
-    def prepare(self, store: CrystalStore, rows: NDArray[np.int64], statistics: TrainingStatistics) -> None:
+    def prepare(
+        self,
+        store: CrystalStore,
+        rows: NDArray[np.int64],
+        statistics: TrainingStatistics,
+        lower: Sequence[NDArray[np.int64]] = (),
+    ) -> None:
         """Set what head, descriptor features and prior take from the training materials, before training.
 
         Args:
             store: Holds the materials.
             rows: Positions of the training materials in it, (D,).
             statistics: Of these materials.
+            lower: Positions of the training materials of every lower fidelity, which only the prior uses.
         """
         self.head.prepare(statistics)
         for features in self._descriptor_features():
             features.prepare(store, rows)
         if self.prior is None and not self.head.needs_labels:
             return  # the labels of a large training set need not be in memory
-        labels = training_labels(store, rows)
-        if self.prior is not None:
-            labels = self.prior.fit(store, rows, labels)
-        self.head.prepare_from_labels(labels)
+        if self.prior is None:
+            self.head.prepare_from_labels(training_labels(store, rows))
+            return
+        joint = np.concatenate([rows, *lower])
+        residuals = self.prior.fit(store, joint, training_labels(store, joint))
+        self.head.prepare_from_labels(residuals.map(lambda values: values[: len(rows)]))
 
     def _descriptor_features(self) -> list[DescriptorFeatures]:
         return [features for features in (self.composition, self.pair_features) if features is not None]

@@ -94,6 +94,21 @@ def test_the_example_of_the_guide_is_valid(command: Command, repository: Path, t
     assert "fidelities: 2" in command("fit", *base, "--print_config").stdout
 
 
+def test_a_kernel_and_a_network_with_a_prior_train_on_both(
+    command: Command, joint: tuple[str, ...], tmp_path: Path
+) -> None:
+    """With a correlation, the state of the kernel has materials of both fidelities."""
+    kernel = ("--model.backbone", "CompositionKernel", "--model.backbone.fidelity_correlation", "0.9")
+    command("fit", *joint, "--model.fidelities", "null", *kernel, "--run_dir", str(tmp_path / "kernel"))
+    prior = ("--model.prior", "CompositionKernel", "--model.prior.fidelity_correlation", "0.9")
+    head = ("--model.head", "LowRankHead", "--trainer.max_epochs", "1")
+    command("fit", *joint, *head, *prior, "--run_dir", str(tmp_path / "prior"))
+    for name, key in (("kernel", "backbone.landmarks"), ("prior", "prior.baseline.landmarks")):
+        state = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        assert 69 < len(state[key]) <= 69 + 40
+        command("test", "--ckpt_path", str(tmp_path / name / "checkpoints" / "last.ckpt"))
+
+
 def test_a_model_of_one_fidelity_is_refused(command: Command, joint: tuple[str, ...], tmp_path: Path) -> None:
     refused = command("fit", *joint, "--model.fidelities", "null", "--run_dir", str(tmp_path), status=2).stderr
     assert "model.fidelities to 2" in refused.splitlines()[-1] and "Traceback" not in refused

@@ -102,7 +102,7 @@ def inspect(cli: DielectricCLI, verify: bool, quick: bool) -> Iterator[Finding]:
         batch = requested_batch(data)
         model.training_statistics = data.training_statistics()
         if not isinstance(model, BaselineModule):
-            model.prepare(data.store, data.indices["train"], model.training_statistics)
+            model.prepare(data.store, data.indices["train"], model.training_statistics, data.lower_fidelities())
     except InputError as error:
         yield from rejects(data)
         yield Finding("error", "data", str(error), "see the message")

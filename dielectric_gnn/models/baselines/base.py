@@ -64,6 +64,11 @@ class Baseline(BackboneOrBaseline, FittedModule, ABC):
         return self.predict(self.descriptors(graph))
 
     @property
+    def num_fidelities(self) -> int:
+        """Number of fidelities of labels that it can be fitted to jointly."""
+        return 1
+
+    @property
     def num_descriptors(self) -> int:
         """Number F of descriptors."""
         return len(descriptor_names())

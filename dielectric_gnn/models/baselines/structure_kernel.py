@@ -7,15 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dielectric_gnn.data.composition import descriptor_names
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
 from dielectric_gnn.data.pair_descriptors import num_pair_descriptors, pair_descriptors, stored_pair_descriptors
 from dielectric_gnn.data.store.crystal_store import CrystalStore
-from dielectric_gnn.models.baselines.kernel import CompositionKernel
+from dielectric_gnn.models.baselines.kernel import COMPOSITION, CompositionKernel
 from dielectric_gnn.targets.response import Response
 
-_COMPOSITION, _PAIRS = slice(None, len(descriptor_names())), slice(len(descriptor_names()), None)
-"""Places of the composition descriptors and of the pair descriptors."""
+_PAIRS = slice(COMPOSITION.stop, COMPOSITION.stop + num_pair_descriptors())
+"""Places of the pair descriptors."""
 
 
 class StructureKernel(CompositionKernel):
@@ -34,9 +33,10 @@ class StructureKernel(CompositionKernel):
         max_landmarks: Largest number of training materials in the exact solution.
         cutoff: Distance up to which pairs count (Å).
         compression: c, the value of ε from where spectra are compressed.
+        fidelity_correlation: As in `CompositionKernel`.
 
     Raises:
-        InputError: An option is not positive.
+        InputError: An option is not positive, or ρ above 1.
     """
 
     compression: Tensor
@@ -50,17 +50,18 @@ class StructureKernel(CompositionKernel):
         max_landmarks: int = 4000,
         cutoff: float = DEFAULT_CUTOFF,
         compression: float = 10.0,
+        fidelity_correlation: float | None = None,
     ) -> None:
-        super().__init__(gamma, alpha, components, max_landmarks, cutoff)
+        super().__init__(gamma, alpha, components, max_landmarks, cutoff, fidelity_correlation)
         self._check_positive(structure_gamma=structure_gamma, compression=compression)
         self.structure_gamma = structure_gamma
         # Part of the state: coefficients have no meaning without it.
         self.register_buffer("compression", torch.tensor(compression))
 
     @property
-    def num_descriptors(self) -> int:
+    def num_own_descriptors(self) -> int:
         """Number of composition and of pair descriptors."""
-        return super().num_descriptors + num_pair_descriptors()
+        return super().num_own_descriptors + num_pair_descriptors()
 
     def fit(self, descriptors: Tensor, targets: Response) -> None:
         """Solve the regression of the compressed spectra."""
@@ -72,20 +73,17 @@ class StructureKernel(CompositionKernel):
         fitted = super()._predict(descriptors)
         return Response(self.compression * torch.sinh(fitted.eps_inter / self.compression), fitted.drude)
 
-    def descriptors(self, graph: CrystalGraph) -> Tensor:
+    def own_descriptors(self, graph: CrystalGraph) -> Tensor:
         """Composition descriptors and pair descriptors of a batch."""
-        return torch.cat([super().descriptors(graph), pair_descriptors(graph, self.cutoff)], dim=1)
+        return torch.cat([super().own_descriptors(graph), pair_descriptors(graph, self.cutoff)], dim=1)
 
-    def stored_descriptors(self, store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
+    def own_stored_descriptors(self, store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
         """The same, of materials of a store."""
         pairs = stored_pair_descriptors(store, rows, self.cutoff)
-        return torch.cat([super().stored_descriptors(store, rows), pairs], dim=1)
+        return torch.cat([super().own_stored_descriptors(store, rows), pairs], dim=1)
 
     def _fit_scale(self, descriptors: Tensor) -> None:
         """Scale the pair descriptors so that one rate, that of the composition, applies to all."""
         super()._fit_scale(descriptors)
         rate = self.structure_gamma / self.standardise.num_varying(_PAIRS)
         self.standardise.scale[_PAIRS] *= rate / self._rate()
-
-    def _rate(self) -> float:
-        return self.gamma / self.standardise.num_varying(_COMPOSITION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 from dielectric_gnn.data.checks import check_fidelities
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.data.store.means import training_statistics
 from dielectric_gnn.data.store.resident import ResidentStore
 from dielectric_gnn.models.backbones import OptiMetal2B
-from dielectric_gnn.models.baselines import CompositionKernel, MeanSpectrum
+from dielectric_gnn.models.baselines import CompositionKernel, MeanSpectrum, StructureKernel
 from dielectric_gnn.models.heads import LowRankHead
+from dielectric_gnn.training.baseline_module import fitted_to, training_labels
 from dielectric_gnn.training.module import DielectricModule
 from dielectric_gnn.utils.errors import InputError
 
@@ -75,10 +78,71 @@ def test_data_of_more_fidelities_than_the_model_has_is_refused() -> None:
     check_fidelities(2, None)
     check_fidelities(2, model(3))
     check_fidelities(1, DielectricModule(MeanSpectrum()))
+    check_fidelities(3, DielectricModule(CompositionKernel(fidelity_correlation=0.9)))
     for refused in (model(None), DielectricModule(MeanSpectrum())):
         with pytest.raises(InputError, match=r"model\.fidelities to 2"):
             check_fidelities(2, refused)
     with pytest.raises(InputError, match="fidelities"):
         model(1)
-    with pytest.raises(InputError, match=r"prior.*fidelities"):
+    with pytest.raises(InputError, match="fidelity_correlation"):
         model(2, prior=CompositionKernel(), head=LowRankHead)
+
+
+@pytest.mark.parametrize("correlation", [0.6, 1.0])
+def test_a_kernel_of_several_fidelities_is_that_of_the_formula(correlation: float, store: CrystalStore) -> None:
+    """The kernel of the materials times ρ^|f − f'|, in NumPy; standardised descriptors are those of the model."""
+    kernel = CompositionKernel(gamma=0.5, alpha=0.1, fidelity_correlation=correlation)
+    train, test = np.arange(6), np.arange(6, 9)
+    kernel.fit(*fitted_to(kernel, store, train))
+    assert kernel.is_consistent() and store.fidelities is not None and store.drude is not None
+    x = CompositionKernel().stored_descriptors(store, np.arange(9)).double().numpy()
+    varies = x[train].std(axis=0) > 1e-6 * np.abs(x[train]).max(axis=0)
+    x = ((x - x[train].mean(axis=0)) / np.where(varies, x[train].std(axis=0), 1.0))[:, varies]
+    products = np.exp(-0.5 * np.abs(x[:, None] - x[None]).mean(axis=-1))
+
+    def between(rows: Any, fidelities: Any) -> Any:
+        difference = np.abs(fidelities[:, None] - store.fidelities[train][None])  # type: ignore[index]
+        return products[np.ix_(rows, train)] * correlation**difference
+
+    inside = between(train, store.fidelities[train]) + 0.1 * np.eye(6)
+    labels = store.drude[train].astype(float)
+    solution = np.linalg.solve(inside, labels - labels.mean())
+    for graph, fidelities in (
+        (store.gather(test), store.fidelities[test]),
+        (replace(store.gather(test), fidelities=None), np.zeros(3)),
+    ):
+        expected = labels.mean() + between(test, fidelities) @ solution
+        np.testing.assert_allclose(kernel(graph).drude, expected.clip(min=0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_kernel_of_one_fidelity_has_the_same_predictions_with_a_correlation(metals: list[CrystalRecord]) -> None:
+    store = CrystalStore.from_records(metals[:40], 5.5)
+    found = []
+    for correlation in (None, 0.5):
+        kernel = StructureKernel(fidelity_correlation=correlation)
+        kernel.fit(*fitted_to(kernel, store, np.arange(30)))
+        found.append(kernel(store.gather(range(30, 40))))
+    torch.testing.assert_close(found[0].eps_inter, found[1].eps_inter, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[0].drude, found[1].drude, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.5, 1.5])
+def test_a_correlation_out_of_range_is_refused(value: float) -> None:
+    with pytest.raises(InputError, match=r"fidelity_correlation is .*, expected a number above 0"):
+        CompositionKernel(fidelity_correlation=value)
+
+
+def test_the_prior_learns_from_lower_fidelities_and_the_head_from_the_highest(store: CrystalStore) -> None:
+    prior = CompositionKernel(fidelity_correlation=0.9)
+    joint = model(3, prior=prior, head=partial(LowRankHead, components=2))
+    rows, lower = np.array([0, 3, 6]), [np.array([1, 4]), np.array([2, 5])]
+    joint.prepare(store, rows, training_statistics(store, rows), lower)
+    assert len(prior.landmarks) == 7
+    everything = np.concatenate([rows, *lower])
+    formulas = [store.formulas[row] for row in everything]
+    predicted = prior.out_of_fold(*fitted_to(prior, store, everything), formulas)
+    residuals = training_labels(store, everything).eps_inter - predicted.eps_inter
+    mean = residuals[:3].mean(dim=0).flatten()
+    torch.testing.assert_close(joint.head.mean, mean, rtol=1e-4, atol=1e-3)  # type: ignore[arg-type]
+    found = joint.train()(store.gather([1, 5])).eps_inter
+    torch.testing.assert_close(found, predicted.eps_inter[[3, 6]] + mean.view(-1, 2), rtol=1e-4, atol=1e-3)
