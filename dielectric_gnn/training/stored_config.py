@@ -108,6 +108,8 @@ def default_settings(
 
 def _without_none(settings: Any) -> Any:
     """Settings without those that are None, which stored configurations leave out."""
+    if isinstance(settings, list):
+        return [_without_none(item) for item in settings]
     if not isinstance(settings, Mapping):
         return settings
     return {key: _without_none(value) for key, value in settings.items() if value is not None}

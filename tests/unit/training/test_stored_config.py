@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import sys
 from collections.abc import Iterator
@@ -180,6 +181,19 @@ def test_paths_are_used_only_if_the_user_gives_them_too(options: list[str], word
     assert stored_paths({"data": data}) == {}
     assert given == stored["data"]
     assert default_settings("best.ckpt", stored, {}, structures_only=True)["data.store"] is None
+
+
+def test_the_stored_source_given_again_with_its_unset_options_is_no_other_source() -> None:
+    """Options that are null are not stored; where sources are joined, they are those of the items of a list."""
+    entries = {"class_path": "dielectric_gnn.data.sources.EntryJson", "init_args": {"path": "coarse"}}
+    joined = {"class_path": "dielectric_gnn.data.sources.Fidelities", "init_args": {"sources": [entries, entries]}}
+    stored = stored_by("--data.source", json.dumps(joined))
+    given = copy.deepcopy(stored["data"]["source"])
+    given["init_args"]["sources"][1]["init_args"]["broadening_ev"] = None
+    settings = default_settings("best.ckpt", stored, {"source": given})
+    assert settings.get("data.grid") is None
+    given["init_args"]["sources"][1]["init_args"]["broadening_ev"] = 0.2
+    assert default_settings("best.ckpt", stored, {"source": given})["data.grid"] is not None
 
 
 def test_a_store_replaces_a_stored_source() -> None:
