@@ -2,9 +2,9 @@ r"""Train the model that is shipped with the package, cross-validate it, and wri
 
     python tools/train_pretrained.py --work runs/pretrained [--workers 2] [--target FOLDER]
 
-Members of the ensemble: two networks of `configs/recipe/small_data.yaml` with different seeds, one that learns what the
-structure kernel leaves (`model.prior`), and this kernel itself, all trained on every embedded metal. The same members,
-and the composition kernel for comparison, are cross-validated on five folds by formula first, each an ordinary
+Members of the ensemble: two networks of `configs/recipe/small_data.yaml`, which learn what the structure kernel leaves,
+and two of `small_data_network.yaml`, which learn everything, all trained on every embedded metal. The same members, and
+the composition kernel for comparison, are cross-validated on five folds by formula first, each an ordinary
 `dielectric-gnn cross-validate` in --work, which gives the errors of the card and the prediction intervals, whose
 coverage is measured by calibrating on the other folds.
 Weights are stored in half precision. A repeated command continues.

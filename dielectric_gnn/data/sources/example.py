@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dielectric_gnn.data.record import CrystalRecord
 from dielectric_gnn.data.sources.base import OnError, RecordSource
-from dielectric_gnn.data.sources.shards import PART_NAME, material_ids, read_shard
+from dielectric_gnn.data.sources.shards import COARSE_NAME, PART_NAME, material_ids, read_shard
 from dielectric_gnn.utils.errors import InputError
 
 _FOLDER = resources.files("dielectric_gnn.data") / "example"
@@ -54,12 +54,34 @@ class ExampleMetals(RecordSource):
         return {name: [material_id for material_id in ids if material_id in used] for name, ids in split.items()}
 
     def _files(self) -> Iterator[Path]:
-        for part in range(num_parts() if self.parts is None else self.parts):
-            with resources.as_file(_FOLDER / PART_NAME.format(part)) as path:
-                yield path
+        return _files(PART_NAME, num_parts() if self.parts is None else self.parts)
+
+
+class CoarseMetals(RecordSource):
+    """Metals computed like those of `ExampleMetals`, but with coarse k meshes (20 instead of 38 Å per direction; CC0).
+
+    Labels of a lower quality and a fraction of the cost, for the second place in `Fidelities`. Most of them are of
+    compositions that `ExampleMetals` does not have; some are of its materials. There is no split.
+    """
+
+    def records(self, on_error: OnError = "raise") -> Iterator[CrystalRecord]:
+        """All materials, with the response along each axis; one file is held at a time."""
+        for path in _files(COARSE_NAME, _count(COARSE_NAME)):
+            yield from read_shard(path, source="embedded metals, coarse")
 
 
 def num_parts() -> int:
     """Number of files of the embedded set."""
+    return _count(PART_NAME)
+
+
+def _count(name: str) -> int:
+    """Number of files of the numbered names."""
     names = {item.name for item in _FOLDER.iterdir()}
-    return next(part for part in range(len(names) + 1) if PART_NAME.format(part) not in names)
+    return next(part for part in range(len(names) + 1) if name.format(part) not in names)
+
+
+def _files(name: str, number: int) -> Iterator[Path]:
+    for part in range(number):
+        with resources.as_file(_FOLDER / name.format(part)) as path:
+            yield path

@@ -22,6 +22,8 @@ from dielectric_gnn.utils.errors import RecordError
 from dielectric_gnn.utils.files import write_atomically
 
 PART_NAME = "metals_{}.npz"
+COARSE_NAME = "coarse_{}.npz"
+"""Numbered files of the embedded set, and of the embedded metals with coarse k meshes."""
 
 
 def write_shard(path: Path, records: Sequence[CrystalRecord]) -> None:

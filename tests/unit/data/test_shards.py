@@ -104,6 +104,14 @@ def test_appended_materials_move_nothing(metals: list[Any], tmp_path: Path) -> N
     assert len(order) == 41 and set(order[:30]) == {record.material_id for record in metals[:30]}
 
 
+def test_metals_with_coarse_meshes_are_appended_to_files_of_their_own(metals: list[Any], tmp_path: Path) -> None:
+    tool = load_tool("pack_example_data")
+    assert tool.append_coarse(tmp_path, metals[:30]) == 30
+    assert tool.append_coarse(tmp_path, metals[20:40]) == 10
+    assert [path.name for path in tmp_path.iterdir()] == ["coarse_0.npz"]
+    assert len(list(read_shard(tmp_path / "coarse_0.npz"))) == 40
+
+
 def test_shares_of_the_hash_are_those_stated() -> None:
     tool = load_tool("pack_example_data")
     sides = [tool.side_of(f"A{number}") for number in range(4000)]
