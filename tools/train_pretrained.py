@@ -46,8 +46,8 @@ from dielectric_gnn.utils.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = ["--config", "base.yaml", "--config", "data/example.yaml", "--config", "trainer/cpu.yaml"]
-RECIPE = [*BASE, "--config", "recipe/small_data.yaml", "--figures.every_n_epochs", "0"]
-PRIOR = ["--model.prior", "StructureKernel", "--trainer.max_epochs", "20"]
+WITH_PRIOR = [*BASE, "--config", "recipe/small_data.yaml", "--figures.every_n_epochs", "0"]
+NETWORK = [*BASE, "--config", "recipe/small_data_network.yaml", "--figures.every_n_epochs", "0"]
 NUM_FOLDS = 5
 
 
@@ -61,10 +61,10 @@ class Member:
 
 
 MEMBERS = (
-    Member("kernel", [*BASE, "--config", "baseline/structure_kernel.yaml"], 1),
-    Member("network-1", RECIPE, 1),
-    Member("network-2", RECIPE, 2),
-    Member("prior", [*RECIPE, *PRIOR], 3),
+    Member("prior-1", WITH_PRIOR, 1),
+    Member("prior-2", WITH_PRIOR, 2),
+    Member("network-1", NETWORK, 1),
+    Member("network-2", NETWORK, 2),
 )
 REFERENCE = Member("composition-kernel", [*BASE, "--config", "baseline/composition_kernel.yaml"], 1)
 
@@ -162,8 +162,8 @@ CARD_TEXT = """# metals-gpaw
 
 {num} metals and intermetallics of {formulas} formulas (`dielectric_gnn/data/example/README.md`: GPAW, PBE,
 independent-particle approximation, broadening 0.3 eV, 0–20 eV, ω_D from the intraband response), elements Li to Bi
-without rare earths. An ensemble of {members} members: two networks of `configs/recipe/small_data.yaml`, one on the
-prior of the structure kernel, and this kernel. Made by `python tools/train_pretrained.py`.
+without rare earths. An ensemble of {members} members: two networks of `configs/recipe/small_data.yaml`, which learn what
+the structure kernel leaves, and two of `small_data_network.yaml`. Made by `python tools/train_pretrained.py`.
 
 Cross-validation on five folds by formula; every metal is predicted by members that have not seen its formula:
 
