@@ -162,8 +162,8 @@ CARD_TEXT = """# metals-gpaw
 
 {num} metals and intermetallics of {formulas} formulas (`dielectric_gnn/data/example/README.md`: GPAW, PBE,
 independent-particle approximation, broadening 0.3 eV, 0–20 eV, ω_D from the intraband response), elements Li to Bi
-without rare earths. An ensemble of {members} members: two networks of `configs/recipe/small_data.yaml`, which learn what
-the structure kernel leaves, and two of `small_data_network.yaml`. Made by `python tools/train_pretrained.py`.
+without rare earths. An ensemble of {members} members: two networks of `configs/recipe/small_data.yaml`, which learn
+what the structure kernel leaves, and two of `small_data_network.yaml`. Made by `python tools/train_pretrained.py`.
 
 Cross-validation on five folds by formula; every metal is predicted by members that have not seen its formula:
 
