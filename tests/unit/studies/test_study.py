@@ -219,7 +219,7 @@ def test_shipped_studies(path: Path) -> None:
     seeds, sizes, widths = 3, 7, 7
     number = {
         "laptop": 30,
-        "metals": 4 * 9 * 4,
+        "metals": 5 * 8 * seeds,
         "metals_backbones": 4 * 4 * seeds,
         "published_data_scaling": 4 * sizes * seeds,
         "published_width_scaling": 3 * widths * seeds,
