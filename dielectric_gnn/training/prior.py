@@ -13,6 +13,7 @@ from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import names_array
 from dielectric_gnn.models.baselines import Baseline
 from dielectric_gnn.targets.response import Response
+from dielectric_gnn.training.objective import COMPONENT_AXIS
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -22,6 +23,9 @@ class Prior(nn.Module):
     In training, a training material gets the prediction of a fit to the materials of other formulas: otherwise the
     network would learn the errors of the baseline on materials that it was fitted to, which are much smaller than those
     on new ones. These predictions are held in memory, one spectrum for every training material.
+
+    Neither a kernel nor a difference from it is bound to be positive. So Im ε < 0, which would amplify light, becomes 0
+    in predictions. In training it does not, because a value that was replaced would have no gradient.
 
     Args:
         baseline: Fitted by `fit`; its state is part of checkpoints.
@@ -64,7 +68,10 @@ class Prior(nn.Module):
         if prior is None:
             with torch.no_grad():
                 prior = self.baseline(graph)
-        return Response(prior.eps_inter + residual.eps_inter, F.relu(prior.drude + residual.drude))
+        response = Response(prior.eps_inter + residual.eps_inter, F.relu(prior.drude + residual.drude))
+        if not self.training:
+            response.eps_inter[..., COMPONENT_AXIS["im"]].clamp_(min=0)
+        return response
 
     def _training_predictions(self, graph: CrystalGraph) -> Response | None:
         """Predictions out of fold; None for a batch of other materials."""

@@ -210,7 +210,9 @@ def test_the_prior_is_added_and_only_the_residual_is_learned(store: CrystalStore
     graph = store.gather([70, 80, 90])
     expected, found = kernel(graph), model.eval()(graph)
     mean = model.head.mean.view(-1, 2)  # of the residuals: what an untrained head adds
-    torch.testing.assert_close(found.eps_inter, expected.eps_inter + mean, rtol=1e-4, atol=1e-4)
+    sums = expected.eps_inter + mean
+    torch.testing.assert_close(found.eps_inter[..., 0], sums[..., 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.eps_inter[..., 1], sums[..., 1].clamp(min=0), rtol=1e-4, atol=1e-4)
     formulas = [store.formulas[row] for row in TRAIN]
     out_of_fold = kernel.out_of_fold(descriptors, labels, formulas)
     batch = store.gather([0, 5, 59])
@@ -221,7 +223,17 @@ def test_the_prior_is_added_and_only_the_residual_is_learned(store: CrystalStore
     gradient = model.head.spectrum_mlp.last.weight.grad
     assert gradient is not None and gradient.any()
     other = model.train()(store.gather([70]))  # not a training material
-    torch.testing.assert_close(other.eps_inter[0], found.eps_inter[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(other.eps_inter[0], sums[0], rtol=1e-4, atol=1e-4)
+
+
+def test_predictions_with_a_prior_absorb_light_and_training_is_not_bounded(store: CrystalStore) -> None:
+    model = prepared(store, DielectricModule(BACKBONES["2b"](), **SMALL_DATA, prior=CompositionKernel()))
+    with torch.no_grad():
+        model.head.mean[1::2] -= 5.0  # what the network adds to Im
+    graph = store.gather([0, 5, 59])
+    assert (model.train()(graph).eps_inter[..., 1] < -1).any()
+    found = model.eval()(graph).eps_inter
+    assert found[..., 1].min() == 0 and found[..., 0].min() < 0
 
 
 def test_drude_frequencies_stay_positive_and_residuals_have_both_signs(store: CrystalStore) -> None:
