@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from dielectric_gnn.data.datamodule import CrystalDataModule
 from dielectric_gnn.data.fidelities import FidelityBatches
 from dielectric_gnn.data.record import CrystalRecord
-from dielectric_gnn.data.sources import ExampleMetals, Fidelities, RecordSource, SyntheticMetals
+from dielectric_gnn.data.sources import CoarseMetals, ExampleMetals, Fidelities, RecordSource, SyntheticMetals
 from dielectric_gnn.data.sources.base import OnError
 from dielectric_gnn.data.store.prepare import BuildOptions, build_store
 from dielectric_gnn.targets.grid import EnergyGrid
@@ -175,3 +176,17 @@ def test_a_split_file_cannot_hold_out_a_lower_fidelity(metals: list[CrystalRecor
     data = CrystalDataModule(Fidelities([ExampleMetals(parts=1), Twice()]), split_ids=str(tmp_path / "split.json"))
     with pytest.raises(InputError, match="fidelity 1"):
         data.setup("fit")
+
+
+def test_the_embedded_coarse_metals_are_what_their_description_says() -> None:
+    """Their k meshes follow from their cells and 20 Å, and most formulas are not in the embedded set."""
+    coarse = list(CoarseMetals().records())
+    formulas = {record.formula for record in ExampleMetals().records()}
+    assert len({record.material_id for record in coarse}) == len(coarse) == 173
+    assert len([record for record in coarse if record.formula not in formulas]) == 149
+    for record in coarse:
+        shortest = [max(4.0, 20 / float(np.linalg.norm(vector))) for vector in record.lattice]
+        expected = [2 * math.ceil(number / 2 - 1e-9) for number in shortest]  # even numbers
+        assert record.metadata["parameters"]["kpt_nscf"] == expected, record.material_id
+        assert record.labels is not None and record.labels.broadening == 0.3
+        assert np.isfinite(record.labels.eps_inter).all() and (record.labels.drude > 0).all()
