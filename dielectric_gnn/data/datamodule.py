@@ -300,7 +300,8 @@ class CrystalDataModule(LightningDataModule):
 
     def _read_split(self, stage: str) -> dict[str, NDArray[np.int64]]:
         """Read the source into memory; positions of its own split, or of one drawn by composition."""
-        self._read(self.source if self.all_as is None else self.source.highest_fidelity(), stage)
+        joint = stage == TrainerFn.FITTING and self.all_as is None  # lower fidelities are for training only
+        self._read(self.source if joint else self.source.highest_fidelity(), stage)
         if self.all_as is not None or self.split_ids is not None:
             return {}
         rows = highest_fidelity_rows(self.store).tolist()

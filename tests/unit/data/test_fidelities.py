@@ -190,3 +190,10 @@ def test_the_embedded_coarse_metals_are_what_their_description_says() -> None:
         assert record.metadata["parameters"]["kpt_nscf"] == expected, record.material_id
         assert record.labels is not None and record.labels.broadening == 0.3
         assert np.isfinite(record.labels.eps_inter).all() and (record.labels.drude > 0).all()
+
+
+@pytest.mark.parametrize(("stage", "num"), [("fit", 122), ("validate", 102), ("test", 102)])
+def test_lower_fidelities_are_read_for_training_only(stage: str, num: int) -> None:
+    data = CrystalDataModule(Fidelities([ExampleMetals(parts=1), SyntheticMetals(20, broadening_ev=0.3)]))
+    data.setup(stage)
+    assert len(data.store) == num
