@@ -3,10 +3,10 @@ r"""Train the model that is shipped with the package, cross-validate it, and wri
     python tools/train_pretrained.py --work runs/pretrained [--workers 2] [--target FOLDER]
 
 Members of the ensemble: two networks of `configs/recipe/small_data.yaml`, which learn what the structure kernel leaves,
-and two of `small_data_network.yaml`, which learn everything, all trained on every embedded metal. The same members, and
-the composition kernel for comparison, are cross-validated on five folds by formula first, each an ordinary
-`dielectric-gnn cross-validate` in --work, which gives the errors of the card and the prediction intervals, whose
-coverage is measured by calibrating on the other folds.
+and two of `small_data_network.yaml`, which learn everything, all trained on every embedded metal and, as a lower
+fidelity, on those with coarse k meshes. The same members, and the composition kernel for comparison, are cross-validated
+on five folds by formula first, each an ordinary `dielectric-gnn cross-validate` in --work, which gives the errors of the
+card and the prediction intervals, whose coverage is measured by calibrating on the other folds.
 Weights are stored in half precision. A repeated command continues.
 """
 
@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 
 from dielectric_gnn import optics
-from dielectric_gnn.data.sources import ExampleMetals
+from dielectric_gnn.data.sources import CoarseMetals, ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.optics.intervals import Intervals
 from dielectric_gnn.pretrained.models import CARD, INTERVALS
@@ -45,9 +45,10 @@ from dielectric_gnn.utils.entry import command
 from dielectric_gnn.utils.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = ["--config", "base.yaml", "--config", "data/example.yaml", "--config", "trainer/cpu.yaml"]
-WITH_PRIOR = [*BASE, "--config", "recipe/small_data.yaml", "--figures.every_n_epochs", "0"]
-NETWORK = [*BASE, "--config", "recipe/small_data_network.yaml", "--figures.every_n_epochs", "0"]
+BASE = ["--config", "base.yaml", "--config", "trainer/cpu.yaml", "--figures.every_n_epochs", "0"]
+JOINT = [*BASE, "--config", "data/example_fidelities.yaml"]
+WITH_PRIOR = [*JOINT, "--config", "recipe/small_data.yaml", "--model.prior.fidelity_correlation", "0.9"]
+NETWORK = [*JOINT, "--config", "recipe/small_data_network.yaml"]
 NUM_FOLDS = 5
 
 
@@ -66,7 +67,11 @@ MEMBERS = (
     Member("network-1", NETWORK, 1),
     Member("network-2", NETWORK, 2),
 )
-REFERENCE = Member("composition-kernel", [*BASE, "--config", "baseline/composition_kernel.yaml"], 1)
+REFERENCE = Member(
+    "composition-kernel",
+    [*BASE, "--config", "data/example.yaml", "--config", "baseline/composition_kernel.yaml"],
+    1,
+)
 
 
 def run(*words: object) -> None:
@@ -82,7 +87,7 @@ def cross_validate(work: Path, workers: int) -> None:
 
 
 def train(work: Path) -> None:
-    """Train every member on all embedded metals."""
+    """Train every member on all metals."""
     ids = [record.material_id for record in ExampleMetals().records()]
     write_text(work / "all.json", json.dumps({"train": ids, "val": [], "test": []}))
     for member in MEMBERS:
@@ -162,8 +167,9 @@ CARD_TEXT = """# metals-gpaw
 
 {num} metals and intermetallics of {formulas} formulas (`dielectric_gnn/data/example/README.md`: GPAW, PBE,
 independent-particle approximation, broadening 0.3 eV, 0–20 eV, ω_D from the intraband response), elements Li to Bi
-without rare earths. An ensemble of {members} members: two networks of `configs/recipe/small_data.yaml`, which learn
-what the structure kernel leaves, and two of `small_data_network.yaml`. Made by `python tools/train_pretrained.py`.
+without rare earths, and {coarse} others with coarse k meshes as a lower fidelity. An ensemble of {members} members: two
+networks of `configs/recipe/small_data.yaml`, which learn what the structure kernel leaves, and two of
+`small_data_network.yaml`. Made by `python tools/train_pretrained.py`.
 
 Cross-validation on five folds by formula; every metal is predicted by members that have not seen its formula:
 
@@ -222,6 +228,7 @@ def write_card(work: Path, target: Path) -> None:
     text = CARD_TEXT.format(
         num=len(store),
         formulas=len(set(store.formulas)),
+        coarse=CoarseMetals().size(),
         members=len(MEMBERS),
         table=table,
         comparison=comparison,

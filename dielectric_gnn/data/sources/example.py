@@ -69,6 +69,10 @@ class CoarseMetals(RecordSource):
         for path in _files(COARSE_NAME, _count(COARSE_NAME)):
             yield from read_shard(path, source="embedded metals, coarse")
 
+    def size(self) -> int:
+        """Number of materials."""
+        return sum(len(material_ids(path)) for path in _files(COARSE_NAME, _count(COARSE_NAME)))
+
 
 def num_parts() -> int:
     """Number of files of the embedded set."""
