@@ -4,9 +4,9 @@ r"""Train the model that is shipped with the package, cross-validate it, and wri
 
 Members of the ensemble: two networks of `configs/recipe/small_data.yaml`, which learn what the structure kernel leaves,
 and two of `small_data_network.yaml`, which learn everything, all trained on every embedded metal and, as a lower
-fidelity, on those with coarse k meshes. The same members, and the composition kernel for comparison, are cross-validated
-on five folds by formula first, each an ordinary `dielectric-gnn cross-validate` in --work, which gives the errors of the
-card and the prediction intervals, whose coverage is measured by calibrating on the other folds.
+fidelity, on those with coarse k meshes. The same members, and the composition kernel for comparison, are
+cross-validated on five folds by formula first, each an ordinary `dielectric-gnn cross-validate` in --work, which gives
+the errors of the card and the prediction intervals, whose coverage is measured by calibrating on the other folds.
 Weights are stored in half precision. A repeated command continues.
 """
 
