@@ -135,7 +135,7 @@ def _measure(run: PlannedRun, largest: int) -> KindCost:
     fitted_in_closed_form = isinstance(module, BaselineModule)
     started = _now()
     if fitted_in_closed_form:
-        module.fit_baseline(data.store, np.concatenate([train, *data.lower_fidelities()]))
+        module.fit_baseline(data.store, train, data.lower_fidelities())
     else:
         module.prepare(data.store, train, data.training_statistics(), data.lower_fidelities())
     seconds_per_fit = _now() - started

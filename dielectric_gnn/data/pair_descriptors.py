@@ -10,7 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dielectric_gnn.data.composition import sums_over, volumes_of
+from dielectric_gnn.data.composition import (
+    descriptor_names,
+    graph_descriptors,
+    stored_descriptors,
+    sums_over,
+    volumes_of,
+)
 from dielectric_gnn.data.elements import element_properties, property_names
 from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
@@ -79,6 +85,35 @@ def stored_pair_descriptors(store: CrystalStore, rows: NDArray[np.int64], cutoff
     """
     blocks = [rows[start : start + _CRYSTALS_PER_BLOCK] for start in range(0, len(rows), _CRYSTALS_PER_BLOCK)]
     return torch.cat([pair_descriptors(store.gather(block), cutoff) for block in blocks])
+
+
+def num_structure_descriptors() -> int:
+    """Number of composition and pair descriptors together."""
+    return len(descriptor_names()) + num_pair_descriptors()
+
+
+def structure_descriptors(graph: CrystalGraph, cutoff: float) -> Tensor:
+    """Composition descriptors, then pair descriptors, of a batch.
+
+    Shapes:
+        → (B, F), F = `num_structure_descriptors()`.
+
+    Args:
+        graph: A batch of B materials.
+        cutoff: As in `pair_descriptors`.
+    """
+    return torch.cat([graph_descriptors(graph), pair_descriptors(graph, cutoff)], dim=1)
+
+
+def stored_structure_descriptors(store: CrystalStore, rows: NDArray[np.int64], cutoff: float) -> Tensor:
+    """`structure_descriptors` of materials of a store.
+
+    Args:
+        store: The store.
+        rows: Positions of the materials, (B,).
+        cutoff: As in `pair_descriptors`.
+    """
+    return torch.cat([stored_descriptors(store, rows), stored_pair_descriptors(store, rows, cutoff)], dim=1)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -95,17 +96,20 @@ class BaselineModule(ResponseModule):
             response.drude.fill_(torch.nan)
         return response
 
-    def fit_baseline(self, store: CrystalStore, rows: NDArray[Any]) -> None:
+    def fit_baseline(
+        self, store: CrystalStore, rows: NDArray[np.int64], lower: Sequence[NDArray[np.int64]] = ()
+    ) -> None:
         """Fit the baseline to materials of a store.
 
         Args:
             store: The store.
             rows: Positions of the training materials.
+            lower: Positions of those of every lower fidelity.
 
         Raises:
             InputError: None of them has a label of a quantity that the objective compares.
         """
-        self.backbone.fit(*fitted_to(self.backbone, store, rows))
+        self.backbone.fit(*fitted_to(self.backbone, store, np.concatenate([rows, *lower])))
 
     def setup(self, stage: str) -> None:
         """Check that data and model fit together; at the beginning of a training, fit the baseline.
@@ -126,7 +130,7 @@ class BaselineModule(ResponseModule):
         _check_labels(statistics, self.objective)
         rank_zero_info(statistics.describe_labels())
         self.training_statistics = statistics
-        self.fit_baseline(data.store, np.concatenate([data.indices["train"], *data.lower_fidelities()]))
+        self.fit_baseline(data.store, data.indices["train"], data.lower_fidelities())
         self.trainer.fit_loop.max_epochs = 1
 
     def configure_optimizers(self) -> None:

@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dielectric_gnn.data.graphs.graph import DEFAULT_CUTOFF, CrystalGraph
-from dielectric_gnn.data.pair_descriptors import num_pair_descriptors, pair_descriptors, stored_pair_descriptors
+from dielectric_gnn.data.pair_descriptors import (
+    num_structure_descriptors,
+    stored_structure_descriptors,
+    structure_descriptors,
+)
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.baselines.kernel import COMPOSITION, CompositionKernel
 from dielectric_gnn.targets.response import Response
 
-_PAIRS = slice(COMPOSITION.stop, COMPOSITION.stop + num_pair_descriptors())
+_PAIRS = slice(COMPOSITION.stop, num_structure_descriptors())
 """Places of the pair descriptors."""
 
 
@@ -61,7 +65,7 @@ class StructureKernel(CompositionKernel):
     @property
     def num_own_descriptors(self) -> int:
         """Number of composition and of pair descriptors."""
-        return super().num_own_descriptors + num_pair_descriptors()
+        return num_structure_descriptors()
 
     def fit(self, descriptors: Tensor, targets: Response) -> None:
         """Solve the regression of the compressed spectra."""
@@ -75,12 +79,11 @@ class StructureKernel(CompositionKernel):
 
     def own_descriptors(self, graph: CrystalGraph) -> Tensor:
         """Composition descriptors and pair descriptors of a batch."""
-        return torch.cat([super().own_descriptors(graph), pair_descriptors(graph, self.cutoff)], dim=1)
+        return structure_descriptors(graph, self.cutoff)
 
     def own_stored_descriptors(self, store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
         """The same, of materials of a store."""
-        pairs = stored_pair_descriptors(store, rows, self.cutoff)
-        return torch.cat([super().own_stored_descriptors(store, rows), pairs], dim=1)
+        return stored_structure_descriptors(store, rows, self.cutoff)
 
     def _fit_scale(self, descriptors: Tensor) -> None:
         """Scale the pair descriptors so that one rate, that of the composition, applies to all."""

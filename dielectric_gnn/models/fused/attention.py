@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dielectric_gnn.models.fused.neighbour_list import Bucket, PaddedNeighbourList
+from dielectric_gnn.models.layers.segment import in_autocast_precision
 
 _DENSE = torch.contiguous_format
 """Batched products that write into a slice of a transposed tensor are computed one matrix at a time."""
@@ -29,10 +30,7 @@ def attend(
         query, key, value (K, H, D), link_query p (K, H, F), links f (S, F) → o (K, H, D), g (K, H, F); zero for a node
         without a link. The softmax is in float32 or wider.
     """
-    dtype = query.dtype
-    if torch.is_autocast_enabled(query.device.type):
-        dtype = torch.get_autocast_dtype(query.device.type)
-    inputs = (tensor.to(dtype) for tensor in (query, key, value, link_query, links))
+    inputs = in_autocast_precision(query, key, value, link_query, links)
     with torch.autocast(query.device.type, enabled=False):
         out: tuple[Tensor, Tensor] = _Attend.apply(*inputs, neighbour_list)  # type: ignore[no-untyped-call]
     return out

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dielectric_gnn.models.fused.atom_pairs import AtomPairs
-from dielectric_gnn.models.layers.segment import at_least_float32, segment_softmax, segment_sum
+from dielectric_gnn.models.layers.segment import at_least_float32, in_autocast_precision, segment_softmax, segment_sum
 
 MIN_EDGES = 1000
 """Number of edges from which this form was measured to be faster; with fewer, further kernel calls cost more."""
@@ -52,12 +52,7 @@ def attend_by_pairs(
         (H · C, D), attention a (H, C) → (N, H · C), zero for a node without an edge; in float32 or wider, as is the
         softmax.
     """
-    dtype = right.dtype
-    if torch.is_autocast_enabled(right.device.type):
-        dtype = torch.get_autocast_dtype(right.device.type)
-    right, left, edges, edge_weight, attention = (
-        tensor.to(dtype) for tensor in (right, left, edges, edge_weight, attention)
-    )
+    right, left, edges, edge_weight, attention = in_autocast_precision(right, left, edges, edge_weight, attention)
     nodes = right.shape[0]
     with torch.autocast(right.device.type, enabled=False):
         sender = left.index_select(0, pairs.target)

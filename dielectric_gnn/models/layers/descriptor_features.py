@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from dielectric_gnn.data.composition import descriptor_names, graph_descriptors, standardisation, stored_descriptors
 from dielectric_gnn.data.graphs.graph import CrystalGraph
-from dielectric_gnn.data.pair_descriptors import num_pair_descriptors, pair_descriptors, stored_pair_descriptors
+from dielectric_gnn.data.pair_descriptors import (
+    num_structure_descriptors,
+    stored_structure_descriptors,
+    structure_descriptors,
+)
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.layers.mlp import MLP
 
@@ -104,18 +108,17 @@ class PairFeatures(DescriptorFeatures):
     """
 
     def __init__(self, dim: int, cutoff: float) -> None:
-        super().__init__(len(descriptor_names()) + num_pair_descriptors())
+        super().__init__(num_structure_descriptors())
         self.cutoff = cutoff
         self.mlp = MLP([len(self.centre), dim, dim])
 
     def descriptors(self, graph: CrystalGraph) -> Tensor:
         """Composition and pair descriptors."""
-        return torch.cat([graph_descriptors(graph), pair_descriptors(graph, self.cutoff)], dim=1)
+        return structure_descriptors(graph, self.cutoff)
 
     def stored_descriptors(self, store: CrystalStore, rows: NDArray[np.int64]) -> Tensor:
         """Composition and pair descriptors."""
-        pairs = stored_pair_descriptors(store, rows, self.cutoff)
-        return torch.cat([stored_descriptors(store, rows), pairs], dim=1)
+        return stored_structure_descriptors(store, rows, self.cutoff)
 
     def forward(self, graph: CrystalGraph) -> Tensor:
         """Features of the materials of a batch."""

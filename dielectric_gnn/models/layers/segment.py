@@ -11,6 +11,14 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
+def in_autocast_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors in the precision of an enabled autocast, otherwise that of the first: autograd functions are not cast."""
+    device = tensors[0].device.type
+    enabled = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if enabled else tensors[0].dtype
+    return tuple(tensor.to(dtype) for tensor in tensors)
+
+
 def weight_by_count(values: Tensor, counts: Tensor | None) -> Tensor:
     """Rows (R, ...) times how often each occurs (R,); None means once."""
     return values if counts is None else values * counts.view(-1, *[1] * (values.dim() - 1))
