@@ -58,7 +58,12 @@ def parse_structure(
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         if isinstance(error, RecordError):
             raise
-        raise RecordError(source, f"the structure is not a pymatgen Structure dictionary ({error!r})") from error
+        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise RecordError(
+            source,
+            f"the structure is no pymatgen Structure dictionary: {problem}; expected lattice.matrix, and in sites the "
+            "species and abc of every site",
+        ) from error
     return lattice, np.asarray(numbers, dtype=np.int64), positions
 
 
