@@ -25,7 +25,7 @@ from dielectric_gnn.optics.colour import (
     white_point,
 )
 from dielectric_gnn.optics.conduction import drude_conductivity, optical_conductivity
-from dielectric_gnn.optics.kramers_kronig import kramers_kronig_real, kramers_kronig_residual
+from dielectric_gnn.optics.kramers_kronig import kramers_kronig_matrix, kramers_kronig_real, kramers_kronig_residual
 from dielectric_gnn.optics.loss import loss_function, screened_plasma_energy
 from dielectric_gnn.optics.plasmonics import propagation_length, quality_localised, quality_propagating
 from dielectric_gnn.optics.reflection import Polarisation, oblique_reflectivity, reflectivity
@@ -55,6 +55,7 @@ __all__ = [
     "drude_conductivity",
     "drude_term",
     "hex_colour",
+    "kramers_kronig_matrix",
     "kramers_kronig_real",
     "kramers_kronig_residual",
     "loss_function",

@@ -73,6 +73,41 @@ def kramers_kronig_real(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
     return real.reshape(eps.shape)
 
 
+def kramers_kronig_matrix(energies: ArrayLike) -> FloatArray:
+    """Return the matrix M of the transform as a linear map: Re ε − 1 = M @ Im ε, plus what lies above the window.
+
+    Above the last energy, Im ε is continued by its last value times (ω_last / ω)³, by linear pieces up to twelve times
+    the window. Whatever is missing there varies slowly within the window.
+
+    Shapes:
+        energies (W,) increasing from ≥ 0 → (W, W).
+
+    Args:
+        energies: Photon energies in eV. Below the first one Im ε falls linearly to zero.
+
+    Returns:
+        M, dimensionless.
+
+    Raises:
+        InputError: There are fewer than 3 energies, or they do not increase from ≥ 0.
+
+    Source:
+        See the module.
+    """
+    omega = np.asarray(energies, dtype=np.float64)
+    _check_spectrum(omega, omega)
+    transform = _transform(omega.tobytes())
+    matrix = transform.window.copy()
+    if transform.even:  # `_corrected_heights`, applied to the columns
+        twelfth = transform.window[:, 1:-1] / 12.0
+        matrix[:, :-2] -= twelfth
+        matrix[:, 1:-1] += 2.0 * twelfth
+        matrix[:, 2:] -= twelfth
+    heights = np.array(_TAIL[:-1]) ** -3
+    matrix[:, -1] += transform.tail[:, : heights.size] @ heights
+    return matrix
+
+
 def kramers_kronig_residual(energies: ArrayLike, eps: ArrayLike) -> FloatArray:
     """Return the relative deviation of Re ε from the Kramers-Kronig transform of Im ε, ‖Re ε − Re ε_KK‖ / ‖Re ε − 1‖.
 

@@ -103,7 +103,7 @@ def family_hash(model: Mapping[str, Any]) -> str:
     if not model:
         return ""
     parts = {"backbone": _without(model.get("backbone"), "width"), "pooling": model.get("pooling")}
-    names = ("norm", "composition", "pair_features", "prior", "fidelities")
+    names = ("norm", "composition", "pair_features", "causal", "prior", "fidelities")
     later = {key: model[key] for key in names if model.get(key) is not None}
     return _hash({**parts, "head": model.get("head"), **later})
 

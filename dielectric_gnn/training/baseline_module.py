@@ -68,6 +68,7 @@ class BaselineModule(ResponseModule):
             grid or EnergyGrid(), objective, quantities, backbone.cutoff, False, metrics, extra_metrics or ()
         )
         self.backbone = backbone
+        backbone.use_grid(self.grid)
         self.config: dict[str, Any] | None = None
         self.train_loss = BatchMean()
 

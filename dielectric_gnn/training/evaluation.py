@@ -89,6 +89,11 @@ class ResponseModule(LightningModule):
         return False
 
     @property
+    def causal(self) -> bool:
+        """Whether every prediction has Im ε ≥ 0 and a consistent Re ε, because of `model.causal`."""
+        return False
+
+    @property
     def num_parameters(self) -> int:
         """Number of trainable parameters; of a baseline, of the values of its fitted state."""
         return trainable_parameters(self)

@@ -71,7 +71,7 @@ def load_weights(model: ResponseModule, path: str) -> LoadedWeights:
         found = saved.get(part, {})
         problem = _difference(found, weights) if found else "not in the checkpoint"
         if part in _OF_GRID and not problem:
-            problem = _difference_of_outputs(config, model.grid, saved.keys(), own.keys())
+            problem = _difference_of_outputs(config, model, saved.keys(), own.keys())
         if problem:
             fresh[part] = problem
         if part == _BACKBONE or not problem:
@@ -112,10 +112,14 @@ def _difference(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
 
 
 def _difference_of_outputs(
-    config: Mapping[str, Any] | None, grid: EnergyGrid, saved: Collection[str], own: Collection[str]
+    config: Mapping[str, Any] | None, model: ResponseModule, saved: Collection[str], own: Collection[str]
 ) -> str:
-    """Why outputs of equal shape differ in meaning: another grid, or differences from a prior; empty if they do not."""
+    """Why outputs of equal shape differ in meaning: prior, transform of the spectra or grid; empty if they do not."""
     if ("prior" in saved) != ("prior" in own):
         return "model.prior is set in one of checkpoint and model only"
-    stored = None if config is None else EnergyGrid(**(config["model"].get("grid") or {}))
-    return "" if stored in (None, grid) else f"the checkpoint has {stored}, the model {grid}"
+    if config is None:
+        return ""
+    if bool(config["model"].get("causal")) != model.causal:
+        return "model.causal is true in one of checkpoint and model only"
+    stored = EnergyGrid(**(config["model"].get("grid") or {}))
+    return "" if stored == model.grid else f"the checkpoint has {stored}, the model {model.grid}"

@@ -26,6 +26,7 @@ from dielectric_gnn.models.layers.fidelity import FidelityEmbedding
 from dielectric_gnn.models.layers.fitted import take_shapes
 from dielectric_gnn.models.layers.mlp import Norm, set_norm
 from dielectric_gnn.models.layers.pooling import Pooling, TensorPooling, VectorAttentionPooling
+from dielectric_gnn.models.layers.spectrum_transform import CausalTransform, SpectrumTransform
 from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.targets.training_statistics import TrainingStatistics
@@ -40,7 +41,16 @@ from dielectric_gnn.training.schedule import LearningRateScaling, SchedulerConfi
 from dielectric_gnn.utils.described import CannotDescribeError, describe
 from dielectric_gnn.utils.errors import InputError
 
-_LATER_OPTIONS = ("lr_scheduler", "extra_metrics", "norm", "composition", "prior", "fidelities", "pair_features")
+_LATER_OPTIONS = (
+    "lr_scheduler",
+    "extra_metrics",
+    "norm",
+    "composition",
+    "prior",
+    "fidelities",
+    "pair_features",
+    "causal",
+)
 """Options of the model that earlier checkpoints of this schema do not have."""
 
 
@@ -83,6 +93,8 @@ class DielectricModule(_ModuleOfBackbone):
         pair_features: Whether an MLP of composition and pair descriptors is added to the pooled features; see
             `PairFeatures`.
         prior: A baseline by class path; the network learns the difference from its prediction. See `Prior`.
+        causal: Whether the head predicts √(Im ε) and the part of Re ε that does not follow from it, so that Im ε ≥ 0
+            and Re ε is consistent with it; see `CausalTransform`. Not for heads that predict oscillators or tensors.
         fidelities: Number of qualities of labels that are trained on jointly, for the data source `Fidelities`; see
             `FidelityEmbedding`. Predictions are of the highest.
 
@@ -109,6 +121,7 @@ class DielectricModule(_ModuleOfBackbone):
         prior: Baseline | None = None,
         fidelities: int | None = None,
         pair_features: bool | None = None,
+        causal: bool | None = None,
     ) -> None:
         if schedule is not None and lr_scheduler is not None:
             raise InputError(
@@ -131,6 +144,11 @@ class DielectricModule(_ModuleOfBackbone):
                 f"{type(built_head).__name__} predicts {'tensors' if built_head.tensorial else 'averages'}, but "
                 f"{type(objective).__name__} compares {'tensors' if objective.tensorial else 'averages'}; choose "
                 f"{'TensorObjective' if built_head.tensorial else 'MaeObjective'}"
+            )
+        if causal and not (built_head.supports_residuals and "im" in built_head.outputs):
+            raise InputError(
+                f"{type(built_head).__name__} cannot predict what model.causal requires; choose LowRankHead or "
+                "FreeFormHead with Im eps, or set model.causal to null"
             )
         if prior is not None and not built_head.supports_residuals:
             raise InputError(
@@ -156,7 +174,10 @@ class DielectricModule(_ModuleOfBackbone):
         self.pair_features = PairFeatures(backbone.scalar_dim, backbone.cutoff) if pair_features else None
         self.fidelity = FidelityEmbedding(fidelities, backbone.scalar_dim) if fidelities is not None else None
         self.head.residual = prior is not None
-        self.prior = None if prior is None else Prior(prior)
+        self.transform = CausalTransform(grid) if causal else SpectrumTransform()
+        self.prior = None if prior is None else Prior(prior, self.transform)
+        if prior is not None:
+            prior.use_grid(grid)
         if norm is not None:
             set_norm(self, norm)
         self.make_optimizer = optimizer
@@ -168,7 +189,7 @@ class DielectricModule(_ModuleOfBackbone):
         parts |= {"schedule": schedule, "lr_scaling": lr_scaling, "grid": grid, "metrics": metrics}
         parts |= {"lr_scheduler": lr_scheduler, "extra_metrics": extra_metrics}
         parts |= {"norm": norm, "composition": composition, "prior": prior, "fidelities": fidelities}
-        parts |= {"pair_features": pair_features}
+        parts |= {"pair_features": pair_features, "causal": causal}
         self.config: dict[str, Any] | None = _described(parts, backbone.cutoff)
         self.train_loss = BatchMean()
         self._loss_monitor = LossMonitor()
@@ -190,6 +211,11 @@ class DielectricModule(_ModuleOfBackbone):
         return self.backbone.supports_orbits and self.pooling.supports_orbits
 
     @property
+    def causal(self) -> bool:
+        """Whether the head predicts spectra in the form of `CausalTransform`."""
+        return isinstance(self.transform, CausalTransform)
+
+    @property
     def num_fidelities(self) -> int:
         """Number of qualities of labels that the model can be trained on."""
         return 1 if self.fidelity is None else self.fidelity.num
@@ -206,8 +232,8 @@ class DielectricModule(_ModuleOfBackbone):
         tensors = None
         if self.tensor_pooling is not None:
             tensors = self.tensor_pooling(features.scalars, features.tensors, graph.batch, graph.num_crystals)
-        response: Response = self.head(pooled, tensors)
-        return response if self.prior is None else self.prior(graph, response)
+        learned: Response = self.head(pooled, tensors)
+        return self.transform.inverse(learned if self.prior is None else self.prior(graph, learned))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and, if there is one, schedule."""
@@ -261,7 +287,7 @@ class DielectricModule(_ModuleOfBackbone):
         if self.prior is None and not self.head.needs_labels:
             return  # the labels of a large training set need not be in memory
         if self.prior is None:
-            self.head.prepare_from_labels(training_labels(store, rows))
+            self.head.prepare_from_labels(self.transform(training_labels(store, rows)))
             return
         joint = np.concatenate([rows, *lower])
         residuals = self.prior.fit(store, joint, training_labels(store, joint))

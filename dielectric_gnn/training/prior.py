@@ -12,8 +12,8 @@ from dielectric_gnn.data.graphs.graph import CrystalGraph
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.data.store.descriptions import names_array
 from dielectric_gnn.models.baselines import Baseline
+from dielectric_gnn.models.layers.spectrum_transform import SpectrumTransform
 from dielectric_gnn.targets.response import Response
-from dielectric_gnn.training.objective import COMPONENT_AXIS
 from dielectric_gnn.utils.errors import InputError
 
 
@@ -24,16 +24,15 @@ class Prior(nn.Module):
     network would learn the errors of the baseline on materials that it was fitted to, which are much smaller than those
     on new ones. These predictions are held in memory, one spectrum for every training material.
 
-    Neither a kernel nor a difference from it is bound to be positive. So Im ε < 0, which would amplify light, becomes 0
-    in predictions. In training it does not, because a value that was replaced would have no gradient.
-
     Args:
         baseline: Fitted by `fit`; its state is part of checkpoints.
+        transform: What the model learns of the spectra; the sum is taken of this.
     """
 
-    def __init__(self, baseline: Baseline) -> None:
+    def __init__(self, baseline: Baseline, transform: SpectrumTransform) -> None:
         super().__init__()
         self.baseline = baseline
+        self.transform = transform
         self._positions: Tensor | None = None
         self._out_of_fold: Response | None = None
 
@@ -46,7 +45,7 @@ class Prior(nn.Module):
             labels: Of these materials.
 
         Returns:
-            What the network is to learn: the labels minus the predictions out of fold.
+            What the network is to learn: the labels minus the predictions out of fold, both transformed.
 
         Raises:
             InputError: All training materials have one formula.
@@ -56,22 +55,20 @@ class Prior(nn.Module):
             raise InputError("model.prior needs training materials of at least two formulas; train on more, or drop it")
         descriptors = self.baseline.stored_descriptors(store, rows)
         self.baseline.fit(descriptors, labels)
-        predicted = self.baseline.out_of_fold(descriptors, labels, formulas)
+        predicted = self.transform(self.baseline.out_of_fold(descriptors, labels, formulas))
         self._positions = torch.full((len(store),), -1)
         self._positions[torch.from_numpy(rows)] = torch.arange(len(rows))
         self._out_of_fold = predicted
-        return Response(labels.eps_inter - predicted.eps_inter, labels.drude - predicted.drude)
+        transformed = self.transform(labels)
+        return Response(transformed.eps_inter - predicted.eps_inter, labels.drude - predicted.drude)
 
     def forward(self, graph: CrystalGraph, residual: Response) -> Response:
-        """The response of every material of the batch, from what the head predicts for it."""
+        """The transformed response of every material of the batch, from what the head predicts for it."""
         prior = self._training_predictions(graph) if self.training else None
         if prior is None:
             with torch.no_grad():
-                prior = self.baseline(graph)
-        response = Response(prior.eps_inter + residual.eps_inter, F.relu(prior.drude + residual.drude))
-        if not self.training:
-            response.eps_inter[..., COMPONENT_AXIS["im"]].clamp_(min=0)
-        return response
+                prior = self.transform(self.baseline(graph))
+        return Response(prior.eps_inter + residual.eps_inter, F.relu(prior.drude + residual.drude))
 
     def _training_predictions(self, graph: CrystalGraph) -> Response | None:
         """Predictions out of fold; None for a batch of other materials."""

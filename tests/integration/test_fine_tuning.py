@@ -60,8 +60,9 @@ def test_the_same_head_on_the_same_grid_is_loaded(command: Command, pretrained: 
         ((*GRID, "20", "--data.grid.num", "101", "--model.head", "LowRankHead"), "absent"),
         ((*GRID, "20", "--data.grid.num", "201"), "(402,"),
         ((*GRID, "10", "--data.grid.num", "101"), "0 to 10 eV"),  # all shapes agree
+        ((*GRID, "20", "--data.grid.num", "101", "--model.causal", "true"), "model.causal is true in one"),
     ],
-    ids=["head", "points", "range"],
+    ids=["head", "points", "range", "causal"],
 )
 def test_another_head_or_grid_starts_anew(
     options: tuple[str, ...], reason: str, command: Command, pretrained: Path, tmp_path: Path

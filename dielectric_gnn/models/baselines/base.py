@@ -17,6 +17,7 @@ from dielectric_gnn.data.splits import grouped_folds
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.backbone_or_baseline import BackboneOrBaseline
 from dielectric_gnn.models.layers.fitted import FittedModule
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 
 RE, IM, DRUDE = range(3)
@@ -41,6 +42,9 @@ class Baseline(BackboneOrBaseline, FittedModule, ABC):
     def __init__(self, cutoff: float = DEFAULT_CUTOFF) -> None:
         super().__init__()
         self.cutoff = cutoff
+
+    def use_grid(self, grid: EnergyGrid) -> None:
+        """Set the photon energies of the spectra, before the fit; without it, they are those of `EnergyGrid()`."""
 
     @abstractmethod
     def fit(self, descriptors: Tensor, targets: Response) -> None:
@@ -89,7 +93,7 @@ class Baseline(BackboneOrBaseline, FittedModule, ABC):
     @property
     def num_fitted(self) -> int:
         """Number of values of the fitted state, which stands for the number of parameters."""
-        return sum(buffer.numel() for buffer in self.buffers())
+        return sum(values.numel() for values in self.state_dict().values())
 
     def out_of_fold(self, descriptors: Tensor, targets: Response, groups: Sequence[str], folds: int = 10) -> Response:
         """Predictions for the training materials, each by a fit to the materials of other groups.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,7 +13,10 @@ from dielectric_gnn.data.pair_descriptors import (
     structure_descriptors,
 )
 from dielectric_gnn.data.store.crystal_store import CrystalStore
+from dielectric_gnn.models.baselines.base import IM
 from dielectric_gnn.models.baselines.kernel import COMPOSITION, CompositionKernel
+from dielectric_gnn.models.layers.spectrum_transform import CausalTransform
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 
 _PAIRS = slice(COMPOSITION.stop, num_structure_descriptors())
@@ -25,25 +27,22 @@ class StructureKernel(CompositionKernel):
     """The composition kernel times one of the structure, so that it tells phases of one composition apart.
 
     k(x, x') = exp(−γ ‖x − x'‖₁ / F − γ_s ‖s − s'‖₁ / F_s), with composition descriptors x and pair descriptors s
-    (`data.pair_descriptors`), both standardised. Spectra enter as c · arcsinh(ε / c), so that the few values above c
-    near ω = 0 do not decide the fit; predictions are then nearer to the median than to the mean, as a mean absolute
-    error asks for. Everything else is as in `CompositionKernel`.
+    (`data.pair_descriptors`), both standardised. Spectra enter as √(Im ε) and the part of Re ε that does not follow
+    from Im ε (`CausalTransform`), so predictions have Im ε ≥ 0 and are Kramers-Kronig consistent. Everything else is as
+    in `CompositionKernel`.
 
     Args:
         gamma: γ.
         structure_gamma: γ_s.
         alpha: α; the kernel of a material with itself is 1.
-        components: Number of principal components of Re ε and of Im ε.
+        components: Number of principal components of each of the two.
         max_landmarks: Largest number of training materials in the exact solution.
         cutoff: Distance up to which pairs count (Å).
-        compression: c, the value of ε from where spectra are compressed.
         fidelity_correlation: As in `CompositionKernel`.
 
     Raises:
         InputError: An option is not positive, or ρ above 1.
     """
-
-    compression: Tensor
 
     def __init__(
         self,
@@ -53,29 +52,33 @@ class StructureKernel(CompositionKernel):
         components: int = 15,
         max_landmarks: int = 4000,
         cutoff: float = DEFAULT_CUTOFF,
-        compression: float = 10.0,
         fidelity_correlation: float | None = None,
     ) -> None:
         super().__init__(gamma, alpha, components, max_landmarks, cutoff, fidelity_correlation)
-        self._check_positive(structure_gamma=structure_gamma, compression=compression)
+        self._check_positive(structure_gamma=structure_gamma)
         self.structure_gamma = structure_gamma
-        # Part of the state: coefficients have no meaning without it.
-        self.register_buffer("compression", torch.tensor(compression))
+        self.use_grid(EnergyGrid())
 
     @property
     def num_own_descriptors(self) -> int:
         """Number of composition and of pair descriptors."""
         return num_structure_descriptors()
 
+    def use_grid(self, grid: EnergyGrid) -> None:
+        """Set the photon energies of the spectra."""
+        self.transform = CausalTransform(grid)
+
     def fit(self, descriptors: Tensor, targets: Response) -> None:
-        """Solve the regression of the compressed spectra."""
-        compressed = self.compression * torch.asinh(targets.eps_inter / self.compression)
-        super().fit(descriptors, Response(compressed, targets.drude))
+        """Solve the regression of the transformed spectra."""
+        super().fit(descriptors, self.transform(targets))
 
     def _predict(self, descriptors: Tensor) -> Response:
-        """Spectra without the compression, and Drude frequencies."""
-        fitted = super()._predict(descriptors)
-        return Response(self.compression * torch.sinh(fitted.eps_inter / self.compression), fitted.drude)
+        """Responses, from the transformed spectra that the regression predicts."""
+        return self.transform.inverse(super()._predict(descriptors))
+
+    def is_consistent(self) -> bool:
+        """As in the base class; and spectra have the length of the grid."""
+        return super().is_consistent() and self._components()[IM].mean.shape == self.transform.matrix.shape[1:]
 
     def own_descriptors(self, graph: CrystalGraph) -> Tensor:
         """Composition descriptors and pair descriptors of a batch."""

@@ -19,9 +19,9 @@ Quantity: TypeAlias = Literal["re", "im", "drude"]
 class Head(nn.Module, ABC):
     """Maps the pooled features of a material to its optical response.
 
-    The model sets the first three arguments when it is built; a configuration sets the others. A subclass
-    that predicts whole tensors sets `tensorial`; one that can predict the difference from a prior sets
-    `supports_residuals`, and returns a Drude frequency of either sign where `residual` is true.
+    The model sets the first three arguments when it is built; a configuration sets the others. A subclass that predicts
+    whole tensors sets `tensorial`. One that can predict the difference from a prior, or what a `SpectrumTransform`
+    makes of spectra, sets `supports_residuals`, and returns a Drude frequency of either sign where `residual` is true.
 
     Args:
         dim: Number F₀ of pooled invariant features.

@@ -118,6 +118,8 @@ BAD_VALUES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "id of blanks": (lambda e: e["data"].update(mat_id="  "), "mat_id"),
     "id a list": (lambda e: e["data"].update(mat_id=["a"]), "mat_id"),
     "id a number": (lambda e: e["data"].update(mat_id=7), "mat_id is 7"),
+    "no abc": (lambda e: e["structure"]["sites"][1].pop("abc"), "'abc' is missing; expected lattice.matrix"),
+    "no species": (lambda e: e["structure"]["sites"][0].pop("species"), "'species' is missing"),
     "huge coordinate": (lambda e: e["structure"]["sites"][0].update(abc=[10**400, 0, 0]), "too large"),
     "huge lattice": (
         lambda e: e["structure"]["lattice"].update(matrix=[[10**400, 0, 0], [0, 1, 0], [0, 0, 1]]),

@@ -11,6 +11,8 @@ from dielectric_gnn.data.composition import descriptor_names
 from dielectric_gnn.data.sources import ExampleMetals
 from dielectric_gnn.data.store.crystal_store import CrystalStore
 from dielectric_gnn.models.baselines import Baseline, CompositionKernel, StructureKernel
+from dielectric_gnn.optics import kramers_kronig_matrix, kramers_kronig_residual
+from dielectric_gnn.targets.grid import EnergyGrid
 from dielectric_gnn.targets.response import Response
 from dielectric_gnn.utils.errors import InputError
 
@@ -34,7 +36,7 @@ def fit(baseline: Baseline, store: CrystalStore) -> torch.Tensor:
 
 
 def test_predictions_are_those_of_the_formula(store: CrystalStore) -> None:
-    kernel = StructureKernel(gamma=0.5, structure_gamma=0.2, alpha=0.1, components=NUM_TRAIN, compression=2.0)
+    kernel = StructureKernel(gamma=0.5, structure_gamma=0.2, alpha=0.1, components=NUM_TRAIN)
     x = fit(kernel, store).double().numpy()
     exponents = np.zeros((len(x), len(x)))
     for rate, part in ((0.5, x[:, : len(descriptor_names())]), (0.2, x[:, len(descriptor_names()) :])):
@@ -53,9 +55,39 @@ def test_predictions_are_those_of_the_formula(store: CrystalStore) -> None:
     found = kernel.predict(torch.from_numpy(x[NUM_TRAIN:]).float())
     drude = regression(store.drude[:NUM_TRAIN].astype(np.float64)).clip(min=0)
     np.testing.assert_allclose(found.drude.numpy(), drude, rtol=1e-3, atol=1e-3)
-    spectra = store.eps_inter[:NUM_TRAIN].reshape(NUM_TRAIN, -1).astype(np.float64)
-    expected = 2.0 * np.sinh(regression(np.arcsinh(spectra / 2.0)))
-    np.testing.assert_allclose(found.eps_inter.flatten(1).numpy(), expected, rtol=2e-3, atol=2e-3)
+    real, imaginary = np.moveaxis(store.eps_inter[:NUM_TRAIN].astype(np.float64), -1, 0)
+    matrix = kramers_kronig_matrix(EnergyGrid().energies())
+    loss = regression(np.sqrt(imaginary.clip(min=0))) ** 2
+    missing = regression(real - 1 - imaginary.clip(min=0) @ matrix.T)
+    np.testing.assert_allclose(found.eps_inter[..., 1].numpy(), loss, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found.eps_inter[..., 0].numpy(), 1 + loss @ matrix.T + missing, rtol=5e-3, atol=5e-3)
+
+
+def test_predictions_absorb_light_and_are_causal(store: CrystalStore) -> None:
+    """As the labels themselves; a regression of Re and Im of their own is neither (the composition kernel's Im)."""
+    kernel = StructureKernel()
+    x = fit(kernel, store)
+    eps = torch.view_as_complex(kernel.predict(x[NUM_TRAIN:]).eps_inter).numpy()
+    assert eps.imag.min() >= 0 and eps.real[:, 0].min() > 1
+    assert np.median(kramers_kronig_residual(EnergyGrid().energies(), eps)) < 1e-3
+
+
+def test_another_grid(store: CrystalStore) -> None:
+    """Every second energy up to 10 eV: nearly the same Im, and Re consistent with it."""
+    assert store.eps_inter is not None and store.drude is not None
+    grid = EnergyGrid(0.0, 10.0, 501)
+    full, part = StructureKernel(), StructureKernel()
+    x = fit(full, store)
+    part.use_grid(grid)
+    cut = torch.from_numpy(store.eps_inter[:NUM_TRAIN, :1001:2]).float()
+    part.fit(x[:NUM_TRAIN], Response(cut, torch.from_numpy(store.drude[:NUM_TRAIN])))
+    assert part.is_consistent()
+    expected, found = full.predict(x[NUM_TRAIN:]).eps_inter[:, :1001:2], part.predict(x[NUM_TRAIN:]).eps_inter
+    assert (found - expected)[..., 1].abs().mean() < 0.01 * expected[..., 1].mean()
+    eps = torch.view_as_complex(found).numpy()
+    assert np.median(kramers_kronig_residual(grid.energies(), eps)) < 5e-3
+    part.use_grid(EnergyGrid())
+    assert not part.is_consistent()
 
 
 def test_phases_of_one_element_differ(store: CrystalStore) -> None:
@@ -71,7 +103,5 @@ def test_phases_of_one_element_differ(store: CrystalStore) -> None:
 def test_a_rate_that_is_not_positive_is_refused() -> None:
     with pytest.raises(InputError, match="structure_gamma"):
         StructureKernel(structure_gamma=0.0)
-    with pytest.raises(InputError, match="compression"):
-        StructureKernel(compression=0.0)
     with pytest.raises(InputError, match="StructureKernel: alpha"):
         StructureKernel(alpha=-1)

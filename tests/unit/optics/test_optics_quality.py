@@ -45,6 +45,18 @@ def test_an_error_of_scale_or_of_material_is_seen() -> None:
     assert optics.kramers_kronig_residual(ENERGIES, first.conj()) > 0.9
 
 
+@pytest.mark.parametrize(
+    "energies", [ENERGIES, np.concatenate([np.linspace(0, 5, 801), np.linspace(5.01, 20, 700)]), ENERGIES[20:]]
+)
+def test_the_matrix_gives_the_real_part_of_analytic_oscillators(energies: np.ndarray) -> None:
+    """Of one that is within the window; and of one that reaches beyond, but for what varies slowly."""
+    matrix = optics.kramers_kronig_matrix(energies)
+    inside, at_the_end = (oscillators([place], 0.3, energies) for place in (6.0, 18.0))
+    np.testing.assert_allclose(matrix @ inside.imag, inside.real - 1, atol=0.02)
+    missing = at_the_end.real - 1 - matrix @ at_the_end.imag
+    assert np.ptp(at_the_end.real) > 50 and np.abs(missing).max() < 1 and np.abs(np.diff(missing)).max() < 0.05
+
+
 def test_the_transform_itself_is_the_principal_value() -> None:
     """A triangle between 4 and 6 eV, by the textbook integral of its two straight sides."""
     height = np.clip(1 - np.abs(ENERGIES - 5.0), 0, None)
