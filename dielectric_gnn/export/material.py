@@ -20,7 +20,7 @@ class Material:
     Args:
         material_id: Id within its data set.
         formula: Chemical formula.
-        origin: `predicted` by a neural network, or `calculated` from first principles.
+        origin: `predicted` by a model, or `calculated` from first principles.
         source: Description of the model or data set.
         direction: Direction of the electric field: `average` over directions, or the axis `x`, `y` or `z` of the frame
             of the stored lattice.
@@ -45,7 +45,7 @@ class Material:
     def reference(self) -> str:
         """Return the origin of the numbers in one line, which states that they are not measured."""
         origin = {
-            "predicted": f"Predicted by a neural network (dielectric_gnn {__version__}); not measured.",
+            "predicted": f"Predicted by a model (dielectric_gnn {__version__}); not measured.",
             "calculated": f"Calculated from first principles (written by dielectric_gnn {__version__}); not measured.",
         }[self.origin]
         return _one_line(f"{self.formula} ({self.material_id}). {origin} {self.source}")

@@ -152,7 +152,7 @@ def write_summary(folder: Path, rows: Sequence[Row], rank_by: str | None) -> Non
     # Rows that an earlier version wrote lack columns that were added since.
     write_csv(folder / "summary.csv", header, ([_csv_cell(row.get(key)) for key in header] for row in ranked))
     columns = [column for column in _COLUMNS if any(row.get(column[0]) not in (None, "") for row in ranked)]
-    subtitle = "Predicted by a neural network, not measured. Sort by a click on a heading."
+    subtitle = "Predicted by a model, not measured. Sort by a click on a heading."
     if len(ranked) > MAX_PAGE_ROWS:
         subtitle += f" The first {MAX_PAGE_ROWS} of {len(ranked)} materials; all are in summary.csv."
     page = prediction_page("Predicted optical response", subtitle, columns, ranked[:MAX_PAGE_ROWS], key, descending)
