@@ -53,9 +53,13 @@ class Prior(nn.Module):
         formulas = names_array(store.formulas)[rows].tolist()
         if len(set(formulas)) < 2:
             raise InputError("model.prior needs training materials of at least two formulas; train on more, or drop it")
+        # The model may be on a GPU already, the materials are not.
+        device = next(self.baseline.buffers()).device
+        self.baseline.cpu()
         descriptors = self.baseline.stored_descriptors(store, rows)
         self.baseline.fit(descriptors, labels)
         predicted = self.transform(self.baseline.out_of_fold(descriptors, labels, formulas))
+        self.baseline.to(device)
         self._positions = torch.full((len(store),), -1)
         self._positions[torch.from_numpy(rows)] = torch.arange(len(rows))
         self._out_of_fold = predicted

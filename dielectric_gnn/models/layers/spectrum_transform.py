@@ -65,7 +65,7 @@ class CausalTransform(SpectrumTransform):
     def _real(self, imaginary: Tensor) -> Tensor:
         # Under autocast too: Re and Im, rounded to half precision, would no longer be Kramers-Kronig partners.
         with torch.autocast(imaginary.device.type, enabled=False):
-            return imaginary @ self.matrix
+            return imaginary @ self.matrix.to(imaginary.device)  # labels are transformed before they reach a GPU
 
 
 @lru_cache(maxsize=4)

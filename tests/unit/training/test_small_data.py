@@ -277,6 +277,24 @@ def test_drude_frequencies_stay_positive_and_residuals_have_both_signs(store: Cr
     assert (low >= 0).all() and (low < model.prior.baseline(store.gather([70, 80])).drude).all()  # type: ignore[union-attr]
 
 
+def test_the_prior_is_fitted_in_main_memory_and_goes_back_to_the_device(
+    store: CrystalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU, only the order of the moves can be seen."""
+    moves: list[str] = []
+    real_fit = CompositionKernel.fit
+
+    def fit(kernel: CompositionKernel, descriptors: torch.Tensor, targets: Response) -> None:
+        moves.append("fit")
+        real_fit(kernel, descriptors, targets)
+
+    monkeypatch.setattr(CompositionKernel, "fit", fit)
+    monkeypatch.setattr(CompositionKernel, "cpu", lambda kernel: moves.append("cpu"))
+    monkeypatch.setattr(CompositionKernel, "to", lambda kernel, device: moves.append(f"to {device}"))
+    prepared(store, DielectricModule(BACKBONES["2b"](), **SMALL_DATA, prior=CompositionKernel()))
+    assert moves == ["cpu", *["fit"] * 11, "to cpu"]
+
+
 def test_heads_without_residuals_are_refused() -> None:
     with pytest.raises(InputError, match="OscillatorHead cannot predict differences"):
         DielectricModule(OptiMetal2B(8), head=OscillatorHead, prior=CompositionKernel())
