@@ -61,8 +61,8 @@ def parse_structure(
         problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise RecordError(
             source,
-            f"the structure is no pymatgen Structure dictionary: {problem}; expected lattice.matrix, and in sites the "
-            "species and abc of every site",
+            f"the structure is not a pymatgen Structure dictionary: {problem}; expected lattice.matrix, and in sites "
+            "the species and abc of every site",
         ) from error
     return lattice, np.asarray(numbers, dtype=np.int64), positions
 

@@ -45,7 +45,7 @@ def written(folder: Path, name: str, material: Material = GOLDEN) -> Path:
 def test_refractiveindex_is_valid_yaml_of_that_database(tmp_path: Path) -> None:
     content = yaml.safe_load(written(tmp_path, "refractiveindex").read_text(encoding="utf-8"))
     assert set(content) == {"REFERENCES", "COMMENTS", "DATA", "SPECS"}
-    assert "neural network" in content["REFERENCES"] and "not measured" in content["REFERENCES"]
+    assert "Predicted by a model" in content["REFERENCES"] and "not measured" in content["REFERENCES"]
     assert "a b: c" in content["COMMENTS"] and "0.3 eV" in content["COMMENTS"]
     assert content["SPECS"] == {"n_is_absolute": True, "wavelength_is_vacuum": True}
     (data,) = content["DATA"]
