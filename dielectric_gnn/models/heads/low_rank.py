@@ -24,7 +24,7 @@ class LowRankHead(Head):
 
     σ_k is the standard deviation of the training spectra along v_k, so the outputs z_k of the MLP have variance 1 where
     the fit is perfect. Spectra are as smooth as the training spectra. The Drude frequency is mean + z σ, at least 0. An
-    untrained model predicts the mean of its training data.
+    untrained model predicts the mean of its training data. With `model.causal`, all this is of the transformed spectra.
 
     Args:
         dim: Number F₀ of pooled features.

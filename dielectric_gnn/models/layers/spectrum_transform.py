@@ -36,7 +36,7 @@ class CausalTransform(SpectrumTransform):
     values give smooth spectra. The root also makes regressions by least squares less dependent on the few high values
     near ω = 0.
 
-    Where Im ε < 0, which no material at rest has, `forward` takes it as 0. If one of the two is NaN throughout, because
+    Where Im ε < 0, which no passive material has, `forward` takes it as 0. If one of the two is NaN throughout, because
     it is not known, Re ε is NaN, too.
 
     Args:

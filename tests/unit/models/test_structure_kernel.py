@@ -64,7 +64,7 @@ def test_predictions_are_those_of_the_formula(store: CrystalStore) -> None:
 
 
 def test_predictions_absorb_light_and_are_causal(store: CrystalStore) -> None:
-    """As the labels themselves; a regression of Re and Im of their own is neither (the composition kernel's Im)."""
+    """Im ε ≥ 0, a static Re ε above 1, and a Kramers-Kronig residual as small as that of the labels."""
     kernel = StructureKernel()
     x = fit(kernel, store)
     eps = torch.view_as_complex(kernel.predict(x[NUM_TRAIN:]).eps_inter).numpy()
